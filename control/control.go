@@ -1,0 +1,39 @@
+// Package control drives one FTP control connection: it reads both sides, feeds the state
+// machine of package ftp, and carries out its effects in one goroutine. What is done
+// about an announced endpoint is its caller's: a listener in culvert, an expectation in culvertd.
+package control
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+
+	"github.com/culvert-ssh/culvert/ftp"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// Endpoints makes announced endpoints reachable. Both methods are called from the one
+// goroutine of Run, and nothing is forwarded while they run.
+type Endpoints interface {
+	// Open makes e reachable for the FTP client and returns the address to be announced to it.
+	// If it fails, the client is told 425 (to PASV) or 500 (to EPSV), and the error goes to the log.
+	// It must return soon after ctx is done.
+	Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, error)
+
+	// Cancel withdraws the endpoint opened last, if it is still unused.
+	Cancel(reason string)
+}
+
+// Config is what Run needs. Client, Server, Session and Endpoints are required.
+type Config struct {
+	Client, Server relay.Stream
+	Session        *ftp.Session
+	Endpoints      Endpoints
+
+	// Note is told of what the state machine found worth noting. If nil, Log is.
+	Note func(ftp.Note)
+	// Log is told how the session went. If nil, nobody is.
+	Log *slog.Logger
+	// Count, if not nil, counts the bytes: A is the client, B the server.
+	Count *relay.Counters
+}

@@ -1,0 +1,119 @@
+package ftp
+
+import "net/netip"
+
+// Options are what a [Session] must know of its hop. The zero value is the strictest: no
+// endpoint address is known, so a 229 with an address in it is refused, and every
+// data port from 1024 serves.
+type Options struct {
+	// Peer is the address of the FTP server as it was dialled. If it is not
+	// valid, it isn't known here (culvert: the dial was made by the far SSH server).
+	Peer netip.Addr
+
+	// Hop is the address that the FTP client sees as its server: in culvert the local
+	// address of the accepted control connection, in culvertd the same as Peer. Its family decides
+	// which of PASV, EPSV 1 and EPSV 2 this hop can do.
+	Hop netip.Addr
+
+	// ForeignAddress reports whether a server may announce this address besides its own
+	// (FTPDataAddress). If nil, no other address gets through: the endpoint is always at
+	// Peer, whatever was announced.
+	ForeignAddress func(netip.Addr) bool
+
+	// DataPort reports whether a server may announce this port (FTPDataPorts). If nil, every
+	// port may be announced. Ports below 1024 are refused before it is asked.
+	DataPort func(uint16) bool
+
+	// Access says which commands pass.
+	Access Access
+}
+
+// Access is what an FTP client may do (FTPAccess in sshd_config).
+type Access int
+
+const (
+	ReadWrite Access = iota // every command that the protocol rules let pass
+	ReadOnly                // nothing that changes anything on the server
+	ListOnly                // ReadOnly without the contents of files
+)
+
+// Mode is the command that asked for an endpoint.
+type Mode int
+
+const (
+	PASV Mode = iota // RFC 959, section 4.1.2; the client is answered by 227
+	EPSV             // RFC 2428, section 3; the client is answered by 229
+)
+
+// Endpoint is where an FTP server waits for one data connection.
+type Endpoint struct {
+	Mode Mode // what the client asked for
+
+	// Addr is where to dial: Options.Peer, or an address that ForeignAddress let
+	// through. It is not valid if Peer isn't known.
+	Addr netip.Addr
+	Port uint16
+
+	// Announced is the address that the reply named; not valid for a 229 without
+	// one. It is not to be believed; it is here for the log.
+	Announced netip.Addr
+
+	// Reply is the first line of the reply as it came, without its line end.
+	Reply string
+}
+
+// An Effect is something that the driver of a [Session] must do, in the order
+// given.
+type Effect interface{ effect() }
+
+// ToServer are bytes to be written to the FTP server.
+type ToServer struct{ Data []byte }
+
+// ToClient are bytes to be written to the FTP client.
+type ToClient struct{ Data []byte }
+
+// Announce says that the server waits for a data connection at Endpoint. The driver makes
+// it reachable and then calls [Session.Announced] or [Session.Refused]; until
+// then the session has no further effects, and the reply is not sent on.
+// Announce is therefore always the last effect of a batch.
+type Announce struct{ Endpoint Endpoint }
+
+// Cancel withdraws the endpoint announced last. A data connection that
+// was already accepted, or an endpoint that was already used, lives on.
+type Cancel struct{ Reason string }
+
+// ServerEOF says that nothing more will be written to the server: the client
+// ended its side (see [Session.ClientClosed]) and everything that it had sent has gone out.
+type ServerEOF struct{}
+
+// Note is something for the log or the audit that has no other effect.
+type Note struct {
+	Kind NoteKind
+	Text string // chosen text followed by what the peer sent, quoted with %q
+}
+
+// Close ends the session once the effects before it are done. It is the last effect
+// there is; after it, the session has none and takes no more bytes.
+type Close struct {
+	Reason string // for the log; the client was told what it should know
+}
+
+func (ToServer) effect()  {}
+func (ToClient) effect()  {}
+func (Announce) effect()  {}
+func (Cancel) effect()    {}
+func (ServerEOF) effect() {}
+func (Note) effect()      {}
+func (Close) effect()     {}
+
+// NoteKind classifies a [Note].
+type NoteKind int
+
+const (
+	NoteMismatch    NoteKind = iota // the announced address is not the peer; the peer's is used
+	NoteRefused                     // a command or an endpoint was refused here
+	NoteUnsolicited                 // a 227 or 229 that nobody asked for was dropped
+	NoteTelnet                      // a Telnet sequence was removed
+	NoteMalformed                   // bytes that the grammar forbids were replaced or dropped
+	NoteLogin                       // the server accepted a login; Text is the user name, escaped
+)

@@ -1,0 +1,204 @@
+package relay
+
+import (
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// EndOfDataRequest is the name of the channel request, and of the global request that
+// negotiates it, by which culvert and culvertd say that a direction of a
+// direct-tcpip channel ended cleanly (RFC 4251, section 6, for the form of the name).
+//
+// The client sends the global request once, with want_reply; a peer that answers with success
+// will send the channel request before each SSH_MSG_CHANNEL_EOF that
+// ends complete data, and takes an EOF without it for an abort. docs/protocol.md
+// has the whole of it.
+const EndOfDataRequest = "end-of-data@culvert"
+
+// endOfData is the payload of the channel request, want_reply false:
+//
+//	uint64  number of data bytes sent on the channel in this direction
+type endOfData struct {
+	Bytes uint64
+}
+
+// ChannelConfig says what is known of the SSH connection under a channel.
+type ChannelConfig struct {
+	// Wire is the network connection under the SSH connection. Required.
+	Wire *Wire
+
+	// EndOfData is set if both peers agreed on EndOfDataRequest.
+	EndOfData bool
+
+	// Alive makes a round trip to the SSH peer and returns an error if the connection is
+	// dead. Required where EndOfData is not set: it settles whether an EOF that came together
+	// with a close was the peer's word or the connection's end.
+	Alive func() error
+}
+
+// Channel is an SSH channel as a [Stream].
+type Channel struct {
+	ch  ssh.Channel
+	cfg ChannelConfig
+
+	sent     atomic.Uint64
+	received uint64 // owned by the reader
+
+	sync  chan chan endState
+	gone  chan struct{} // closed when the requests have ended
+	final endState      // valid once gone is closed
+
+	ended   sync.Once
+	aborted atomic.Bool
+}
+
+// endState is what the peer has said so far about the end of its data.
+type endState struct {
+	said   bool   // EndOfDataRequest came
+	bytes  uint64 // with this count
+	closed bool   // no more requests: the channel was closed, or the connection died
+}
+
+// NewChannel makes ch a Stream. It answers the channel's requests from now on, refusing
+// those that it doesn't know, and its goroutine ends with the channel; the caller must call Close or
+// Abort.
+func NewChannel(ch ssh.Channel, reqs <-chan *ssh.Request, cfg ChannelConfig) *Channel {
+	c := &Channel{ch: ch, cfg: cfg, sync: make(chan chan endState), gone: make(chan struct{})}
+	go c.serve(reqs)
+	return c
+}
+
+// serve owns what the peer says in channel requests. A reader that has met EOF asks it
+// through c.sync; what was sent before that EOF is then in reqs already, because
+// x/crypto/ssh queues packets in their order.
+func (c *Channel) serve(reqs <-chan *ssh.Request) {
+	var st endState
+	handle := func(r *ssh.Request, ok bool) {
+		if !ok {
+			st.closed = true
+			return
+		}
+		known := false
+		if r.Type == EndOfDataRequest && c.cfg.EndOfData {
+			var m endOfData
+			if ssh.Unmarshal(r.Payload, &m) == nil && !st.said {
+				st.said, st.bytes, known = true, m.Bytes, true
+			}
+		}
+		if r.WantReply {
+			_ = r.Reply(known, nil) // a failing reply means a dying connection; Read reports it
+		}
+	}
+	for !st.closed {
+		select {
+		case r, ok := <-reqs:
+			handle(r, ok)
+		case answer := <-c.sync:
+			for drained := false; !drained && !st.closed; {
+				select {
+				case r, ok := <-reqs:
+					handle(r, ok)
+				default:
+					drained = true
+				}
+			}
+			answer <- st
+		}
+	}
+	c.final = st
+	close(c.gone)
+}
+
+func (c *Channel) said() endState {
+	answer := make(chan endState, 1)
+	select {
+	case c.sync <- answer:
+		return <-answer
+	case <-c.gone:
+		return c.final
+	}
+}
+
+// Read reads from the channel. It returns io.EOF if the peer's data is complete,
+// otherwise an error that matches [ErrAborted].
+func (c *Channel) Read(p []byte) (int, error) {
+	n, err := c.ch.Read(p)
+	c.received += uint64(n)
+	if err == io.EOF {
+		err = c.end()
+	} else if err != nil {
+		err = fmt.Errorf("%w: %w", ErrAborted, err)
+	}
+	return n, err
+}
+
+// end tells what an EOF from the SSH library was.
+func (c *Channel) end() error {
+	st := c.said()
+	switch {
+	case c.aborted.Load():
+		return ErrAborted
+	case c.cfg.EndOfData && !st.said:
+		if c.cfg.Wire.Lost() {
+			return ErrTransportLost
+		}
+		return ErrAborted
+	case c.cfg.EndOfData && st.bytes != c.received:
+		return fmt.Errorf("%w: %d bytes came of the %d that the peer sent", ErrAborted, c.received, st.bytes)
+	case c.cfg.EndOfData:
+		return io.EOF
+	case c.cfg.Wire.Lost():
+		return ErrTransportLost
+	case st.closed && c.cfg.Alive() != nil:
+		// EOF and close at once are what a peer sends that has ended both ways, and
+		// what the library shows of a connection that broke off (a packet that
+		// failed its MAC doesn't make the Wire fail).
+		return ErrTransportLost
+	}
+	return io.EOF
+}
+
+func (c *Channel) Write(p []byte) (int, error) {
+	n, err := c.ch.Write(p)
+	c.sent.Add(uint64(n))
+	if err != nil {
+		// The library says io.EOF for a channel that is closed, and io.EOF out of
+		// a Write misleads everybody.
+		err = fmt.Errorf("%w: %w", ErrAborted, err)
+	}
+	return n, err
+}
+
+// CloseWrite says that the data is complete: by the channel request where that was agreed,
+// then by SSH_MSG_CHANNEL_EOF.
+func (c *Channel) CloseWrite() error {
+	if c.cfg.EndOfData {
+		if _, err := c.ch.SendRequest(EndOfDataRequest, false, ssh.Marshal(endOfData{c.sent.Load()})); err != nil {
+			return fmt.Errorf("%w: %w", ErrAborted, err)
+		}
+	}
+	if err := c.ch.CloseWrite(); err != nil {
+		return fmt.Errorf("%w: %w", ErrAborted, err)
+	}
+	return nil
+}
+
+// Close closes the channel.
+func (c *Channel) Close() (err error) {
+	c.ended.Do(func() { err = c.ch.Close() })
+	if err == io.EOF { // the peer closed first
+		err = nil
+	}
+	return err
+}
+
+// Abort closes the channel without a word. A foreign SSH peer passes that on as an end of
+// data; the protocol has nothing else to tell it.
+func (c *Channel) Abort() {
+	c.aborted.Store(true)
+	c.ended.Do(func() { _ = c.ch.Close() })
+}

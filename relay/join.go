@@ -1,0 +1,128 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+)
+
+// Counters are the bytes that a Join has moved so far; they may be read while it runs.
+type Counters struct {
+	AToB, BToA atomic.Int64
+}
+
+// Join moves bytes between a and b until both directions have ended, and owns both streams. It
+// returns nil if both ended cleanly; both are then closed. At the first error, or when
+// ctx is done, both are aborted, and the error tells the cause.
+//
+// If count is nil, nobody is told how many bytes there were.
+func Join(ctx context.Context, a, b Stream, count *Counters) error {
+	if count == nil {
+		count = new(Counters)
+	}
+	abort := func() { a.Abort(); b.Abort() }
+	stop := context.AfterFunc(ctx, abort)
+	defer stop()
+
+	var (
+		wg    sync.WaitGroup
+		once  sync.Once
+		first error
+	)
+	direction := func(dst, src Stream, n *atomic.Int64, name string) {
+		defer wg.Done()
+		if err := pump(dst, src, n); err != nil {
+			once.Do(func() {
+				first = &DirectionError{Direction: name, Err: err}
+				abort()
+			})
+		}
+	}
+	wg.Add(2)
+	go direction(b, a, &count.AToB, "a to b")
+	direction(a, b, &count.BToA, "b to a")
+	wg.Wait()
+
+	if first != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		return first
+	}
+	if !stop() { // ctx ended us after both directions had ended: nothing was lost
+		return nil
+	}
+	return errors.Join(a.Close(), b.Close())
+}
+
+// DirectionError is the error that ended a Join, with the direction that met it first.
+type DirectionError struct {
+	Direction string // "a to b" or "b to a"
+	Err       error
+}
+
+func (e *DirectionError) Error() string { return e.Direction + ": " + e.Err.Error() }
+func (e *DirectionError) Unwrap() error { return e.Err }
+
+// bufferSize is how much one direction holds while it moves data. Eight SSH packets of 32 KiB
+// are one system call on the TCP side.
+const bufferSize = 256 << 10
+
+// idleSize is how much a direction holds while nothing moves: a parked connection
+// must cost next to nothing.
+const idleSize = 1 << 10
+
+var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
+
+// pump copies from src to dst until the end of src, and then ends dst's direction.
+//
+// It waits for data with a small buffer of its own and takes a large one from the pool
+// only while reads fill it.
+func pump(dst, src Stream, n *atomic.Int64) error {
+	idle := make([]byte, idleSize)
+	for {
+		m, err := src.Read(idle)
+		if m > 0 {
+			if werr := write(dst, idle[:m], n); werr != nil {
+				return werr
+			}
+		}
+		if err == nil && m == len(idle) {
+			err = burst(dst, src, n)
+		}
+		if err == io.EOF {
+			return dst.CloseWrite()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// burst copies with a large buffer until a read brings little.
+func burst(dst, src Stream, n *atomic.Int64) error {
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	for {
+		m, err := src.Read(buf[:])
+		if m > 0 {
+			if werr := write(dst, buf[:m], n); werr != nil {
+				return werr
+			}
+		}
+		if err != nil {
+			return err
+		}
+		if m < idleSize {
+			return nil
+		}
+	}
+}
+
+func write(dst Stream, p []byte, n *atomic.Int64) error {
+	m, err := dst.Write(p)
+	n.Add(int64(m))
+	return err
+}

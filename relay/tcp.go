@@ -1,0 +1,39 @@
+package relay
+
+import (
+	"net"
+	"sync"
+	"time"
+)
+
+// TCP is a TCP connection as a [Stream]. Abort sends a reset (SO_LINGER 0), which no
+// peer takes for the end of a file.
+type TCP struct {
+	*net.TCPConn
+	ended sync.Once
+}
+
+// NewTCP makes c a Stream and owns it from now on. It turns on TCP keepalive (30 s idle, then
+// every 15 s, 4 times), so that a peer that vanished is noticed in about 90 seconds.
+func NewTCP(c *net.TCPConn) *TCP {
+	// An error here means the connection is gone already; the first Read says so.
+	_ = c.SetKeepAliveConfig(net.KeepAliveConfig{
+		Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
+	})
+	return &TCP{TCPConn: c}
+}
+
+// Close releases the connection. Data not yet read, or a direction not yet ended, makes
+// the kernel or the peer see a reset, as [Stream] asks.
+func (t *TCP) Close() (err error) {
+	t.ended.Do(func() { err = t.TCPConn.Close() })
+	return err
+}
+
+// Abort resets the connection.
+func (t *TCP) Abort() {
+	t.ended.Do(func() {
+		_ = t.SetLinger(0) // fails only if the connection is gone, which serves as well
+		_ = t.TCPConn.Close()
+	})
+}

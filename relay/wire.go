@@ -1,0 +1,35 @@
+package relay
+
+import (
+	"net"
+	"sync/atomic"
+)
+
+// Wire is the network connection under an SSH connection. It remembers that reading
+// failed before the SSH library hears of it. x/crypto/ssh reports the end of a
+// channel and the death of the connection both as io.EOF; [Channel] asks the Wire to
+// tell them apart, and because of the order the answer is never too early.
+type Wire struct {
+	net.Conn
+	lost atomic.Bool
+}
+
+// NewWire wraps c. The SSH connection must be made on the Wire, not on c.
+func NewWire(c net.Conn) *Wire { return &Wire{Conn: c} }
+
+// Lost reports whether reading from the connection has failed or ended.
+func (w *Wire) Lost() bool { return w.lost.Load() }
+
+func (w *Wire) Read(p []byte) (int, error) {
+	n, err := w.Conn.Read(p)
+	if err != nil {
+		w.lost.Store(true)
+	}
+	return n, err
+}
+
+// Close closes the connection, which from here on counts as lost.
+func (w *Wire) Close() error {
+	w.lost.Store(true)
+	return w.Conn.Close()
+}
