@@ -32,7 +32,9 @@ type Stream interface {
 	// Abort ends both directions at once, in such a way that the peer can't take
 	// it for an end of data: a TCP reset, an SSH channel closed without a word.
 	// It may be called at any time, from any goroutine, more than once, and it
-	// unblocks Read and Write.
+	// unblocks Read and Write: those of a TCP connection at once, those of an SSH channel
+	// when the peer has confirmed the close (RFC 4254, section 5.3) or the SSH
+	// connection ends, because until then the channel and its window are still there.
 	Abort()
 }
 
