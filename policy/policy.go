@@ -61,7 +61,9 @@ type Decision struct {
 	Rule string
 	// Reason says why in a few words, for the log and for explain; the peer doesn't see it.
 	Reason string
-	// FTP is set if the target is to be read as FTP, on an allowed Open.
+	// FTP is set if the target is to be read as FTP, on an allowed Open of an address. The
+	// answer to whether a name may be resolved never has it, as the address may change it.
+	// It is not to be written to.
 	FTP *FTP
 
 	allowed bool
