@@ -1,0 +1,232 @@
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// FTPClient names an FTP client program. All of its methods use passive mode, give up at the first failure instead
+// of trying again, and return what the program printed.
+//
+// Remote names are relative to the folder after the login. They, and local names, must consist of letters,
+// digits and ./_- only, as each program would have its own way to quote others.
+type FTPClient string
+
+// The FTP clients. CurlSOCKS is curl over Target.SOCKS.
+const (
+	Curl      FTPClient = "curl"
+	CurlSOCKS FTPClient = "curl over SOCKS"
+	LFTP      FTPClient = "lftp"
+	NcFTP     FTPClient = "ncftp"
+	TNFTP     FTPClient = "tnftp"
+	Wget      FTPClient = "wget"
+)
+
+// FTPClients returns the clients that speak to an FTP server directly.
+func FTPClients() []FTPClient { return []FTPClient{Curl, LFTP, NcFTP, TNFTP, Wget} }
+
+// Uploads reports whether the client can upload.
+func (c FTPClient) Uploads() bool { return c != Wget }
+
+// IPv6 reports whether the client speaks IPv6.
+func (c FTPClient) IPv6() bool { return c != NcFTP }
+
+// Target is where a client finds an FTP server.
+type Target struct {
+	Addr           netip.AddrPort
+	User, Password string
+	SOCKS          netip.AddrPort // for CurlSOCKS
+}
+
+// Target returns where clients find the server without a tunnel.
+func (s *FTP) Target() Target { return Target{Addr: s.Addr, User: s.User, Password: s.Password} }
+
+func (t Target) url(path string, withPassword bool) string {
+	u := url.URL{Scheme: "ftp", Host: t.Addr.String(), Path: "/" + path}
+	if withPassword {
+		u.User = url.UserPassword(t.User, t.Password)
+	}
+	return u.String()
+}
+
+func (t Target) host() string { return t.Addr.Addr().String() }
+func (t Target) port() string { return strconv.Itoa(int(t.Addr.Port())) }
+
+// List lists the folder dir; "" is the one after the login. What it prints has the names of the files in it.
+func (c FTPClient) List(ctx context.Context, t Target, dir string) (string, error) {
+	switch c {
+	case Curl, CurlSOCKS:
+		return c.curl(ctx, t, "url = "+t.url(slashed(dir), false)+"\n")
+	case LFTP:
+		return lftp(ctx, t, "cls -1 "+dir)
+	case NcFTP:
+		return run(ctx, "", "ncftpls", "-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-l",
+			"ftp://"+t.host()+"/"+slashed(dir))
+	case TNFTP:
+		return tnftp(ctx, t, "ls "+dir)
+	case Wget:
+		return wget(ctx, "-O", "-", t.url(slashed(dir), true))
+	}
+	return "", c.unknown()
+}
+
+// Download gets the file remote and writes it to the path local.
+func (c FTPClient) Download(ctx context.Context, t Target, remote, local string) (string, error) {
+	switch c {
+	case Curl, CurlSOCKS:
+		return c.curl(ctx, t, curlDownload(t, remote, local))
+	case LFTP:
+		return lftp(ctx, t, "get "+remote+" -o "+local)
+	case NcFTP:
+		return run(ctx, "", "ncftpget", "-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-Z", "-v",
+			"-C", t.host(), remote, local)
+	case TNFTP:
+		return run(ctx, "", "tnftp", "-p", "-V", "-o", local, t.url(remote, true))
+	case Wget:
+		return wget(ctx, "-O", local, t.url(remote, true))
+	}
+	return "", c.unknown()
+}
+
+// Upload puts the file with the path local to the name remote.
+func (c FTPClient) Upload(ctx context.Context, t Target, local, remote string) (string, error) {
+	switch c {
+	case Curl, CurlSOCKS:
+		return c.curl(ctx, t, curlUpload(t, local, remote))
+	case LFTP:
+		return lftp(ctx, t, "put "+local+" -o "+remote)
+	case NcFTP:
+		return run(ctx, "", "ncftpput", "-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-Z", "-v",
+			"-C", t.host(), local, remote)
+	case TNFTP:
+		return run(ctx, "", "tnftp", "-p", "-V", "-u", t.url(remote, true), local)
+	}
+	return "", c.unknown()
+}
+
+// DownloadAll gets the files dir/name for all names, as local/name, in one FTP session. Wget takes
+// whatever files dir has.
+func (c FTPClient) DownloadAll(ctx context.Context, t Target, dir string, names []string, local string) (string, error) {
+	remote := joined(dir, names)
+	switch c {
+	case Curl, CurlSOCKS:
+		var conf strings.Builder
+		for i, name := range names {
+			conf.WriteString(curlDownload(t, remote[i], filepath.Join(local, name)))
+		}
+		return c.curl(ctx, t, conf.String())
+	case LFTP:
+		return lftp(ctx, t, "mget -O "+local+" "+strings.Join(remote, " "))
+	case NcFTP:
+		return run(ctx, "", "ncftpget", append([]string{
+			"-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-Z", "-V", t.host(), local,
+		}, remote...)...)
+	case TNFTP:
+		return tnftp(ctx, t, "lcd "+local, "cd "+dir, "get "+strings.Join(names, "\nget "))
+	case Wget:
+		return wget(ctx, "-P", local, t.url(slashed(dir), true)+"*")
+	}
+	return "", c.unknown()
+}
+
+// UploadAll puts the files local/name to dir/name for all names, in one FTP session; dir exists.
+func (c FTPClient) UploadAll(ctx context.Context, t Target, local string, names []string, dir string) (string, error) {
+	from := joined(local, names)
+	switch c {
+	case Curl, CurlSOCKS:
+		var conf strings.Builder
+		for i, name := range names {
+			conf.WriteString(curlUpload(t, from[i], dir+"/"+name))
+		}
+		return c.curl(ctx, t, conf.String())
+	case LFTP:
+		return lftp(ctx, t, "mput -O "+dir+" "+strings.Join(from, " "))
+	case NcFTP:
+		return run(ctx, "", "ncftpput", append([]string{
+			"-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-Z", "-V", t.host(), dir,
+		}, from...)...)
+	case TNFTP:
+		return tnftp(ctx, t, "lcd "+local, "cd "+dir, "put "+strings.Join(names, "\nput "))
+	}
+	return "", c.unknown()
+}
+
+func (c FTPClient) unknown() error {
+	if c == Wget {
+		return fmt.Errorf("wget: %w", errors.ErrUnsupported)
+	}
+	return fmt.Errorf("%q is no FTP client that we know", string(c))
+}
+
+// curl runs curl with a configuration, so that many transfers share one session.
+func (c FTPClient) curl(ctx context.Context, t Target, conf string) (string, error) {
+	args := []string{"-q", "-sS", "-K", "-", "--ftp-pasv", "--fail-early", "--user", t.User + ":" + t.Password}
+	if c == CurlSOCKS {
+		args = append(args, "--socks5-hostname", t.SOCKS.String())
+	}
+	return run(ctx, conf, "curl", args...)
+}
+
+func curlDownload(t Target, remote, local string) string {
+	return "url = " + t.url(remote, false) + "\noutput = " + local + "\n"
+}
+
+func curlUpload(t Target, local, remote string) string {
+	return "url = " + t.url(remote, false) + "\nupload-file = " + local + "\n"
+}
+
+func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
+	script := append([]string{
+		"set cmd:fail-exit true",
+		"set cmd:interactive false",
+		"set net:max-retries 1",
+		"set net:persist-retries 0",
+		"set net:timeout 20",
+		"set xfer:clobber true",
+		"set ftp:passive-mode true",
+		"open -u " + t.User + "," + t.Password + " ftp://" + t.Addr.String(),
+	}, commands...)
+	return run(ctx, "", "lftp", "--norc", "-c", strings.Join(script, "; "))
+}
+
+// failedReply is a reply that says no, as tnftp shows it.
+var failedReply = regexp.MustCompile(`(?m)^[45]\d\d[ -].*|^ftp: .*|^Not connected.*|^Login failed.*`)
+
+// tnftp runs commands. Its exit status says nothing then, so what it prints has to.
+func tnftp(ctx context.Context, t Target, commands ...string) (string, error) {
+	script := append([]string{"user " + t.User + " " + t.Password, "binary"}, commands...)
+	out, err := run(ctx, lines(append(script, "quit")...), "tnftp", "-p", "-i", "-n", "-V", t.host(), t.port())
+	if bad := failedReply.FindString(out); err == nil && bad != "" {
+		err = fmt.Errorf("run tnftp: %s", bad)
+	}
+	return out, err
+}
+
+func wget(ctx context.Context, args ...string) (string, error) {
+	return run(ctx, "", "wget", append([]string{
+		"--no-config", "--no-verbose", "--no-proxy", "--no-hsts", "--passive-ftp", "--tries=1", "--timeout=20",
+	}, args...)...)
+}
+
+// slashed makes the name of a folder end in a slash; the folder after the login stays "".
+func slashed(dir string) string {
+	if dir == "" {
+		return ""
+	}
+	return dir + "/"
+}
+
+func joined(dir string, names []string) []string {
+	paths := make([]string, len(names))
+	for i, name := range names {
+		paths[i] = dir + "/" + name
+	}
+	return paths
+}
