@@ -1,0 +1,50 @@
+# culvert's make targets; `make` alone lists them.
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 30s
+TIMEOUT ?= 20m
+
+GO ?= go
+TOOL = $(GO) tool -modfile=tools.mod
+BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+SHELL = bash
+.SHELLFLAGS = -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: help build demo test peers bench lint fuzz clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+build: ## bin/culvertd and bin/culvert, static
+	$(BUILD) -o bin/ ./cmd/culvertd ./cmd/culvert
+
+demo: ## the whole path in ten seconds; HOLD=1 leaves it running
+	HOLD=$(HOLD) $(GO) run ./cmd/demo
+
+test: peers ## everything, with the race detector and real programs
+	$(GO) test -race -timeout=$(TIMEOUT) ./...
+
+peers: ## get the programs of others that the tests use
+	@internal/peers/fetch.sh
+
+bench: peers ## side by side with OpenSSH
+	$(GO) run ./bench
+
+lint: peers ## what .ci/run asks besides the tests
+	$(GO) vet ./...
+	$(TOOL) staticcheck ./...
+	@bad=$$($(TOOL) gofumpt -l .) && [ -z "$$bad" ] || { echo "run gofumpt -w:" $$bad >&2; exit 1; }
+	$(GO) mod tidy -diff
+	PATH=$$PWD/.cache/peers/bin:$$PATH mandoc -T lint -W warning man/*.[1-8]
+
+fuzz: ## each fuzz target for FUZZTIME
+	@$(GO) list ./... | while read -r package; do \
+		$(GO) test -list '^Fuzz' "$$package" | sed -n '/^Fuzz/p' | while read -r target; do \
+			echo "== $$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+clean: ## what was built and fetched
+	rm -rf bin .cache

@@ -1,0 +1,122 @@
+package house
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/culvert-ssh/culvert"
+
+// arrows is who may import whom, as docs/architecture.md draws it. A new arrow is a decision:
+// change both in the same commit.
+var arrows = map[string][]string{
+	"policy":   {},
+	"ftp":      {},
+	"relay":    {},
+	"audit":    {},
+	"hostkeys": {},
+	"auth":     {"policy"},
+	"config":   {"policy"},
+	"control":  {"ftp", "relay"},
+	"client":   {"ftp", "relay", "control"},
+	"channels": {"policy", "ftp", "relay", "audit", "control"},
+	"server":   {"auth", "channels", "policy", "audit", "hostkeys"},
+
+	"cmd/culvertd": {"config", "hostkeys", "auth", "policy", "channels", "server", "audit"},
+	"cmd/culvert":  {"client"},
+}
+
+// outside are packages that look at the house from outside: they may import all of it and what tests use.
+// Nobody imports them.
+var outside = []string{"bench", "cmd/demo"}
+
+// forTests are packages that only tests, and those outside, import. They know nothing of the house.
+var forTests = []string{"internal/peers", "internal/house", "internal/e2e"}
+
+type listed struct {
+	ImportPath string
+	Imports    []string
+}
+
+func TestImportsFollowTheTable(t *testing.T) {
+	packages, err := list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		allowed, known := arrows[name]
+		switch {
+		case slices.Contains(outside, name):
+			allowed = append(rooms(), forTests...)
+		case slices.Contains(forTests, name):
+			allowed = forTests
+		case !known:
+			t.Errorf("package %s is not in the table: add it, and to docs/architecture.md", name)
+			continue
+		}
+		for _, imported := range p.Imports {
+			imported, ours := strings.CutPrefix(imported, module+"/")
+			if ours && !slices.Contains(allowed, imported) {
+				t.Errorf("%s imports %s; the table allows it %q", name, imported, allowed)
+			}
+		}
+	}
+}
+
+// TestPurePackagesStayPure keeps input, output and clocks out of the packages that decide.
+func TestPurePackagesStayPure(t *testing.T) {
+	packages, err := list()
+	if err != nil {
+		t.Fatal(err)
+	}
+	impure := []string{"net", "os", "io/ioutil", "os/exec", "syscall", "log", "log/slog", "context"}
+	for _, p := range packages {
+		name := strings.TrimPrefix(p.ImportPath, module+"/")
+		if name != "policy" && name != "ftp" {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if slices.Contains(impure, imported) {
+				t.Errorf("%s imports %q, and is to do no I/O", name, imported)
+			}
+		}
+	}
+}
+
+// rooms returns the packages of the table that are not commands.
+func rooms() []string {
+	var names []string
+	for name := range arrows {
+		if !strings.HasPrefix(name, "cmd/") {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func list() ([]listed, error) {
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", module+"/...")
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	var packages []listed
+	for decoder := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return packages, nil
+		} else if err != nil {
+			return nil, err
+		}
+		packages = append(packages, p)
+	}
+}
