@@ -1,0 +1,139 @@
+// Package config reads and validates sshd_config, as far as a forwarding bastion needs it and
+// with a few words of culvert's own. A [Config] in hand is a valid one. The package reads that one
+// file; it never listens, dials, resolves a name, or opens a file that the configuration names.
+package config
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"slices"
+
+	"github.com/culvert-ssh/culvert/policy"
+)
+
+// maxFile bounds a configuration file, in bytes: more is a mistake in the name of the file.
+const maxFile = 1 << 20
+
+// Config is a valid configuration. It doesn't change, and serves any goroutine.
+type Config struct {
+	global   scope
+	blocks   []*scope // in file order
+	defaults scope
+}
+
+// scope is the lines outside of any Match, or under one Match line.
+type scope struct {
+	at       Position // of the Match line
+	criteria policy.Criteria
+	all      bool // the line is Match all
+	lines    []line
+}
+
+// line is one keyword with its value.
+type line struct {
+	at      Position
+	keyword *keyword
+	set     setter
+}
+
+// setter puts a value into s.
+type setter func(s *Settings)
+
+// Load reads the file at path. Overrides are the arguments of -o, Keyword=value or Keyword value; as
+// with sshd they are read before the file, as lines outside of any Match, so that they win over the
+// file's own global lines and a matching Match block wins over them. Their positions read -o:1,
+// -o:2 and so on. Port and ListenAddress of an override replace those of the file.
+//
+// If the file isn't valid, the error is an [Errors] that lists everything that is wrong with it.
+// The warnings are there even then.
+func Load(path string, overrides []string) (*Config, []Warning, error) {
+	text, err := readFile(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return parse(path, text, overrides)
+}
+
+func readFile(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err != nil {
+		return "", fmt.Errorf("read configuration %q: %w", path, err)
+	}
+	if len(text) > maxFile {
+		return "", fmt.Errorf("read configuration %q: it is over %d bytes", path, maxFile)
+	}
+	return string(text), nil
+}
+
+// Global returns the settings outside of any Match.
+func (c *Config) Global() Settings {
+	return c.settings(nil)
+}
+
+// For returns the settings with the Match blocks that match s. Before authentication, s is as
+// far known as it is, and the user the one that is claimed.
+func (c *Config) For(s policy.Subject) Settings {
+	var matching []*scope
+	for _, b := range c.blocks {
+		if b.criteria.Match(s) {
+			matching = append(matching, b)
+		}
+	}
+	return c.settings(matching)
+}
+
+// settings resolves each keyword: its first line, or all of them if it accumulates, in the matching
+// blocks and then the global scope; without any, the default.
+func (c *Config) settings(matching []*scope) Settings {
+	var s Settings
+	scopes := append(slices.Clip(matching), &c.global)
+	for i := range keywords {
+		k := &keywords[i]
+		found := false
+		for _, sc := range scopes {
+			for _, l := range sc.lines {
+				if l.keyword == k && (!found || k.repeats != firstWins) {
+					l.set(&s)
+					found = true
+				}
+			}
+		}
+		for _, l := range c.defaults.lines {
+			if l.keyword == k && !found {
+				l.set(&s)
+			}
+		}
+	}
+	s.combineListenAddresses()
+	return s
+}
+
+// Policy returns the rules of the file, with the positions of their lines.
+func (c *Config) Policy() *policy.Policy {
+	var p policy.Policy
+	c.global.addTo(&p.Global)
+	c.defaults.addTo(&p.Global)
+	for _, b := range c.blocks {
+		block := policy.Block{Criteria: b.criteria}
+		b.addTo(&block.Rules)
+		p.Blocks = append(p.Blocks, block)
+	}
+	return &p
+}
+
+// addTo adds to r what it doesn't say yet.
+func (sc *scope) addTo(r *policy.Rules) {
+	for _, l := range sc.lines {
+		if l.keyword.rule != nil {
+			var s Settings
+			l.set(&s)
+			l.keyword.rule(r, l.at.String(), s)
+		}
+	}
+}

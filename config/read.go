@@ -1,0 +1,206 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxErrors bounds what is reported of a file that isn't a configuration at all.
+const maxErrors = 100
+
+// reader reads one configuration.
+type reader struct {
+	config   *Config
+	scope    *scope // where lines go
+	override bool   // -o is being read
+
+	replaced map[*keyword]bool // by -o
+	errs     Errors
+	warnings []Warning
+}
+
+func parse(file, text string, overrides []string) (*Config, []Warning, error) {
+	c := &Config{}
+	if err := c.readDefaults(); err != nil {
+		return nil, nil, err
+	}
+	r := &reader{config: c, scope: &c.global, override: true, replaced: map[*keyword]bool{}}
+	for i, text := range overrides {
+		r.line(Position{"-o", i + 1}, text)
+	}
+	r.override = false
+	number := 0
+	for text := range strings.SplitSeq(text, "\n") {
+		number++
+		r.line(Position{file, number}, text)
+		if len(r.errs) == maxErrors {
+			r.fail(Position{file, number}, "", errors.New("too many errors, the rest isn't read"))
+			return nil, r.warnings, r.errs
+		}
+	}
+	r.checkWhole(file)
+	r.warnWhole()
+	if len(r.errs) > 0 {
+		return nil, r.warnings, r.errs
+	}
+	return c, r.warnings, nil
+}
+
+func (c *Config) readDefaults() error {
+	for i := range keywords {
+		k := &keywords[i]
+		for _, value := range k.standard {
+			set, err := k.read(value)
+			if err != nil {
+				return fmt.Errorf("default of %s: %w", k.name, err)
+			}
+			c.defaults.lines = append(c.defaults.lines, line{keyword: k, set: set})
+		}
+	}
+	return nil
+}
+
+func (k *keyword) read(value string) (setter, error) {
+	words, err := splitWords(value)
+	if err != nil {
+		return nil, err
+	}
+	return k.parse(words)
+}
+
+// line reads one line.
+func (r *reader) line(at Position, text string) {
+	name, words, err := splitLine(text)
+	switch {
+	case err != nil:
+		r.fail(at, name, err)
+	case name == "":
+		if r.override {
+			r.fail(at, "", errors.New("it has no keyword"))
+		}
+	case strings.EqualFold(name, "Match"):
+		r.match(at, words)
+	default:
+		r.keyword(at, name, words)
+	}
+}
+
+func (r *reader) keyword(at Position, name string, words []string) {
+	k := findKeyword(name)
+	if k == nil {
+		r.foreign(at, name, words)
+		return
+	}
+	inMatch := r.scope != &r.config.global
+	switch {
+	case len(words) == 0:
+		r.fail(at, k.name, fmt.Errorf("it has no value: it wants %s", k.wants))
+		return
+	case inMatch && k.where == outsideMatch:
+		r.fail(at, k.name, errors.New("it may not stand inside Match"))
+		return
+	case inMatch && k.where == notYetMatch:
+		r.fail(at, k.name, errors.New("inside Match it is not served by this version"))
+		return
+	}
+	set, err := k.parse(words)
+	if err != nil {
+		r.fail(at, k.name, err)
+		return
+	}
+	if k.repeats == accumulatesUnlessOverridden {
+		if !r.override && r.replaced[k] {
+			return
+		}
+		r.replaced[k] = r.override
+	}
+	r.scope.lines = append(r.scope.lines, line{at, k, set})
+}
+
+// match begins a Match block.
+func (r *reader) match(at Position, words []string) {
+	if r.override {
+		r.fail(at, "Match", errors.New("it is for the file only"))
+		return
+	}
+	criteria, all, err := parseMatch(words)
+	r.scope = &scope{at: at, criteria: criteria, all: all}
+	if err != nil { // the lines below are checked all the same
+		r.fail(at, "Match", err)
+	}
+	r.config.blocks = append(r.config.blocks, r.scope)
+}
+
+func (r *reader) foreign(at Position, name string, words []string) {
+	f := findForeign(name)
+	switch {
+	case f == nil && closest(name) != "":
+		r.fail(at, name, fmt.Errorf("unknown keyword; did you mean %s?", closest(name)))
+	case f == nil:
+		r.fail(at, name, errors.New("unknown keyword"))
+	case f.harmless(words):
+		r.warn(at, f.name, "it is ignored: "+f.why)
+	default:
+		r.fail(at, f.name, errors.New("not served by this version: "+f.why))
+	}
+}
+
+func (r *reader) fail(at Position, keyword string, err error) {
+	r.errs = append(r.errs, &Error{at, keyword, err})
+}
+
+func (r *reader) warn(at Position, keyword, text string) {
+	r.warnings = append(r.warnings, Warning{at, keyword, text})
+}
+
+func findKeyword(name string) *keyword {
+	for i := range keywords {
+		if strings.EqualFold(keywords[i].name, name) {
+			return &keywords[i]
+		}
+	}
+	return nil
+}
+
+// closest returns the keyword that differs least from name, or nothing if none is near.
+func closest(name string) string {
+	best, least := "", 1+min(3, len(name)/3)
+	consider := func(candidate string) {
+		if d := distance(strings.ToLower(name), strings.ToLower(candidate), least); d < least {
+			best, least = candidate, d
+		}
+	}
+	for _, k := range keywords {
+		consider(k.name)
+	}
+	consider("Match")
+	for _, f := range foreigns {
+		consider(f.name)
+	}
+	return best
+}
+
+// distance is how many bytes must be put in, taken out or exchanged to make b of a, or most if
+// that is more.
+func distance(a, b string, most int) int {
+	if len(a)-len(b) >= most || len(b)-len(a) >= most {
+		return most
+	}
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], d
+		}
+	}
+	return row[len(b)]
+}

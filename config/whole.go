@@ -1,0 +1,93 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// checkWhole finds what is wrong although each line is right.
+func (r *reader) checkWhole(file string) {
+	s := r.config.settings(nil)
+	whole := Position{File: file}
+	if len(s.HostKeys) == 0 && !r.failed("HostKey") {
+		r.fail(whole, "HostKey", errors.New("at least one is needed: make them with `culvertd keygen DIR`"))
+	}
+	if s.PasswordFile != "" || r.failed("PasswordFile") {
+		return
+	}
+	for _, sc := range r.scopes() {
+		for _, l := range sc.lines {
+			var s Settings
+			if l.set(&s); s.PasswordAuthentication {
+				r.fail(l.at, l.keyword.name, errors.New("it needs a PasswordFile: make one with `culvertd passwd`"))
+			}
+		}
+	}
+}
+
+// failed reports whether a line of the keyword was refused, so that it counts as there.
+func (r *reader) failed(keyword string) bool {
+	return slices.ContainsFunc(r.errs, func(e *Error) bool { return e.Keyword == keyword })
+}
+
+func (r *reader) scopes() []*scope {
+	return append([]*scope{&r.config.global}, r.config.blocks...)
+}
+
+// warnWhole finds lines that do nothing, or other things than they look like.
+func (r *reader) warnWhole() {
+	for i, sc := range r.scopes() {
+		for j, l := range sc.lines {
+			r.warnUnused(l, sc.lines[:j])
+			if i > 0 {
+				r.warnAfterAll(l, r.config.blocks[:i-1])
+			}
+			r.warnWords(l)
+			var s Settings
+			if l.set(&s); l.keyword.name == "LoginGraceTime" && s.LoginGraceTime == 0 {
+				r.warn(l.at, l.keyword.name, "without a limit, connections that never log in stay, and fill MaxStartups")
+			}
+		}
+	}
+}
+
+// warnUnused warns of a line after one in the same scope that says the same. Those of -o are meant
+// to do that.
+func (r *reader) warnUnused(l line, before []line) {
+	if i := indexFirst(before, l.keyword); i >= 0 && before[i].at.File == l.at.File {
+		r.warn(l.at, l.keyword.name, fmt.Sprintf("it is not used: the first one counts, and that is %s", before[i].at))
+	}
+}
+
+// warnAfterAll warns of a line in a Match block after a Match all that says the same.
+func (r *reader) warnAfterAll(l line, before []*scope) {
+	for _, sc := range before {
+		if i := indexFirst(sc.lines, l.keyword); sc.all && i >= 0 {
+			r.warn(l.at, l.keyword.name, fmt.Sprintf("it is never used: under Match all, %s comes first", sc.lines[i].at))
+			return
+		}
+	}
+}
+
+// indexFirst returns the line that wins over later ones with the keyword k, or -1.
+func indexFirst(lines []line, k *keyword) int {
+	if k.repeats != firstWins {
+		return -1
+	}
+	return slices.IndexFunc(lines, func(l line) bool { return l.keyword == k })
+}
+
+// warnWords warns of a PermitOpen word that never decides whether its target is read as FTP.
+func (r *reader) warnWords(l line) {
+	var s Settings
+	l.set(&s)
+	for i, word := range s.PermitOpen {
+		for _, before := range s.PermitOpen[:i] {
+			if before.FTP() != word.FTP() && before.Covers(word) {
+				r.warn(l.at, l.keyword.name, fmt.Sprintf("%q has no effect: the word %q before it matches first", word, before))
+				break
+			}
+		}
+	}
+}
