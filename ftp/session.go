@@ -15,6 +15,10 @@ type Options struct {
 	// which of PASV, EPSV 1 and EPSV 2 this hop can do.
 	Hop netip.Addr
 
+	// Client is the address of the FTP client, as the control connection came in. PORT and EPRT must
+	// name it. If it is not valid, none is right and they get 501.
+	Client netip.Addr
+
 	// ForeignAddress reports whether a server may announce this address besides its own
 	// (FTPDataAddress). If nil, no other address gets through: the endpoint is always at
 	// Peer, whatever was announced.

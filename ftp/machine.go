@@ -1,0 +1,248 @@
+package ftp
+
+import (
+	"bytes"
+	"fmt"
+	"net/netip"
+)
+
+// What the machine holds for a peer that doesn't wait, in bytes.
+const (
+	// holdEnough is where WantsClient says no: some hundred commands are held back.
+	holdEnough = 16 << 10
+	// maxHeld ends the session: a driver's last read (32 KiB) still fits above holdEnough.
+	maxHeld = 128 << 10
+	// maxOverfed bounds what a driver feeds after Announce, when the machine wants nothing.
+	maxOverfed = 1 << 20
+	// firstLineEnough bytes that are no FTP reply show what a server is not, even if its line never ends.
+	firstLineEnough = 64
+)
+
+const (
+	// maxUnsolicited announcements that nobody asked for end the session: somebody tries.
+	maxUnsolicited = 3
+	// maxNotes bounds the notes of a kind that a peer can cause with two bytes each.
+	maxNotes = 32
+)
+
+// A Session is one FTP control connection. Its methods take what a driver saw and return
+// what it must do. They must not be called concurrently.
+//
+// The effects depend on the bytes and their order alone, never on how they were cut into calls.
+type Session struct {
+	opt Options
+	out []Effect
+
+	// What was fed and not yet read: everything that came after an announcement waits here.
+	inputs  []input
+	overfed int
+
+	closed   bool
+	awaiting bool // Announce is out and unanswered, for asked
+	asked    Mode
+
+	client      commandReader
+	clientEnded bool
+	badLines    int
+	server      replyReader
+	reply       reply // being read
+	unsolicited int
+	notes       [NoteLogin + 1]int
+
+	// Commands that wait for the replies to others, and the FIFO of those that were sent.
+	held       []command
+	heldBytes  int
+	overtakers int // among held
+	serverEOF  bool
+	due        []entry
+
+	user     string // argument of the last USER that the server took
+	loggedIn bool
+	epsvAll  bool
+	block    bool // MODE B or C: a data connection serves several transfers
+
+	live bool // an endpoint was announced, and not cancelled
+	used bool // a transfer was sent for it
+}
+
+// An input is something that a driver saw on one side.
+type input struct {
+	fromServer bool
+	data       []byte
+	end        bool // after data
+}
+
+// NewSession returns the state of a control connection on which nothing has been said yet.
+func NewSession(o Options) *Session {
+	o.Peer, o.Hop, o.Client = o.Peer.Unmap(), o.Hop.Unmap(), o.Client.Unmap()
+	return &Session{opt: o, due: []entry{{kind: greeting}}}
+}
+
+// FromClient takes bytes from the FTP client.
+func (s *Session) FromClient(p []byte) []Effect {
+	if s.clientEnded {
+		return nil
+	}
+	return s.feed(input{data: p})
+}
+
+// FromServer takes bytes from the FTP server.
+func (s *Session) FromServer(p []byte) []Effect {
+	return s.feed(input{data: p, fromServer: true})
+}
+
+// ClientClosed says that the client has ended its side. A line without an end is dropped. What was held back
+// still goes out, then comes ServerEOF.
+func (s *Session) ClientClosed() []Effect { return s.feed(input{end: true}) }
+
+// ServerClosed says that the server has ended its side, and with it the session.
+func (s *Session) ServerClosed() []Effect { return s.feed(input{end: true, fromServer: true}) }
+
+// WantsClient reports whether bytes from the client are of use now. While they are not, the driver
+// should not read any: so much is held back already that TCP may do the rest of the holding.
+func (s *Session) WantsClient() bool {
+	return !s.waits() && !s.clientEnded && s.heldBytes < holdEnough
+}
+
+// WantsServer is the same for bytes from the server.
+func (s *Session) WantsServer() bool { return !s.waits() }
+
+// Announced says that the endpoint of the last Announce can be reached at the given address, which
+// is what the client is told.
+func (s *Session) Announced(at netip.AddrPort) []Effect {
+	if !s.awaiting {
+		return nil
+	}
+	line := announcement(s.asked, at)
+	if line == "" {
+		s.cancel("it can't be announced at this address")
+		return s.refuse(fmt.Sprintf("%v can't be announced to the client", at))
+	}
+	s.awaiting = false
+	s.toClient(line)
+	return s.resume()
+}
+
+// Refused says that the endpoint of the last Announce can't be reached. The client is told so in chosen
+// words; the reason is for the log and comes back in a Note.
+func (s *Session) Refused(reason string) []Effect {
+	if !s.awaiting {
+		return nil
+	}
+	s.live = false
+	return s.refuse(reason)
+}
+
+func (s *Session) refuse(reason string) []Effect {
+	s.awaiting = false
+	s.note(NoteRefused, "data endpoint not opened: "+reason)
+	s.toClient(cantOpen(s.asked))
+	return s.resume()
+}
+
+// cantOpen is the answer to an endpoint that can't be had. Clients go on with PASV after EPSV's 500.
+func cantOpen(asked Mode) string {
+	if asked == EPSV {
+		return "500 Can't open a data connection"
+	}
+	return "425 Can't open a data connection"
+}
+
+// resume goes on after the answer to an Announce.
+func (s *Session) resume() []Effect {
+	if s.overfed > maxOverfed {
+		s.close("the driver kept on feeding while an announcement was open")
+	}
+	s.pump()
+	return s.run()
+}
+
+// waits reports whether the session must stay silent for now, or for good.
+func (s *Session) waits() bool { return s.closed || s.awaiting }
+
+func (s *Session) feed(in input) []Effect {
+	if s.closed {
+		return nil
+	}
+	if s.awaiting {
+		if s.overfed += len(in.data); s.overfed > maxOverfed {
+			return nil // resume closes the session
+		}
+	}
+	in.data = bytes.Clone(in.data)
+	s.inputs = append(s.inputs, in)
+	return s.run()
+}
+
+// run reads the inputs, until there are none or an announcement is open, and returns the effects.
+func (s *Session) run() []Effect {
+	for len(s.inputs) > 0 && !s.waits() {
+		in := &s.inputs[0]
+		switch {
+		case len(in.data) > 0:
+			b := in.data[0]
+			in.data = in.data[1:]
+			if in.fromServer {
+				s.serverByte(b)
+			} else {
+				s.clientByte(b)
+			}
+			continue
+		case in.end && in.fromServer:
+			s.serverEnd()
+		case in.end:
+			s.clientEnded = true
+			s.pump()
+		}
+		s.inputs = s.inputs[1:]
+	}
+	if s.closed {
+		s.inputs, s.held, s.due, s.reply = nil, nil, nil, reply{}
+	}
+	out := s.out
+	s.out = nil
+	return out
+}
+
+// emit adds an effect. Nothing comes after a Close.
+func (s *Session) emit(e Effect) {
+	if !s.closed {
+		s.out = append(s.out, e)
+	}
+}
+
+func (s *Session) toServer(line string) { s.emit(ToServer{appendLine(nil, line)}) }
+func (s *Session) toClient(line string) { s.emit(ToClient{appendLine(nil, line)}) }
+func (s *Session) forward(r reply)      { s.emit(ToClient{r.bytes()}) }
+
+// note notes, except for what a peer repeats without an end.
+func (s *Session) note(k NoteKind, text string) {
+	s.notes[k]++
+	switch n := s.notes[k]; {
+	case k != NoteTelnet && k != NoteMalformed || n < maxNotes:
+		s.emit(Note{k, text})
+	case n == maxNotes:
+		s.emit(Note{k, text + " (further ones are not noted)"})
+	}
+}
+
+// cancel withdraws the endpoint, if there is one.
+func (s *Session) cancel(reason string) {
+	if s.live {
+		s.live = false
+		s.emit(Cancel{reason})
+	}
+}
+
+// fail ends the session with a last word to the client.
+func (s *Session) fail(line, reason string) {
+	s.toClient(line)
+	s.close(reason)
+}
+
+// close ends the session.
+func (s *Session) close(reason string) {
+	s.cancel("the control connection ends")
+	s.emit(Close{reason})
+	s.closed = true
+}

@@ -1,0 +1,247 @@
+package ftp
+
+import "fmt"
+
+// serverByte reads one byte from the server.
+func (s *Session) serverByte(b byte) {
+	r := &s.server
+	text, removed := r.telnet.next(b)
+	if removed != nil {
+		s.note(NoteTelnet, telnetNote("server", removed))
+	}
+	if !text {
+		return
+	}
+	first := !r.begun
+	switch end := r.next(b); {
+	case end == lineTooLong:
+		s.fail("500 Line too long", fmt.Sprintf("a line of the server is longer than %d bytes", maxReplyLine))
+	case end == lineEnded:
+		s.serverLine(string(r.line), first)
+		r.reset()
+	case first && len(r.line) >= firstLineEnough && !speaksFTP(r.line):
+		s.foreignServer(r.line)
+	}
+}
+
+// serverLine takes a line from the server.
+func (s *Session) serverLine(line string, first bool) {
+	if s.server.replaced {
+		s.note(NoteMalformed, "a bare CR, a bare LF or a NUL in a reply became '?': "+quote(line))
+	}
+	switch {
+	case s.reply.open:
+		if !s.reply.more(line) {
+			s.fail("500 Reply too long", fmt.Sprintf("a reply of the server has more than %d bytes or %d lines", maxReply, maxReplyLines))
+			return
+		}
+	case line == "":
+		// Between replies it means nothing. If it is the very first, the next one counts.
+		if first {
+			s.server.begun = false
+		}
+		return
+	case s.reply.begin(line):
+	case first:
+		s.foreignServer([]byte(line))
+		return
+	default:
+		s.note(NoteMalformed, "a line of the server that is no reply was dropped: "+quote(line))
+		return
+	}
+	if !s.reply.open {
+		r := s.reply
+		s.reply = reply{}
+		s.answered(r)
+	}
+}
+
+// foreignServer ends the session with a server that doesn't begin as an FTP server does.
+func (s *Session) foreignServer(line []byte) {
+	s.fail("421 The server at this address does not speak FTP, closing the connection",
+		"the server does not speak FTP, check host and port; it began with "+quote(line))
+}
+
+// serverEnd ends the session, as the server has.
+func (s *Session) serverEnd() {
+	if line := s.server.line; !s.server.begun && len(line) > len("220") && !speaksFTP(line) {
+		s.foreignServer(line)
+		return
+	}
+	s.close("the FTP server closed the control connection")
+}
+
+// answered takes a whole reply from the server.
+func (s *Session) answered(r reply) {
+	defer s.pump()
+	switch {
+	case r.code >= 600:
+		// RFC 2228, section 5: protected replies. What is in them can't be read.
+		s.fail("421 The server protects its replies, closing the connection", fmt.Sprintf("the server sent a protected reply (%d)", r.code))
+		return
+	case r.code == 421 && len(s.due) > 0:
+		// It may come at any time, and the connection ends with it. The oldest command gets it for its answer.
+		s.finish(0, r)
+		return
+	}
+	i := s.target(r.code)
+	switch {
+	case i < 0 && announces(r.code):
+		s.unasked(r)
+	case i < 0:
+		s.forward(r) // nobody asked, but it can do no harm
+	case r.code < 200:
+		s.due[i].running = true
+		s.forward(r)
+	default:
+		s.finish(i, r)
+	}
+}
+
+// unasked drops an announcement that answers no PASV or EPSV, such as one from the
+// name of a file. No entry is taken for answered: its own reply is still to come.
+func (s *Session) unasked(r reply) {
+	if s.unsolicited++; s.unsolicited >= maxUnsolicited {
+		s.fail("421 The server sent replies that nobody asked for, closing the connection",
+			fmt.Sprintf("the server sent %d announcements that answer no PASV or EPSV; the last was %s", maxUnsolicited, quote(r.lines[0])))
+		return
+	}
+	s.note(NoteUnsolicited, "dropped, as it answers no PASV or EPSV: "+quote(r.lines[0]))
+}
+
+// finish ends the command of entry i with its final reply.
+func (s *Session) finish(i int, r reply) {
+	e := s.pop(i)
+	if e.optional && i < len(s.due) && s.due[i].local == "" && s.due[i].mayGet(r.code) {
+		s.due[i].optional = true
+	}
+	switch e.kind {
+	case passive:
+		s.finishPassive(e, r)
+	case transfer:
+		s.finishTransfer(i, r)
+	case userName, login:
+		s.finishLogin(e, r)
+	case feat:
+		s.forward(r.withoutNotOffered())
+	case epsvAll:
+		s.finishEPSVALL(r)
+	case modeChange:
+		if r.code < 300 {
+			s.block = e.block
+		}
+		s.forward(r)
+	case rein:
+		s.finishREIN(r)
+	default:
+		s.forward(r)
+	}
+	s.flush()
+}
+
+// finishTransfer ends a transfer. A failure ends its endpoint too; success doesn't, as the reply may
+// overtake the data. The ABORs that were sent during the transfer may have been answered by this.
+func (s *Session) finishTransfer(from int, r reply) {
+	if r.code >= 400 {
+		s.cancel(fmt.Sprintf("the transfer failed (%d)", r.code))
+	}
+	for i := from; i < len(s.due) && s.due[i].kind != transfer; i++ {
+		if s.due[i].kind == abor {
+			s.due[i].optional = true
+		}
+	}
+	s.forward(r)
+}
+
+// finishLogin follows RFC 959, section 5.4: 230 may answer USER already, and 232 (RFC 2228) is one more
+// way to be logged in. A USER that was taken and wants a password ends the login before it.
+func (s *Session) finishLogin(e entry, r reply) {
+	if e.kind == userName && r.code < 400 {
+		s.user, s.loggedIn = e.name, false
+	}
+	if r.code == 230 || r.code == 232 {
+		s.loggedIn = true
+		s.note(NoteLogin, escape(s.user))
+	}
+	s.forward(r)
+}
+
+func (s *Session) finishEPSVALL(r reply) {
+	if announces(r.code) {
+		s.note(NoteRefused, "the server took EPSV ALL for an EPSV: "+quote(r.lines[0]))
+		s.toClient("500 EPSV ALL is not understood by the server")
+		return
+	}
+	if r.code == 200 || r.code == 220 {
+		s.epsvAll = true
+	}
+	s.forward(r)
+}
+
+// finishREIN puts everything back to where the greeting left it. A transfer goes on by itself.
+func (s *Session) finishREIN(r reply) {
+	if r.code < 300 {
+		s.cancel("REIN")
+		s.user, s.loggedIn, s.epsvAll, s.block, s.used = "", false, false, false, false
+	}
+	s.forward(r)
+}
+
+// finishPassive ends a PASV or EPSV: with an Announce, or with an error to the client.
+func (s *Session) finishPassive(e entry, r reply) {
+	switch {
+	case announces(r.code):
+		s.announced(e, r)
+	case r.code < 400:
+		s.note(NoteRefused, "the answer to PASV or EPSV announces nothing: "+quote(r.lines[0]))
+		s.toClient("500 The server did not announce an endpoint")
+	case e.bridged != nil:
+		s.forward(*e.bridged)
+	case s.bridges(e, r.code):
+		s.bridge(e, r)
+	default:
+		s.forward(r)
+	}
+}
+
+func (s *Session) announced(e entry, r reply) {
+	if !s.loggedIn {
+		s.note(NoteRefused, "an announcement before login: "+quote(r.lines[0]))
+		s.toClient("530 Log in first")
+		return
+	}
+	at, mismatch, err := s.opt.endpoint(e.mode, r.code, r.lines[0])
+	if err != nil {
+		s.note(NoteRefused, fmt.Sprintf("announcement refused, %v: %s", err, quote(r.lines[0])))
+		s.toClient("500 The server announced an endpoint that can't be used")
+		return
+	}
+	if mismatch {
+		s.note(NoteMismatch, fmt.Sprintf("the server announced %v, %v is used: %s", at.Announced, at.Addr, quote(r.lines[0])))
+	}
+	s.live, s.used, s.awaiting, s.asked = true, false, true, e.mode
+	s.emit(Announce{at})
+}
+
+// bridges reports whether the other of PASV and EPSV is worth a try, which is where the client can't
+// try itself, or wouldn't know why, as the family of the server's address isn't that of its own hop. What
+// follows is held back, so that one more command fits in.
+func (s *Session) bridges(e entry, code int) bool {
+	understood := code == 425 || code >= 500 && code != 530
+	if !understood || e.optional || !s.loggedIn || s.clientEnded || s.epsvAll {
+		return false
+	}
+	if e.mode == PASV {
+		return !s.opt.Peer.Is4()
+	}
+	return s.opt.Hop.Is6()
+}
+
+func (s *Session) bridge(e entry, r reply) {
+	verb := "EPSV"
+	if e.mode == EPSV {
+		verb = "PASV"
+	}
+	s.due = append(s.due, entry{kind: passive, mode: e.mode, bridged: &r})
+	s.toServer(verb)
+}
