@@ -7,11 +7,16 @@ package channels
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/time/rate"
 
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/policy"
@@ -20,12 +25,13 @@ import (
 
 // Config is what a Conn needs. Every field is required unless it says otherwise.
 type Config struct {
-	SSH     ssh.Conn    // to send requests on
+	SSH     ssh.Conn    // to send requests on, and to close where going on would be wrong
 	Wire    *relay.Wire // under it
 	Subject policy.Subject
 	Decide  func(policy.Request) policy.Decision
 
-	// Permitted are the PermitOpen words that apply to the subject, for the text that a session shows.
+	// Permitted are the PermitOpen words that apply to the subject, for the text that a session
+	// shows. If nil, the text says that nothing may be opened.
 	Permitted []string
 
 	Audit *audit.Log
@@ -41,21 +47,194 @@ type Config struct {
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
+const (
+	// maxWaiting is how many channel opens of one connection may be in hand at once, those that are about
+	// to be refused included. A client that sends opens and doesn't read the refusals
+	// would otherwise pile up a goroutine for each.
+	maxWaiting = 1024
+
+	// announcementRate and announcementBurst bound how fast one connection's FTP servers may announce,
+	// over all its control channels. Honest clients fetching small files reach several
+	// hundred a second on a fast network. Over the rate, a reply waits; it is not refused.
+	announcementRate  = 1000
+	announcementBurst = 200
+
+	// maxControlChannels is how many FTP control channels one connection may have, and with
+	// one live expectation each, how many expectations.
+	maxControlChannels = 64
+)
+
 // Conn is the channels of one SSH connection.
 type Conn struct {
-	cfg Config
+	cfg    Config
+	ctx    context.Context // ends with the connection
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+
+	requests  atomic.Uint64
+	endOfData atomic.Bool // relay.EndOfDataRequest was agreed on
+	noMore    atomic.Bool // no-more-sessions@openssh.com was asked for
+
+	waiting  atomic.Int64
+	channels slots
+	sessions slots
+	controls slots
+	shown    sync.Map // *session: those that Tell tells
+
+	expectations *expectations
+	announcing   *rate.Limiter
 }
 
-// New checks cfg. The caller must call Close.
+var errClosed = errors.New("SSH connection closed")
+
+// New returns the channels of one connection. The caller must call Close.
 func New(cfg Config) (*Conn, error) {
-	return nil, errors.New("not written yet")
+	switch {
+	case cfg.SSH == nil, cfg.Wire == nil, cfg.Decide == nil, cfg.Audit == nil, cfg.Log == nil, cfg.Now == nil:
+		return nil, errors.New("channels: SSH, Wire, Decide, Audit, Log and Now are required")
+	case cfg.ConnectTimeout <= 0:
+		return nil, errors.New("channels: ConnectTimeout must be positive")
+	}
+	if cfg.Resolve == nil {
+		cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
+			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		}
+	}
+	c := &Conn{
+		cfg:        cfg,
+		channels:   slots{max: int64(cfg.MaxChannels)},
+		sessions:   slots{max: int64(cfg.MaxSessions)},
+		controls:   slots{max: maxControlChannels},
+		announcing: rate.NewLimiter(announcementRate, announcementBurst),
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.expectations = newExpectations(c.expired)
+	return c, nil
+}
+
+// Close aborts every channel, closes the SSH connection, and returns when all have ended.
+func (c *Conn) Close() {
+	c.cancel(errClosed)
+	_ = c.cfg.SSH.Close() // its error says that it is closed
+	c.wg.Wait()
+	c.expectations.close()
 }
 
 // Serve serves one channel that the client asks for, and returns when it has ended.
-func (c *Conn) Serve(nc ssh.NewChannel) {}
+func (c *Conn) Serve(nc ssh.NewChannel) {
+	c.wg.Add(1)
+	defer c.wg.Done()
+	if c.waiting.Add(1) > maxWaiting {
+		c.cfg.Log.Warn("connection closed: too many channels asked for at once", "limit", maxWaiting)
+		_ = c.cfg.SSH.Close()
+	}
+	defer c.waiting.Add(-1)
+
+	switch nc.ChannelType() {
+	case "direct-tcpip":
+		c.directTCPIP(nc)
+	case "session":
+		c.session(nc)
+	default:
+		c.refuse(nc, refusal{
+			code: ssh.UnknownChannelType, text: "unsupported channel type", reason: "unsupported channel type",
+		})
+	}
+}
 
 // GlobalRequest answers a global request (RFC 4254, section 4), at once.
-func (c *Conn) GlobalRequest(r *ssh.Request) (ok bool, payload []byte) { return false, nil }
+func (c *Conn) GlobalRequest(r *ssh.Request) (ok bool, payload []byte) {
+	switch r.Type {
+	case relay.EndOfDataRequest:
+		c.endOfData.Store(true)
+		return true, nil
+	case "no-more-sessions@openssh.com":
+		c.noMore.Store(true)
+		return true, nil
+	case "tcpip-forward", "streamlocal-forward@openssh.com":
+		c.record(audit.ChannelRefused{
+			Conn: c.cfg.ID, Request: c.nextRequest(), Type: r.Type,
+			Reason: "remote forwarding is not offered",
+		})
+	}
+	return false, nil // keepalive@openssh.com is answered by any answer
+}
 
-// Close aborts every channel and returns when all have ended.
-func (c *Conn) Close() {}
+// nextRequest numbers what the client asks for. The number is what the client is told and
+// what finds the audit line.
+func (c *Conn) nextRequest() string {
+	return fmt.Sprintf("%s-%d", c.cfg.ID.ID, c.requests.Add(1))
+}
+
+// record writes an event and reports whether it is on record. What can't be recorded must not
+// go on, so otherwise the connection is closed.
+func (c *Conn) record(e audit.Event) bool {
+	err := c.cfg.Audit.Write(e)
+	if err != nil {
+		c.cfg.Log.Error("connection closed: its audit event can't be written", "event", e.EventName(), "err", err)
+		_ = c.cfg.SSH.Close()
+	}
+	return err == nil
+}
+
+// refusal is why a channel is not opened: what the client sees, and what only the log does.
+type refusal struct {
+	code    ssh.RejectionReason
+	text    string // for the client, chosen here
+	request string
+	target  string
+	rule    string
+	reason  string
+}
+
+func (c *Conn) refuse(nc ssh.NewChannel, r refusal) {
+	if r.request == "" {
+		r.request = c.nextRequest()
+	}
+	c.record(audit.ChannelRefused{
+		Conn: c.cfg.ID, Request: r.request, Type: nc.ChannelType(), Target: r.target, Rule: r.rule, Reason: r.reason,
+	})
+	c.cfg.Log.Info("channel refused", "request", r.request, "type", nc.ChannelType(), "target", r.target,
+		"rule", r.rule, "reason", r.reason)
+	_ = nc.Reject(r.code, r.text+" (request "+r.request+")") // fails only on a dead connection
+}
+
+// accept turns nc into a stream. It returns nil if the connection is gone.
+func (c *Conn) accept(nc ssh.NewChannel) *relay.Channel {
+	// The snapshot is right: a client asks for EndOfDataRequest before its first channel or, for that
+	// channel, not at all.
+	endOfData := c.endOfData.Load()
+	ch, reqs, err := nc.Accept()
+	if err != nil {
+		return nil
+	}
+	return relay.NewChannel(ch, reqs, relay.ChannelConfig{
+		Wire: c.cfg.Wire, EndOfData: endOfData, Alive: c.alive,
+	})
+}
+
+// alive makes a round trip to the client.
+func (c *Conn) alive() error {
+	_, _, err := c.cfg.SSH.SendRequest("keepalive@openssh.com", true, nil)
+	if err != nil {
+		return fmt.Errorf("ask the SSH client for a sign of life: %w", err)
+	}
+	return nil
+}
+
+// slots count what is in use of something that is limited.
+type slots struct {
+	max  int64
+	used atomic.Int64
+}
+
+// take reports whether there was a slot left. The taker must give it back.
+func (s *slots) take() bool {
+	if s.used.Add(1) > s.max {
+		s.used.Add(-1)
+		return false
+	}
+	return true
+}
+
+func (s *slots) give() { s.used.Add(-1) }

@@ -16,7 +16,7 @@ import (
 // goroutine of Run, and nothing is forwarded while they run.
 type Endpoints interface {
 	// Open makes e reachable for the FTP client and returns the address to be announced to it.
-	// If it fails, the client is told 425 (to PASV) or 500 (to EPSV), and the error goes to the log.
+	// If it fails, the client is told 425 (to PASV) or 500 (to EPSV), and the error comes back in a Note.
 	// It must return soon after ctx is done.
 	Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, error)
 

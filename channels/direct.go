@@ -1,0 +1,255 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+const (
+	// maxAddresses bounds how many addresses of one name are looked at: each may cost a
+	// ConnectTimeout.
+	maxAddresses = 8
+
+	// maxHostLength is that of a DNS name (RFC 1035, section 2.3.4) with its final dot, more than any
+	// literal needs.
+	maxHostLength = 255
+)
+
+// directTCPIPOpen is the extra data of a direct-tcpip channel open (RFC 4254, section 7.2).
+type directTCPIPOpen struct {
+	Host           string
+	Port           uint32
+	OriginatorHost string
+	OriginatorPort uint32
+}
+
+// opening is one direct-tcpip channel on its way from asked for to open.
+type opening struct {
+	*Conn
+	nc      ssh.NewChannel
+	request string
+	host    string
+	port    uint16
+}
+
+// target is how the client spelled it, for people.
+func (o *opening) target() string { return net.JoinHostPort(o.host, strconv.Itoa(int(o.port))) }
+
+func (c *Conn) directTCPIP(nc ssh.NewChannel) {
+	o := &opening{Conn: c, nc: nc, request: c.nextRequest()}
+	if !c.channels.take() {
+		o.refuse(ssh.ResourceShortage, "too many channels", "", "MaxChannels is reached")
+		return
+	}
+	defer c.channels.give()
+	if err := o.parse(nc.ExtraData()); err != nil {
+		o.refuse(ssh.ConnectionFailed, "malformed request", "", err.Error())
+		return
+	}
+	// What was announced is asked for first: a policy that happens to permit the port
+	// as well must not leave the expectation behind for somebody later.
+	if e := c.expectations.take(o.host, o.port); e != nil {
+		o.data(e)
+		return
+	}
+	o.ordinary()
+}
+
+func (o *opening) parse(extra []byte) error {
+	var m directTCPIPOpen
+	if err := ssh.Unmarshal(extra, &m); err != nil {
+		return fmt.Errorf("parse direct-tcpip: %w", err)
+	}
+	switch {
+	case m.Host == "" || len(m.Host) > maxHostLength:
+		return fmt.Errorf("host of %d bytes", len(m.Host))
+	case m.Port == 0 || m.Port > 65535:
+		return fmt.Errorf("port %d is out of range", m.Port)
+	}
+	o.host, o.port = m.Host, uint16(m.Port)
+	return nil
+}
+
+func (o *opening) refuse(code ssh.RejectionReason, text, rule, reason string) {
+	r := refusal{code: code, text: text, request: o.request, rule: rule, reason: reason}
+	if o.host != "" {
+		r.target = o.target()
+	}
+	o.Conn.refuse(o.nc, r)
+}
+
+func (o *opening) prohibit(d policy.Decision) {
+	reason := d.Reason
+	if near := o.expectations.nearest(o.host, o.port); near != "" {
+		reason += "; " + near
+	}
+	o.refuse(ssh.Prohibited, "not permitted by this bastion", d.Rule, reason)
+}
+
+func (o *opening) decide(action policy.Action, addr netip.Addr) policy.Decision {
+	return o.cfg.Decide(policy.Request{
+		Subject: o.cfg.Subject,
+		Action:  action,
+		Target:  policy.Target{Host: o.host, Port: o.port, Addr: addr},
+		Time:    o.cfg.Now(),
+	})
+}
+
+// ordinary opens what the policy itself permits: may the name be resolved, then each address on its own, then
+// the first of those that answers; what was decided on is what is dialled.
+func (o *opening) ordinary() {
+	if d := o.decide(policy.Open, netip.Addr{}); !d.Allowed() {
+		o.prohibit(d)
+		return
+	}
+	addrs, err := o.resolve()
+	if err != nil {
+		o.refuse(ssh.ConnectionFailed, "connect failed", "", err.Error())
+		return
+	}
+	var (
+		denied  policy.Decision
+		refused error
+	)
+	for _, a := range addrs {
+		d := o.decide(policy.Open, a)
+		if !d.Allowed() {
+			denied = d
+			continue
+		}
+		tcp, err := dial(o.ctx, netip.Addr{}, netip.AddrPortFrom(a, o.port), o.cfg.ConnectTimeout)
+		if err != nil {
+			refused = errors.Join(refused, err)
+			continue
+		}
+		o.connected(tcp, d)
+		return
+	}
+	if refused != nil {
+		o.refuse(ssh.ConnectionFailed, "connect failed", "", refused.Error())
+		return
+	}
+	o.prohibit(denied)
+}
+
+// connected hands a dialled connection to whoever reads it.
+func (o *opening) connected(tcp *relay.TCP, d policy.Decision) {
+	if d.FTP != nil {
+		o.control(tcp, d)
+		return
+	}
+	s := o.open(tcp, d.Rule, "")
+	if s == nil {
+		return
+	}
+	var count relay.Counters
+	err := relay.Join(o.ctx, s.channel, tcp, &count)
+	s.closed(&count, err)
+}
+
+// resolve returns the addresses of the host that was asked for, no more than maxAddresses of them. A literal
+// is its own address.
+func (o *opening) resolve() ([]netip.Addr, error) {
+	if a, err := netip.ParseAddr(o.host); err == nil {
+		if a.Zone() != "" {
+			return nil, fmt.Errorf("address %q has a zone, which means nothing on another machine", o.host)
+		}
+		return []netip.Addr{a.Unmap()}, nil
+	}
+	ctx, cancel := context.WithTimeout(o.ctx, o.cfg.ConnectTimeout)
+	defer cancel()
+	addrs, err := o.cfg.Resolve(ctx, o.host)
+	if err != nil {
+		return nil, fmt.Errorf("resolve %q: %w", o.host, err)
+	}
+	if len(addrs) == 0 {
+		return nil, fmt.Errorf("resolve %q: no address", o.host)
+	}
+	addrs = addrs[:min(len(addrs), maxAddresses)]
+	for i, a := range addrs {
+		addrs[i] = a.Unmap()
+	}
+	return addrs, nil
+}
+
+// dial connects to one address, from a local address if that is valid.
+func dial(ctx context.Context, from netip.Addr, to netip.AddrPort, timeout time.Duration) (*relay.TCP, error) {
+	d := net.Dialer{Timeout: timeout}
+	if from.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+	}
+	c, err := d.DialContext(ctx, "tcp", to.String())
+	if err != nil {
+		return nil, err // says what was dialled
+	}
+	return relay.NewTCP(c.(*net.TCPConn)), nil
+}
+
+// worthRetrying reports whether a server may be there a moment later.
+func worthRetrying(err error) bool {
+	var ne net.Error
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &ne) && ne.Timeout()
+}
+
+// stream is an open direct-tcpip channel with what its audit line needs.
+type stream struct {
+	*opening
+	channel *relay.Channel
+	since   time.Time
+}
+
+// open puts the opening on record and accepts the channel, in this order. It returns nil, and has reset tcp, if
+// either can't be done.
+func (o *opening) open(tcp *relay.TCP, rule, ftp string) *stream {
+	on := o.record(audit.ChannelOpened{
+		Conn: o.cfg.ID, Request: o.request, Type: o.nc.ChannelType(), Target: o.target(),
+		Address: remote(tcp), Rule: rule, FTP: ftp,
+	})
+	if !on {
+		tcp.Abort()
+		_ = o.nc.Reject(ssh.ResourceShortage, "not on record") // the connection is being closed
+		return nil
+	}
+	s := &stream{opening: o, since: o.cfg.Now()}
+	if s.channel = o.accept(o.nc); s.channel == nil {
+		tcp.Abort()
+		s.closed(new(relay.Counters), errClosed)
+		return nil
+	}
+	return s
+}
+
+// closed puts the end on record. In counts, A is the client.
+func (s *stream) closed(count *relay.Counters, err error) {
+	e := audit.ChannelClosed{
+		Conn: s.cfg.ID, Request: s.request, Type: s.nc.ChannelType(),
+		Up: count.AToB.Load(), Down: count.BToA.Load(),
+		Seconds: s.cfg.Now().Sub(s.since).Seconds(), End: "clean",
+	}
+	if err != nil {
+		e.End, e.Reason = "aborted", err.Error()
+	}
+	s.record(e)
+	s.cfg.Log.Debug("channel closed", "request", s.request, "up", e.Up, "down", e.Down, "end", e.End, "reason", e.Reason)
+}
+
+func remote(c *relay.TCP) netip.AddrPort {
+	ap := c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+func local(c *relay.TCP) netip.Addr {
+	return c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+}

@@ -1,0 +1,172 @@
+package channels
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"time"
+)
+
+// expectation is one data endpoint that an FTP server announced on a permitted control
+// channel, and that this SSH connection may therefore open, once.
+type expectation struct {
+	control string         // the request number of the control channel
+	host    string         // the host string that the control channel was asked by
+	address netip.AddrPort // where to dial
+	local   netip.Addr     // what to dial from, if valid: servers check that it is the control connection's address
+	rule    string         // the line that permitted the control channel
+	owner   *ftpControl
+
+	retried bool // given back once after a dial that failed
+	timer   *time.Timer
+}
+
+// meets reports whether a client that asks for host and port asks for this endpoint. The name is not
+// looked up a second time: it stands for the address that was recorded.
+func (e *expectation) meets(host string, port uint16) bool {
+	if port != e.address.Port() {
+		return false
+	}
+	if a, err := netip.ParseAddr(host); err == nil && a.Unmap() == e.address.Addr() {
+		return true
+	}
+	return strings.EqualFold(host, e.host)
+}
+
+// expectations are the live expectations of one SSH connection, never of more: what one user's
+// server announced authorises nobody else. There is at most one for each control channel.
+type expectations struct {
+	mu      sync.Mutex
+	live    map[string]*expectation // by control channel
+	ended   map[string]ended        // by control channel: what became of its last one, for the audit
+	expired func(*expectation, string)
+}
+
+// ended is a past expectation.
+type ended struct {
+	address  netip.AddrPort
+	how      string
+	consumed *expectation // it was, and nothing has happened on its control channel since
+}
+
+func newExpectations(expired func(e *expectation, reason string)) *expectations {
+	return &expectations{
+		live: make(map[string]*expectation), ended: make(map[string]ended), expired: expired,
+	}
+}
+
+// install makes e live for ttl, in place of the one that its control channel had.
+func (t *expectations) install(e *expectation, ttl time.Duration) {
+	t.withdraw(e.control, "a newer announcement")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.put(e, ttl)
+}
+
+// put needs t.mu.
+func (t *expectations) put(e *expectation, ttl time.Duration) {
+	t.live[e.control] = e
+	delete(t.ended, e.control)
+	e.timer = time.AfterFunc(ttl, func() {
+		t.end(e, "nobody came in "+ttl.String())
+	})
+}
+
+// take consumes the expectation that a client asking for host and port meets, or returns nil.
+func (t *expectations) take(host string, port uint16) *expectation {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.live {
+		if e.meets(host, port) {
+			e.timer.Stop()
+			delete(t.live, e.control)
+			t.ended[e.control] = ended{address: e.address, how: "used already", consumed: e}
+			return e
+		}
+	}
+	return nil
+}
+
+// giveBack makes a consumed expectation live again, once, after a dial that was refused or
+// timed out; not if its control channel has moved on meanwhile.
+func (t *expectations) giveBack(e *expectation, ttl time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.retried || t.ended[e.control].consumed != e {
+		return
+	}
+	e.retried = true
+	t.put(e, ttl)
+}
+
+// withdraw ends the expectation of a control channel, if there is one.
+func (t *expectations) withdraw(control, reason string) {
+	t.mu.Lock()
+	e := t.live[control]
+	if past, known := t.ended[control]; known {
+		past.consumed = nil
+		t.ended[control] = past
+	}
+	t.mu.Unlock()
+	if e != nil {
+		t.end(e, reason)
+	}
+}
+
+// forget drops everything about a control channel that has ended.
+func (t *expectations) forget(control string) {
+	t.withdraw(control, "control connection ended")
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.ended, control)
+}
+
+// end ends e unused, unless somebody was faster.
+func (t *expectations) end(e *expectation, reason string) {
+	t.mu.Lock()
+	alive := t.live[e.control] == e
+	if alive {
+		e.timer.Stop()
+		delete(t.live, e.control)
+		t.ended[e.control] = ended{address: e.address, how: reason}
+	}
+	t.mu.Unlock()
+	if alive {
+		t.expired(e, reason)
+	}
+}
+
+// nearest describes the expectation that came closest to host and port, live or ended, for the
+// audit of a miss. It is empty if there is none of that port or of that host.
+func (t *expectations) nearest(host string, port uint16) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var near string
+	for _, e := range t.live {
+		switch {
+		case e.address.Port() == port:
+			return "announced is " + e.address.String() + ", asked for as another host"
+		case strings.EqualFold(host, e.host), host == e.address.Addr().String():
+			near = "announced is " + e.address.String()
+		}
+	}
+	for _, p := range t.ended {
+		if p.address.Port() == port {
+			return p.address.String() + " was announced: " + p.how
+		}
+	}
+	return near
+}
+
+// close ends every expectation; there must be no user of the table left.
+func (t *expectations) close() {
+	t.mu.Lock()
+	var all []*expectation
+	for _, e := range t.live {
+		all = append(all, e)
+	}
+	t.mu.Unlock()
+	for _, e := range all {
+		t.end(e, "SSH connection closed")
+	}
+}

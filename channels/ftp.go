@@ -1,0 +1,165 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/control"
+	"github.com/culvert-ssh/culvert/ftp"
+	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// drainTime is how long an open data channel may live after its control channel has
+// ended. A server that closes control first has sent its data; it needs to get through.
+const drainTime = 30 * time.Second
+
+// ftpControl is one FTP control channel: the bastion's side of [control.Endpoints].
+type ftpControl struct {
+	*stream
+	peer    netip.Addr // the FTP server, as dialled
+	local   netip.Addr // this end of the control connection
+	rule    string
+	rules   *policy.FTP
+	ctx     context.Context // ends drainTime after the control channel
+	channel string          // its request number
+}
+
+// control reads an allowed channel as FTP until it ends.
+func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
+	if !o.controls.take() {
+		tcp.Abort()
+		o.Conn.refuse(o.nc, refusal{
+			code: ssh.ResourceShortage, text: "too many FTP control connections", request: o.request,
+			target: o.target(), rule: d.Rule, reason: fmt.Sprintf("%d FTP control channels are open", maxControlChannels),
+		})
+		return
+	}
+	defer o.controls.give()
+	s := o.open(tcp, d.Rule, "control")
+	if s == nil {
+		return
+	}
+	ctx, end := context.WithCancel(o.Conn.ctx)
+	f := &ftpControl{
+		stream: s, peer: remote(tcp).Addr(), local: local(tcp),
+		rule: d.Rule, rules: d.FTP, ctx: ctx, channel: o.request,
+	}
+	var count relay.Counters
+	err := control.Run(o.Conn.ctx, control.Config{
+		Client: s.channel, Server: tcp,
+		Session: ftp.NewSession(ftp.Options{
+			Peer: f.peer, Hop: f.peer,
+			ForeignAddress: f.foreign,
+			Access:         ftp.Access(d.FTP.Access),
+		}),
+		Endpoints: f, Note: f.note, Log: o.cfg.Log, Count: &count,
+	})
+	o.expectations.forget(f.channel)
+	time.AfterFunc(drainTime, end)
+	if errors.Is(err, control.ErrRefused) {
+		f.refused(err.Error())
+	}
+	s.closed(&count, err)
+}
+
+// foreign reports whether FTPDataAddress lets the server announce a.
+func (f *ftpControl) foreign(a netip.Addr) bool {
+	for _, p := range f.rules.DataAddresses {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// Open installs an expectation; only then is the announcement passed on, so an honest client
+// is never early.
+func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, error) {
+	if err := f.announcing.Wait(ctx); err != nil {
+		return netip.AddrPort{}, err
+	}
+	at := netip.AddrPortFrom(e.Addr, e.Port)
+	d := f.dataDecision(at)
+	if !d.Allowed() {
+		return netip.AddrPort{}, fmt.Errorf("%v is not permitted: %s %s", at, d.Reason, d.Rule)
+	}
+	event := audit.FTPAnnounced{Conn: f.cfg.ID, Control: f.channel, Reply: e.Reply, Address: at}
+	if e.Announced != e.Addr {
+		event.Named = e.Announced
+	}
+	if !f.record(event) {
+		return netip.AddrPort{}, errClosed
+	}
+	x := &expectation{control: f.channel, host: f.host, address: at, rule: f.rule, owner: f}
+	if e.Addr == f.peer {
+		x.local = f.local // a foreign address may need another route
+	}
+	f.expectations.install(x, f.rules.DataTimeout)
+	return at, nil
+}
+
+// Cancel withdraws the expectation, if it is unused.
+func (f *ftpControl) Cancel(reason string) { f.expectations.withdraw(f.channel, reason) }
+
+func (f *ftpControl) dataDecision(at netip.AddrPort) policy.Decision {
+	return f.cfg.Decide(policy.Request{
+		Subject: f.cfg.Subject,
+		Action:  policy.OpenData,
+		Target:  policy.Target{Host: f.host, Port: at.Port(), Addr: at.Addr()},
+		Time:    f.cfg.Now(),
+	})
+}
+
+func (f *ftpControl) note(n ftp.Note) {
+	switch n.Kind {
+	case ftp.NoteLogin:
+		f.record(audit.FTPLogin{Conn: f.cfg.ID, Control: f.channel, Login: n.Text})
+	case ftp.NoteRefused, ftp.NoteUnsolicited, ftp.NoteMalformed:
+		f.refused(n.Text)
+	default: // a mismatch is in the announcement's event
+		f.cfg.Log.Debug("ftp note", "request", f.channel, "text", n.Text)
+	}
+}
+
+func (f *ftpControl) refused(reason string) {
+	f.record(audit.FTPRefused{Conn: f.cfg.ID, Control: f.channel, Reason: reason})
+}
+
+// expired is told of each expectation that ended unused.
+func (c *Conn) expired(e *expectation, reason string) {
+	c.record(audit.FTPExpired{Conn: c.cfg.ID, Control: e.control, Address: e.address, Reason: reason})
+}
+
+// data opens the endpoint of a consumed expectation.
+func (o *opening) data(e *expectation) {
+	// The policy may have changed since the announcement.
+	if d := e.owner.dataDecision(e.address); !d.Allowed() {
+		o.prohibit(d)
+		return
+	}
+	if !o.record(audit.FTPConsumed{Conn: o.cfg.ID, Control: e.control, Request: o.request, Address: e.address}) {
+		return
+	}
+	tcp, err := dial(o.ctx, e.local, e.address, o.cfg.ConnectTimeout)
+	if err != nil {
+		if worthRetrying(err) {
+			o.expectations.giveBack(e, e.owner.rules.DataTimeout)
+		}
+		o.refuse(ssh.ConnectionFailed, "connect failed", e.rule, err.Error())
+		return
+	}
+	s := o.open(tcp, e.rule, "data")
+	if s == nil {
+		return
+	}
+	var count relay.Counters
+	err = relay.Join(e.owner.ctx, s.channel, tcp, &count)
+	s.closed(&count, err)
+}

@@ -1,0 +1,214 @@
+package channels
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/audit"
+)
+
+// session serves a session channel (RFC 4254, section 6): a text for people, and no program. It
+// stays open until the client ends it, so that a bare ssh keeps its forwardings.
+func (c *Conn) session(nc ssh.NewChannel) {
+	request := c.nextRequest()
+	if c.noMore.Load() || !c.sessions.take() {
+		c.refuse(nc, refusal{
+			code: ssh.ResourceShortage, text: "too many sessions", request: request, reason: "MaxSessions is reached",
+		})
+		return
+	}
+	defer c.sessions.give()
+	began := c.cfg.Now()
+	if !c.record(audit.ChannelOpened{Conn: c.cfg.ID, Request: request, Type: nc.ChannelType()}) {
+		return
+	}
+	ch, reqs, err := nc.Accept()
+	if err != nil {
+		return
+	}
+	s := &session{Conn: c, ch: ch}
+	c.shown.Store(s, true)
+	s.serve(reqs)
+	c.shown.Delete(s)
+	c.record(audit.ChannelClosed{
+		Conn: c.cfg.ID, Request: request, Type: nc.ChannelType(),
+		Down: s.written.Load(), Seconds: c.cfg.Now().Sub(began).Seconds(), End: "clean",
+	})
+}
+
+// tellTimeout is how long Tell waits for clients that don't read.
+const tellTimeout = 500 * time.Millisecond
+
+// Tell writes a line to the stderr of every open session, the only place where a
+// person may see why the connection is about to end: x/crypto/ssh sends no SSH_MSG_DISCONNECT. It
+// returns when all is written, or after half a second.
+func (c *Conn) Tell(line string) {
+	var told sync.WaitGroup
+	c.shown.Range(func(s, _ any) bool {
+		told.Go(func() { s.(*session).say(s.(*session).ch.Stderr(), line+"\n") })
+		return true
+	})
+	done := make(chan struct{})
+	go func() { // ends with the connection at the latest
+		told.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(tellTimeout):
+	}
+}
+
+type session struct {
+	*Conn
+	ch      ssh.Channel
+	pty     atomic.Bool
+	started bool
+	written atomic.Int64
+}
+
+// serve answers the channel's requests until the client closes it.
+func (s *session) serve(reqs <-chan *ssh.Request) {
+	defer s.ch.Close()
+	for r := range reqs {
+		ok := false
+		switch r.Type {
+		case "pty-req": // taken, so that a person at a terminal isn't greeted by a warning
+			if ok = !s.started; ok {
+				s.pty.Store(true)
+			}
+		case "shell":
+			ok = !s.started
+		case "exec":
+			ok = !s.started // refused below, where the reason can be said
+		case "subsystem":
+			s.say(s.ch.Stderr(), "culvertd: no subsystem is offered here\n")
+		case "window-change", "signal":
+			ok = true
+		}
+		if r.WantReply {
+			_ = r.Reply(ok, nil) // fails only on a dead connection, which ends the loop
+		}
+		if !ok || s.started {
+			continue
+		}
+		switch r.Type {
+		case "shell":
+			s.started = true
+			s.wg.Go(s.shell)
+		case "exec":
+			s.started = true
+			s.say(s.ch.Stderr(), "culvertd: this is a bastion, it runs no commands; to carry a connection through it use ssh -L, -W or -J, or culvert\n")
+			s.exit(1)
+		}
+	}
+}
+
+// shell shows the text and waits for the client's end: at a terminal the keys that end
+// a program, elsewhere the channel's close alone, so that ssh </dev/null stays too.
+func (s *session) shell() {
+	text := s.welcome()
+	s.say(s.ch, text)
+	buf := make([]byte, 256)
+	for {
+		n, err := s.ch.Read(buf)
+		if s.pty.Load() && strings.ContainsAny(string(buf[:n]), "\x03\x04qQ") {
+			s.say(s.ch, "closed\n")
+			s.exit(0)
+			return
+		}
+		if err != nil {
+			return // the end of input is not the end of the session
+		}
+	}
+}
+
+func (s *session) say(w io.Writer, text string) {
+	if s.pty.Load() {
+		text = strings.ReplaceAll(text, "\n", "\r\n")
+	}
+	n, _ := io.WriteString(w, text) // whoever doesn't read it has gone
+	s.written.Add(int64(n))
+}
+
+// exit tells the client how the session ended (RFC 4254, section 6.10) and closes it.
+func (s *session) exit(status uint32) {
+	_, _ = s.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+	_ = s.ch.Close()
+}
+
+// welcome says who the user is here, what may be opened, and how.
+func (s *session) welcome() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "This is a culvert bastion. You are %s, from %s.\n\n", s.cfg.Subject.User, s.cfg.Subject.Addr)
+	if len(s.cfg.Permitted) == 0 {
+		b.WriteString("You may not open anything through it; ask its administrator for a PermitOpen line.\n")
+	} else {
+		b.WriteString("You may open:\n")
+		for _, word := range s.cfg.Permitted {
+			b.WriteString("  " + word + "\n")
+		}
+		b.WriteString("\nFor example, on your machine:\n")
+		for _, line := range s.examples() {
+			b.WriteString("  " + line + "\n")
+		}
+	}
+	b.WriteString("\nThis session stays open and carries your forwardings until you end it")
+	if s.pty.Load() {
+		b.WriteString(" (Ctrl-D)")
+	}
+	b.WriteString(".\n")
+	return b.String()
+}
+
+// examples are the command lines for the first FTP word and the first other one.
+func (s *session) examples() []string {
+	at := s.cfg.Subject.User + "@" + s.cfg.Subject.LocalAddr.Addr().String()
+	port := ""
+	if p := s.cfg.Subject.LocalAddr.Port(); p != 22 {
+		port = "-p " + strconv.Itoa(int(p)) + " "
+	}
+	var lines []string
+	var haveFTP, havePlain bool
+	for _, word := range s.cfg.Permitted {
+		target, isFTP := strings.CutPrefix(word, "ftp/")
+		target = example(target)
+		switch {
+		case isFTP && !haveFTP:
+			haveFTP = true
+			lines = append(lines, "culvert -N "+port+"-L ftp/2121:"+target+" "+at,
+				"lftp -p 2121 127.0.0.1")
+		case !isFTP && !havePlain:
+			havePlain = true
+			lines = append(lines, "ssh -N "+port+"-L 8000:"+target+" "+at)
+		}
+	}
+	return lines
+}
+
+// example makes a destination that can be typed out of a PermitOpen word: HOST and PORT stand for what
+// the reader has to choose.
+func example(word string) string {
+	host, port, err := net.SplitHostPort(word)
+	if err != nil {
+		return "HOST:PORT"
+	}
+	if strings.ContainsAny(host, "*?!/") {
+		host = "HOST"
+	}
+	if i := strings.IndexAny(port, ",-"); i >= 0 {
+		port = port[:i]
+	}
+	if port == "*" {
+		port = "PORT"
+	}
+	return net.JoinHostPort(host, port)
+}

@@ -1,0 +1,254 @@
+package control
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/culvert-ssh/culvert/ftp"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+const (
+	// chunkSize is how much is read from a side at once. A command is bounded at 4 KiB, so that
+	// hardly anything needs two reads.
+	chunkSize = 4 << 10
+
+	// writeTimeout is how long a peer may leave what is written to it unread. A reply is
+	// far smaller than the socket's buffers, so whoever gets here has stopped reading.
+	writeTimeout = 2 * time.Minute
+
+	// halfClosedTimeout is how long the server may be silent after the client has ended
+	// its side. A server that obeys RFC 959, section 5.4, closes at once.
+	halfClosedTimeout = 5 * time.Minute
+
+	// lingerTimeout is how long a client that was told goodbye is given to read it: closing
+	// a TCP connection with unread input resets it, and the reset overtakes the goodbye.
+	lingerTimeout = 2 * time.Second
+)
+
+// ErrRefused is matched by the error of a session that the state machine closed: one of the
+// sides broke the protocol. Its text is for the log.
+var ErrRefused = errors.New("FTP session closed")
+
+var errWriteTimeout = errors.New("peer doesn't read")
+
+// Run drives the session until one side ends it, and owns both streams; they are closed
+// when it returns, and its goroutines have ended. It returns nil if the server ended
+// the session (after QUIT, or by itself), an error that matches ErrRefused if the protocol was
+// broken, and what else happened otherwise; in that last case the streams were aborted.
+func Run(ctx context.Context, cfg Config) error {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Note == nil {
+		cfg.Note = func(n ftp.Note) { cfg.Log.Info("ftp note", "text", n.Text) }
+	}
+	if cfg.Count == nil {
+		cfg.Count = new(relay.Counters)
+	}
+	r := &run{Config: cfg, done: make(chan struct{})}
+	r.client = r.read(cfg.Client)
+	r.server = r.read(cfg.Server)
+	stop := context.AfterFunc(ctx, r.abort)
+
+	err := r.loop(ctx)
+	// Before anything that may wait: an endpoint must not outlive its session.
+	r.Endpoints.Cancel("control connection ended")
+	if err == nil || errors.Is(err, ErrRefused) {
+		r.finish()
+	}
+	stop()
+	r.abort()
+	close(r.done)
+	r.readers.Wait()
+	if cause := context.Cause(ctx); cause != nil && err != nil {
+		return cause
+	}
+	return err
+}
+
+// run is one session in progress. Everything but the readers happens in the goroutine of loop.
+type run struct {
+	Config
+	client, server <-chan chunk
+	done           chan struct{} // closed when nobody listens to the readers any more
+	readers        sync.WaitGroup
+	clientEnded    bool
+}
+
+// chunk is what one Read brought.
+type chunk struct {
+	data []byte
+	err  error
+}
+
+func (r *run) abort() {
+	r.Client.Abort()
+	r.Server.Abort()
+}
+
+// read reads s in a goroutine of its own until it ends.
+func (r *run) read(s relay.Stream) <-chan chunk {
+	out := make(chan chunk)
+	r.readers.Go(func() {
+		for {
+			buf := make([]byte, chunkSize)
+			n, err := s.Read(buf)
+			select {
+			case out <- chunk{buf[:n], err}:
+			case <-r.done:
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	})
+	return out
+}
+
+// loop feeds the state machine and carries out its effects. A side that the machine doesn't
+// want to hear is not read: its kernel tells it to wait.
+func (r *run) loop(ctx context.Context) error {
+	silence := time.NewTimer(0)
+	silence.Stop()
+	defer silence.Stop()
+	for {
+		var client, server <-chan chunk
+		if !r.clientEnded && r.Session.WantsClient() {
+			client = r.client
+		}
+		if r.Session.WantsServer() {
+			server = r.server
+		}
+		var err error
+		select {
+		case c := <-client:
+			r.Count.AToB.Add(int64(len(c.data)))
+			err = r.fromClient(ctx, c)
+		case c := <-server:
+			r.Count.BToA.Add(int64(len(c.data)))
+			err = r.fromServer(ctx, c)
+		case <-silence.C:
+			return errors.New("the FTP server went on silently after its client had left")
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if err == errEnded {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if r.clientEnded {
+			silence.Reset(halfClosedTimeout)
+		}
+	}
+}
+
+// errEnded is the server's own end of the session.
+var errEnded = errors.New("ended")
+
+func (r *run) fromClient(ctx context.Context, c chunk) error {
+	if err := r.do(ctx, r.Session.FromClient(c.data)); err != nil {
+		return err
+	}
+	switch c.err {
+	case nil:
+		return nil
+	case io.EOF:
+		r.clientEnded = true
+		return r.do(ctx, r.Session.ClientClosed())
+	}
+	return fmt.Errorf("read from the FTP client: %w", c.err)
+}
+
+func (r *run) fromServer(ctx context.Context, c chunk) error {
+	if err := r.do(ctx, r.Session.FromServer(c.data)); err != nil {
+		return err
+	}
+	switch c.err {
+	case nil:
+		return nil
+	case io.EOF:
+		if err := r.do(ctx, r.Session.ServerClosed()); err != nil && !errors.Is(err, ErrRefused) {
+			return err
+		}
+		return errEnded
+	}
+	return fmt.Errorf("read from the FTP server: %w", c.err)
+}
+
+// do carries out effects. An Announce has its answer before anything after it is seen: parse,
+// install, forward.
+func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
+	for i := 0; i < len(effects); i++ {
+		switch e := effects[i].(type) {
+		case ftp.ToClient:
+			if err := write(r.Client, e.Data); err != nil {
+				return fmt.Errorf("write to the FTP client: %w", err)
+			}
+		case ftp.ToServer:
+			if err := write(r.Server, e.Data); err != nil {
+				return fmt.Errorf("write to the FTP server: %w", err)
+			}
+		case ftp.Announce:
+			at, err := r.Endpoints.Open(ctx, e.Endpoint)
+			if err != nil {
+				effects, i = r.Session.Refused(err.Error()), -1
+			} else {
+				effects, i = r.Session.Announced(at), -1
+			}
+		case ftp.Cancel:
+			r.Endpoints.Cancel(e.Reason)
+		case ftp.ServerEOF:
+			if err := r.Server.CloseWrite(); err != nil {
+				return fmt.Errorf("end the FTP server's input: %w", err)
+			}
+		case ftp.Note:
+			r.Note(e)
+		case ftp.Close:
+			return fmt.Errorf("%w: %s", ErrRefused, e.Reason)
+		}
+	}
+	return nil
+}
+
+// write writes p, and aborts s if its peer doesn't read.
+func write(s relay.Stream, p []byte) error {
+	var late atomic.Bool
+	t := time.AfterFunc(writeTimeout, func() { late.Store(true); s.Abort() })
+	defer t.Stop()
+	_, err := s.Write(p)
+	if err != nil && late.Load() {
+		return errWriteTimeout
+	}
+	return err
+}
+
+// finish ends both sides in order: the client gets to read what it was told last.
+func (r *run) finish() {
+	_ = r.Server.Close() // whatever it still sends is not wanted
+	if r.Client.CloseWrite() != nil {
+		return // gone; abort does the rest
+	}
+	if !r.clientEnded {
+		linger := time.NewTimer(lingerTimeout)
+		defer linger.Stop()
+		for ended := false; !ended; {
+			select {
+			case c := <-r.client:
+				ended = c.err != nil
+			case <-linger.C:
+				ended = true
+			}
+		}
+	}
+	_ = r.Client.Close()
+}
