@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+
+	"github.com/culvert-ssh/culvert/internal/peers"
+	"github.com/culvert-ssh/culvert/internal/stage"
+)
+
+// contender is one way to carry a connection.
+type contender struct {
+	name    string
+	echo    netip.AddrPort // where the work's echo server is reached
+	source  netip.AddrPort
+	sink    netip.AddrPort
+	ftp     netip.AddrPort // where an FTP client connects to
+	socks   netip.AddrPort // and by which SOCKS proxy, if valid
+	client  string         // the names of its processes, for their CPU time
+	server  string
+	forward bool // it takes part in what isn't FTP
+}
+
+// contenders starts them all: first OpenSSH on both ends with its own defaults, which is what the others are
+// compared with.
+func contenders(ctx context.Context, bin string, w *work) (all []*contender, closeAll func() error, err error) {
+	var closers []func() error
+	closeAll = func() error {
+		var errs []error
+		for i := len(closers) - 1; i >= 0; i-- {
+			errs = append(errs, closers[i]())
+		}
+		return errors.Join(errs...)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, closeAll())
+		}
+	}()
+
+	s, err := stage.New(bin)
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, s.Close)
+	key, err := peers.NewKey(s.Folder, "bench")
+	if err != nil {
+		return nil, nil, err
+	}
+	sshd, err := peers.StartSSHD(peers.SSHDConfig{AuthorizedKeys: key.Authorized()})
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, sshd.Close)
+	if err := os.WriteFile(s.Path("keys/"+stage.User), key.Authorized(), 0o600); err != nil {
+		return nil, nil, err
+	}
+	daemon, err := s.StartDaemon(ctx, sshd.Addr.Addr(), fmt.Sprintf("PermitOpen ftp/%s 127.0.0.1:*", w.ftp.Addr))
+	if err != nil {
+		return nil, nil, err
+	}
+	closers = append(closers, daemon.Close)
+
+	targets := []string{w.echo.at.String(), w.source.at.String(), w.sink.at.String()}
+	for _, c := range []struct {
+		name, client, server string
+		at                   netip.AddrPort
+		user                 string
+		options              []string
+	}{
+		{"ssh → sshd", "ssh", "sshd", sshd.Addr, sshd.User, nil},
+		{"ssh → sshd, aes128-gcm", "ssh", "sshd", sshd.Addr, sshd.User, []string{"Ciphers=aes128-gcm@openssh.com"}},
+		{"culvert → culvertd", "culvert", "culvertd", daemon.Addr, stage.User, nil},
+		{"culvert → sshd", "culvert", "sshd", sshd.Addr, sshd.User, nil},
+		{"ssh → culvertd", "ssh", "culvertd", daemon.Addr, stage.User, nil},
+	} {
+		k := &contender{name: c.name, client: c.client, server: c.server, forward: true}
+		var at []netip.AddrPort
+		if c.client == "ssh" {
+			p, err := peers.StartSSH(ctx, peers.SSHConfig{
+				Server: c.at, User: c.user, Identity: key.Path, Options: c.options, Local: targets, Dynamic: true,
+			})
+			if err != nil {
+				return nil, nil, err
+			}
+			closers = append(closers, p.Close)
+			at, k.ftp, k.socks = p.Local, w.ftp.Addr, p.Dynamic
+		} else {
+			forwards := []string{"ftp/127.0.0.1:0:" + w.ftp.Addr.String()}
+			for _, t := range targets {
+				forwards = append(forwards, "127.0.0.1:0:"+t)
+			}
+			p, err := s.StartClient(ctx, c.at, c.user, key.Path, forwards)
+			if err != nil {
+				return nil, nil, err
+			}
+			closers = append(closers, p.Close)
+			at, k.ftp = p.Local[1:], p.Local[0]
+		}
+		k.echo, k.source, k.sink = at[0], at[1], at[2]
+		all = append(all, k)
+	}
+	return append(all, &contender{name: "no tunnel", ftp: w.ftp.Addr}), closeAll, nil
+}

@@ -1,0 +1,114 @@
+// Command bench measures culvert and culvertd side by side with OpenSSH on the same work, in
+// one run, interleaved, and prints medians and ratios. It judges nothing and fails only if
+// something can't be run.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"text/tabwriter"
+)
+
+func main() {
+	var o options
+	flag.StringVar(&o.bin, "bin", "bin", "the `folder` with culvertd and culvert")
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is made")
+	flag.Int64Var(&o.bulk, "bulk", 1<<30, "`bytes` of a bulk transfer")
+	flag.IntVar(&o.opens, "opens", 500, "channels opened one after another")
+	flag.IntVar(&o.files, "files", 1000, "small files fetched by FTP")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	bin    string
+	rounds int
+	bulk   int64
+	opens  int
+	files  int
+}
+
+// measurement is one row: what is measured, and how. Run returns a value for each contender that takes part, in
+// more is better, or in less is better.
+type measurement struct {
+	name       string
+	unit       string
+	lessBetter bool
+	run        func(ctx context.Context, c *contender) (float64, error)
+	who        func(c *contender) bool
+}
+
+func run(ctx context.Context, o options) error {
+	bin, err := filepath.Abs(o.bin)
+	if err != nil {
+		return err
+	}
+	o.bin = bin
+	w, err := newWork(o)
+	if err != nil {
+		return err
+	}
+	defer w.close()
+	all, closeAll, err := contenders(ctx, o.bin, w)
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+
+	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
+	defer out.Flush()
+	for _, m := range w.measurements() {
+		var who []*contender
+		for _, c := range all {
+			if m.who == nil || m.who(c) {
+				who = append(who, c)
+			}
+		}
+		values := make([][]float64, len(who))
+		for round := range o.rounds {
+			for i := range who { // another one begins each time
+				at := (i + round) % len(who)
+				v, err := m.run(ctx, who[at])
+				if err != nil {
+					return fmt.Errorf("%s, %s: %w", m.name, who[at].name, err)
+				}
+				values[at] = append(values[at], v)
+			}
+		}
+		fmt.Fprintf(out, "%s (%s)\tmedian\tfrom\tto\t× %s\t\n", m.name, m.unit, who[0].name)
+		for i, c := range who {
+			slices.Sort(values[i])
+			v := values[i]
+			fmt.Fprintf(out, "  %s\t%.4g\t%.4g\t%.4g\t%.2f\t\n", c.name, median(v), v[0], v[len(v)-1], ratio(m, median(v), median(values[0])))
+		}
+		out.Flush()
+		fmt.Println()
+	}
+	return nil
+}
+
+// ratio is above 1 where v is better than the base.
+func ratio(m measurement, v, base float64) float64 {
+	if m.lessBetter {
+		return base / v
+	}
+	return v / base
+}
+
+// median of sorted values.
+func median(v []float64) float64 {
+	if len(v)%2 == 1 {
+		return v[len(v)/2]
+	}
+	return (v[len(v)/2-1] + v[len(v)/2]) / 2
+}
