@@ -251,13 +251,20 @@ func TestClientHearsWhyItWasClosedEvenIfItTalksOn(t *testing.T) {
 	s := start(t, &endpoints{})
 	s.login()
 	// Over the bound of a command, and more behind it that nobody reads.
-	flood := strings.Repeat("x", 64<<10)
-	go io.WriteString(s.client, "CWD "+flood)
+	flood := strings.Repeat("x", 16<<20)
+	flooded := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(s.client, "CWD "+flood)
+		flooded <- err
+	}()
 	line, err := s.cr.ReadString('\n')
 	if err != nil || !strings.HasPrefix(line, "500 ") {
 		t.Fatalf("the client hears %q, %v; want 500", line, err)
 	}
 	s.wantEOF("client", s.cr)
+	if err := <-flooded; err != nil {
+		t.Errorf("talking on: %v, want it read and thrown away until the client has had time to listen", err)
+	}
 	s.client.Close()
 	if err := <-s.result; !errors.Is(err, control.ErrRefused) {
 		t.Errorf("Run: %v, want ErrRefused", err)
