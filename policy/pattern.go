@@ -52,13 +52,15 @@ func ParseOpenPattern(word string) (OpenPattern, error) {
 	if p.ports, err = ParsePorts(ports); err != nil {
 		return OpenPattern{}, err
 	}
-	switch _, err := netip.ParseAddr(host); {
-	case err == nil || strings.ContainsRune(host, '/'):
+	if _, notAddr := netip.ParseAddr(host); notAddr == nil || strings.ContainsRune(host, '/') {
 		p.net, err = ParseNetwork(host)
-		return p, err
+	} else {
+		p.name, err = parseNamePattern(host)
 	}
-	p.name, err = parseNamePattern(host)
-	return p, err
+	if err != nil {
+		return OpenPattern{}, err
+	}
+	return p, nil
 }
 
 // AnyOpen is what PermitOpen any says: every port of every host, not read as FTP.
