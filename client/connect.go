@@ -1,0 +1,173 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// version is what the server is told (RFC 4253, section 4.2).
+const version = "SSH-2.0-culvert"
+
+// connect dials the bastion, checks its host key, authenticates, and agrees on the end of data. The caller must
+// call Close.
+func connect(ctx context.Context, cfg *Config) (*connection, error) {
+	keys, err := loadHostKeys(cfg)
+	if err != nil {
+		return nil, err
+	}
+	host := cfg.Host
+	if cfg.HostName != "" {
+		host = cfg.HostName
+	}
+	port := strconv.Itoa(int(cfg.Port))
+	dialer := net.Dialer{Timeout: cfg.ConnectTimeout}
+	cfg.log().Debug("connecting", "host", host, "port", port)
+	raw, err := dialer.DialContext(ctx, cfg.Network, net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, dialError(host, port, cfg.ConnectTimeout, err)
+	}
+	tcp, ok := raw.(*net.TCPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("connect to %s port %s: not a TCP connection", host, port), raw.Close())
+	}
+	wire := relay.NewWire(wireConn(tcp))
+
+	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
+	conn, chans, reqs, err := handshake(ctx, cfg, keys, wire)
+	if !stop() && err == nil {
+		err = errors.Join(context.Cause(ctx), conn.Close())
+	}
+	if err != nil {
+		return nil, handshakeError(ctx, cfg, host, err)
+	}
+	cfg.log().Debug("authenticated", "user", cfg.User, "server", printable(string(conn.ServerVersion())))
+	c := newConnection(conn, chans, reqs, wire, cfg.log())
+	if err := c.negotiate(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// handshake closes the wire if it fails.
+func handshake(ctx context.Context, cfg *Config, keys *hostKeys, wire *relay.Wire) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
+	p := &pauser{wire: wire, timeout: cfg.ConnectTimeout}
+	p.restart()
+	defer p.end()
+	auth := newAuthenticator(ctx, cfg, p.pause, wire.Lost)
+	defer auth.close()
+
+	algorithms := ssh.SupportedAlgorithms()
+	config := &ssh.ClientConfig{
+		Config: ssh.Config{
+			KeyExchanges: algorithms.KeyExchanges,
+			Ciphers:      cfg.Ciphers,
+			MACs:         algorithms.MACs,
+		},
+		User:              cfg.User,
+		ClientVersion:     version,
+		HostKeyAlgorithms: keys.algorithms(),
+		AuthCallback:      auth.next,
+		// The library repeats the check at each key exchange of the connection. Only the first
+		// may ask; the later ones must show the same key.
+		HostKeyCallback: onceThenSame(func(remote net.Addr, key ssh.PublicKey) error {
+			defer p.pause()()
+			return keys.check(ctx, remote, key)
+		}),
+		BannerCallback: func(banner string) error {
+			for line := range strings.Lines(banner) {
+				cfg.notice(printable(strings.TrimRight(line, "\r\n")))
+			}
+			return nil
+		},
+	}
+	return ssh.NewClientConn(wire, keys.addr, config)
+}
+
+// onceThenSame runs check for the first key and then accepts that key alone.
+func onceThenSame(check func(net.Addr, ssh.PublicKey) error) ssh.HostKeyCallback {
+	var accepted []byte
+	return func(_ string, remote net.Addr, key ssh.PublicKey) error {
+		if accepted != nil {
+			if string(accepted) != string(key.Marshal()) {
+				return errors.New("the host key changed while we were connected")
+			}
+			return nil
+		}
+		if err := check(remote, key); err != nil {
+			return err
+		}
+		accepted = key.Marshal()
+		return nil
+	}
+}
+
+// handshakeError picks what a person wants to know out of err.
+func handshakeError(ctx context.Context, cfg *Config, host string, err error) error {
+	var denied *permissionError
+	var hostKey *hostKeyError
+	var algorithms *ssh.AlgorithmNegotiationError
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.As(err, &hostKey):
+		return hostKey
+	case errors.As(err, &denied):
+		return errors.New(strings.TrimPrefix(err.Error(), "ssh: handshake failed: "))
+	case errors.As(err, &algorithms):
+		return fmt.Errorf("agree on algorithms with %s: %s", host, printable(algorithms.Error()))
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%s port %d was silent for %v during the SSH handshake: is that an SSH server?", host, cfg.Port, cfg.ConnectTimeout)
+	}
+	return fmt.Errorf("SSH handshake with %s: %s", host, printable(strings.TrimPrefix(err.Error(), "ssh: handshake failed: ")))
+}
+
+// pauser is the deadline of a handshake: the server must be done within timeout, not counting
+// the time that a person or an agent takes.
+type pauser struct {
+	wire    *relay.Wire
+	timeout time.Duration
+
+	mu     sync.Mutex
+	paused int
+	ended  bool
+}
+
+func (p *pauser) restart() {
+	_ = p.wire.SetDeadline(time.Now().Add(p.timeout)) // fails only on a closed connection
+}
+
+// pause stops the clock until resume is called; the server's time then begins anew.
+func (p *pauser) pause() (resume func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused++; !p.ended {
+		_ = p.wire.SetDeadline(time.Time{})
+	}
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.paused--; p.paused == 0 && !p.ended {
+			p.restart()
+		}
+	}
+}
+
+// end takes the deadline away for good.
+func (p *pauser) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	_ = p.wire.SetDeadline(time.Time{})
+}

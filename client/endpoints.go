@@ -1,0 +1,186 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/culvert-ssh/culvert/ftp"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+const (
+	// endpointTimeout is how long a data listener waits for its connection.
+	endpointTimeout = 60 * time.Second
+
+	// maxRejects is how many connections of others close a data listener.
+	maxRejects = 10
+
+	// maxData bounds the data connections of one control connection, waiting and running. The protocol
+	// needs one; transfers that end slowly, and those that outlive an ABOR, may add a few.
+	maxData = 16
+)
+
+type endpointsConfig struct {
+	transport Transport
+	host      string     // of the control channel, as it was asked for
+	announced bool       // ask for data by the announced address instead
+	hop       netip.Addr // the control connection's own local address
+	owner     owner      // of the control connection
+	log       *slog.Logger
+	drain     time.Duration // how long data connections may go on after the control connection
+}
+
+// endpoints makes what one FTP control connection announces reachable, each by a listener for one
+// connection. It is a control.Endpoints.
+type endpoints struct {
+	endpointsConfig
+	ctx    context.Context // of the data connections, which outlive the control connection for a while
+	cancel context.CancelCauseFunc
+	wg     sync.WaitGroup
+	room   chan struct{}
+
+	proven  map[ftp.Mode]bool // a channel was opened for this mode once
+	current *dataListener     // the one announced last, or nil
+}
+
+func newEndpoints(ctx context.Context, cfg endpointsConfig) *endpoints {
+	e := &endpoints{endpointsConfig: cfg, room: make(chan struct{}, maxData), proven: make(map[ftp.Mode]bool)}
+	e.ctx, e.cancel = context.WithCancelCause(ctx)
+	return e
+}
+
+// Open listens for the data connection to end, on the control connection's own local address: clients
+// dial either that or what the reply says.
+//
+// A local connect always succeeds, which would rob the client of its own fall-back from EPSV to PASV. So the
+// channel is opened before the client hears of it, until that has worked once for the mode.
+func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPort, err error) {
+	e.Cancel("a newer one was announced")
+	host := e.host
+	if e.announced && end.Announced.IsValid() {
+		host = end.Announced.String()
+	}
+	select {
+	case e.room <- struct{}{}:
+	default:
+		return at, fmt.Errorf("more than %d data connections at once", maxData)
+	}
+	defer func() {
+		if err != nil {
+			<-e.room
+		}
+	}()
+
+	d := &dataListener{
+		log:      e.log.With("data", fmt.Sprintf("%s:%d", host, end.Port)),
+		accepts:  e.owner.accepts,
+		announce: time.Now(),
+	}
+	d.open = func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
+		return e.transport.Open(ctx, host, end.Port, origin)
+	}
+	ln, err := listenTCP(ctx, "tcp", netip.AddrPortFrom(e.hop, 0).String())
+	if err != nil {
+		return at, fmt.Errorf("listen for the data connection: %w", err)
+	}
+	d.TCPListener = ln
+	at = addrPort(ln.Addr())
+	if !e.proven[end.Mode] {
+		if d.eager, err = d.open(ctx, netip.AddrPortFrom(e.owner.addr, 0)); err != nil {
+			return netip.AddrPort{}, errors.Join(err, ln.Close())
+		}
+		e.proven[end.Mode] = true
+	}
+	e.current = d
+	e.wg.Go(func() {
+		defer func() { <-e.room }()
+		d.serve(e.ctx)
+	})
+	return at, nil
+}
+
+// Cancel withdraws the endpoint announced last, unless a connection came.
+func (e *endpoints) Cancel(reason string) {
+	if e.current == nil {
+		return
+	}
+	e.current.log.Debug("data listener withdrawn", "reason", reason)
+	_ = e.current.Close() // closed already means that it was used
+	e.current = nil
+}
+
+// end waits for the data connections that run, but for no longer than drain.
+func (e *endpoints) end() {
+	e.Cancel("the control connection ended")
+	timer := time.AfterFunc(e.drain, func() {
+		e.cancel(fmt.Errorf("the control connection ended more than %v ago", e.drain))
+	})
+	e.wg.Wait()
+	timer.Stop()
+	e.cancel(nil)
+}
+
+// dataListener waits for the one data connection that was announced.
+type dataListener struct {
+	*net.TCPListener
+	log      *slog.Logger
+	accepts  func(conn *net.TCPConn) error
+	open     func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
+	eager    relay.Stream // the channel, if it was opened beforehand
+	announce time.Time
+}
+
+// serve accepts the connection, relays it, and returns when that has ended. It owns the listener and the
+// eager channel.
+func (d *dataListener) serve(ctx context.Context) {
+	conn, err := d.accept(ctx)
+	_ = d.Close() // for one connection only; it may be closed already
+	if err != nil {
+		if d.eager != nil {
+			d.eager.Abort()
+		}
+		d.log.Debug("no data connection", "err", err)
+		return
+	}
+	local, remote := relay.NewTCP(conn), d.eager
+	if remote == nil {
+		if remote, err = d.open(ctx, addrPort(conn.RemoteAddr())); err != nil {
+			local.Abort()
+			if ctx.Err() == nil {
+				d.log.Error("a data connection was reset", "err", err)
+			}
+			return
+		}
+	}
+	var count relay.Counters
+	err = relay.Join(ctx, local, remote, &count)
+	logEnd(ctx, d.log, "data connection", err, &count)
+}
+
+// accept returns the first connection that is the control client's. It resets all others.
+func (d *dataListener) accept(ctx context.Context) (*net.TCPConn, error) {
+	stop := context.AfterFunc(ctx, func() { _ = d.Close() })
+	defer stop()
+	if err := d.SetDeadline(d.announce.Add(endpointTimeout)); err != nil {
+		return nil, err
+	}
+	for range maxRejects {
+		conn, err := d.AcceptTCP()
+		if err != nil {
+			return nil, err
+		}
+		if err := d.accepts(conn); err == nil {
+			return conn, nil
+		} else {
+			d.log.Warn("somebody else's data connection was reset", "peer", addrPort(conn.RemoteAddr()), "err", err)
+		}
+		relay.NewTCP(conn).Abort()
+	}
+	return nil, fmt.Errorf("%d connections of others", maxRejects)
+}

@@ -1,0 +1,329 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/culvert-ssh/culvert/ftp"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+
+// direct is a Transport without SSH.
+type direct struct {
+	fail   atomic.Bool
+	opened atomic.Int32
+	to     Forward
+}
+
+func (d *direct) Open(ctx context.Context, _ string, _ uint16, _ netip.AddrPort) (relay.Stream, error) {
+	d.opened.Add(1)
+	if d.fail.Load() {
+		return nil, errors.New("the bastion refused")
+	}
+	var dialer net.Dialer
+	c, err := dialer.DialContext(ctx, "tcp", d.to.Target())
+	if err != nil {
+		return nil, err
+	}
+	return relay.NewTCP(c.(*net.TCPConn)), nil
+}
+
+// testEndpoints has a transport to a server that says "data" and then, if it is told anything, nothing more.
+func testEndpoints(t *testing.T) (*endpoints, *direct) {
+	t.Helper()
+	d := &direct{to: destination(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "data")
+		_ = c.CloseWrite()
+		_, _ = io.Copy(io.Discard, c)
+	})}
+	e := newEndpoints(context.Background(), endpointsConfig{
+		transport: d, host: "ftp.corp", hop: loopback, owner: owner{addr: loopback, uid: os.Getuid()},
+		log: slog.New(slog.DiscardHandler), drain: patience,
+	})
+	t.Cleanup(e.end)
+	return e, d
+}
+
+func openEndpoint(t *testing.T, e *endpoints, mode ftp.Mode) string {
+	t.Helper()
+	at, err := e.Open(context.Background(), ftp.Endpoint{Mode: mode, Port: 1548})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at.String()
+}
+
+// wantData expects that c gets what the server sends.
+func wantData(t *testing.T, c *net.TCPConn) {
+	t.Helper()
+	if got, err := io.ReadAll(c); string(got) != "data" || err != nil {
+		t.Errorf("got %q, %v; want the data and its end", got, err)
+	}
+	_ = c.Close()
+}
+
+// wantRefused expects that nothing listens at addr any more. The listener may be about to close, so that a
+// connection is reset rather than refused.
+func wantRefused(t *testing.T, addr string) {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", addr, patience)
+	if err == nil {
+		_, err = c.Read(make([]byte, 1))
+		_ = c.Close()
+	}
+	if !errors.Is(err, syscall.ECONNREFUSED) && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("connect to %s: got %v, want a refusal", addr, err)
+	}
+}
+
+func TestDataListenerServesOneConnection(t *testing.T) {
+	e, _ := testEndpoints(t)
+	addr := openEndpoint(t, e, ftp.PASV)
+	wantData(t, dial(t, addr))
+	wantRefused(t, addr)
+}
+
+func TestFirstEndpointOfAModeIsEager(t *testing.T) {
+	e, d := testEndpoints(t)
+	d.fail.Store(true)
+	if at, err := e.Open(context.Background(), ftp.Endpoint{Mode: ftp.EPSV, Port: 1548}); err == nil {
+		t.Errorf("got %s, want the failure of the channel", at)
+	}
+	d.fail.Store(false)
+	wantData(t, dial(t, openEndpoint(t, e, ftp.EPSV)))
+
+	d.fail.Store(true) // EPSV is proven, PASV isn't
+	wantResetFrom(t, "127.0.0.1", openEndpoint(t, e, ftp.EPSV))
+	if _, err := e.Open(context.Background(), ftp.Endpoint{Mode: ftp.PASV, Port: 1548}); err == nil {
+		t.Error("PASV: got no error, want the failure of the channel")
+	}
+}
+
+func TestLaterEndpointsOpenTheirChannelOnAccept(t *testing.T) {
+	e, d := testEndpoints(t)
+	wantData(t, dial(t, openEndpoint(t, e, ftp.PASV)))
+	before := d.opened.Load()
+	addr := openEndpoint(t, e, ftp.PASV)
+	if n := d.opened.Load() - before; n != 0 {
+		t.Errorf("got %d channels before the connection, want 0", n)
+	}
+	wantData(t, dial(t, addr))
+	if n := d.opened.Load() - before; n != 1 {
+		t.Errorf("got %d channels, want 1", n)
+	}
+}
+
+func TestNewEndpointReplacesTheLast(t *testing.T) {
+	e, _ := testEndpoints(t)
+	first := openEndpoint(t, e, ftp.PASV)
+	second := openEndpoint(t, e, ftp.PASV)
+	wantRefused(t, first)
+	wantData(t, dial(t, second))
+}
+
+func TestCancelAbortsAnUnusedChannel(t *testing.T) {
+	ended := make(chan error, 1)
+	e, d := testEndpoints(t)
+	d.to = destination(t, func(c *net.TCPConn) {
+		_, err := io.Copy(io.Discard, c)
+		ended <- err
+	})
+	addr := openEndpoint(t, e, ftp.PASV)
+	e.Cancel("a test")
+	wantRefused(t, addr)
+	if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the server saw %v, want a reset", err)
+	}
+}
+
+func TestAcceptedDataSurvivesCancel(t *testing.T) {
+	e, d := testEndpoints(t)
+	resume := make(chan struct{})
+	d.to = destination(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "da")
+		<-resume
+		_, _ = io.WriteString(c, "ta")
+	})
+	c := dial(t, openEndpoint(t, e, ftp.PASV))
+	begin := make([]byte, 2)
+	if _, err := io.ReadFull(c, begin); err != nil {
+		t.Fatal(err)
+	}
+	e.Cancel("a 226 that overtook the data")
+	close(resume)
+	if rest, err := io.ReadAll(c); string(begin)+string(rest) != "data" || err != nil {
+		t.Errorf("got %q%q, %v; want the data and its end", begin, rest, err)
+	}
+}
+
+func TestDataDrainsOnlyForAWhile(t *testing.T) {
+	e, d := testEndpoints(t)
+	e.drain = 50 * time.Millisecond
+	d.to = destination(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "d")
+		_, _ = c.Read(make([]byte, 1))
+	})
+	c := dial(t, openEndpoint(t, e, ftp.PASV))
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	e.end()
+	wantReset(t, c)
+}
+
+func TestDataConnectionsAreBounded(t *testing.T) {
+	e, d := testEndpoints(t)
+	e.drain = 0
+	d.to = destination(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "d")
+		_, _ = c.Read(make([]byte, 1))
+	})
+	for range maxData {
+		if _, err := io.ReadFull(dial(t, openEndpoint(t, e, ftp.PASV)), make([]byte, 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := e.Open(context.Background(), ftp.Endpoint{Mode: ftp.PASV, Port: 1548}); err == nil {
+		t.Errorf("got a data connection beyond %d", maxData)
+	}
+}
+
+func TestDataListenerGivesUpInTime(t *testing.T) {
+	e, _ := testEndpoints(t)
+	ln, err := listenTCP(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &dataListener{TCPListener: ln, log: e.log, accepts: e.owner.accepts, announce: time.Now().Add(-endpointTimeout)}
+	d.serve(context.Background()) // returns at once
+	wantRefused(t, ln.Addr().String())
+}
+
+// wantResetFrom connects from a given loopback address and expects a reset. On loopback it may come before
+// the connect has returned.
+func wantResetFrom(t *testing.T, from, to string) {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: patience}
+	c, err := dialer.Dial("tcp", to)
+	if err == nil {
+		defer c.Close()
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, err = io.Copy(io.Discard, c)
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("%s to %s: got %v, want a reset", from, to, err)
+	}
+}
+
+func TestOtherAddressIsResetAndTheOwnerServed(t *testing.T) {
+	e, _ := testEndpoints(t)
+	addr := openEndpoint(t, e, ftp.PASV)
+	for range maxRejects - 1 {
+		wantResetFrom(t, "127.0.0.2", addr)
+	}
+	wantData(t, dial(t, addr))
+}
+
+func TestTenRejectsCloseTheListener(t *testing.T) {
+	e, _ := testEndpoints(t)
+	addr := openEndpoint(t, e, ftp.PASV)
+	for range maxRejects {
+		wantResetFrom(t, "127.0.0.2", addr)
+	}
+	wantRefused(t, addr)
+}
+
+// uidHelper is what the test binary does as another user: it connects to an address, says what came, and
+// reports whether it was asked to.
+func uidHelper() bool {
+	addr := os.Getenv("CULVERT_TEST_CONNECT")
+	if addr == "" {
+		return false
+	}
+	c, err := net.DialTimeout("tcp", addr, patience)
+	if err == nil {
+		_ = c.SetDeadline(time.Now().Add(patience))
+		_, err = io.Copy(os.Stdout, c)
+	}
+	if err != nil {
+		_, _ = io.WriteString(os.Stdout, err.Error())
+	}
+	return true
+}
+
+func TestOtherUserIsResetAndTheOwnerServed(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can start a program as somebody else")
+	}
+	e, _ := testEndpoints(t)
+	addr := openEndpoint(t, e, ftp.PASV)
+	// The test binary lies where others can't reach it, so it is handed on open.
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer self.Close()
+	cmd := exec.Command("/proc/self/fd/3")
+	cmd.ExtraFiles = []*os.File{self}
+	cmd.Dir = "/"
+	cmd.Env = []string{"CULVERT_TEST_CONNECT=" + addr}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	got, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(got), "connection reset") {
+		t.Errorf("the other user got %q, %v; want a reset", got, err)
+	}
+	wantData(t, dial(t, addr))
+}
+
+func TestClosedSocketBelongsToNobody(t *testing.T) {
+	const header = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	local, remote := netip.MustParseAddrPort("127.0.0.1:43690"), netip.MustParseAddrPort("127.0.0.1:2121")
+	local6, remote6 := netip.MustParseAddrPort("[::1]:43690"), netip.MustParseAddrPort("[2001:db8::1]:2121")
+	const tail = " 1 0000000000000000 20 4 30 10 -1\n"
+	for name, test := range map[string]struct {
+		row           string
+		local, remote netip.AddrPort
+		want          int
+	}{
+		"open":             {"   0: 0100007F:AAAA 0100007F:0849 01 00000000:00000000 00:00000000 00000000  1000        0 4711" + tail, local, remote, 1000},
+		"closed":           {"   0: 0100007F:AAAA 0100007F:0849 05 00000000:00000000 00:00000000 00000000     0        0 0" + tail, local, remote, -1},
+		"our own end":      {"   0: 0100007F:0849 0100007F:AAAA 01 00000000:00000000 00:00000000 00000000  1000        0 4711" + tail, local, remote, -1},
+		"another port":     {"   0: 0100007F:AAAB 0100007F:0849 01 00000000:00000000 00:00000000 00000000  1000        0 4711" + tail, local, remote, -1},
+		"IPv4 in IPv6":     {"   0: 0000000000000000FFFF00000100007F:AAAA 0000000000000000FFFF00000100007F:0849 01 00000000:00000000 00:00000000 00000000  1000        0 4711" + tail, local, remote, 1000},
+		"IPv6":             {"   0: 00000000000000000000000001000000:AAAA B80D0120000000000000000001000000:0849 01 00000000:00000000 00:00000000 00000000  1000        0 4711" + tail, local6, remote6, 1000},
+		"nothing we know":  {"   0: x:y z:0 01 a b c d e f\n", local, remote, -1},
+		"a shortened line": {"   0: 0100007F:AAAA 0100007F:0849 01\n", local, remote, -1},
+	} {
+		if got, err := findSocket(strings.NewReader(header+test.row), test.local, test.remote); got != test.want || err != nil {
+			t.Errorf("%s: got uid %d, %v; want %d", name, got, err, test.want)
+		}
+	}
+}
+
+func TestOwnerOfALocalConnectionIsFound(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+		ln, err := listenTCP(context.Background(), "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := dial(t, ln.Addr().String())
+		o, err := newOwner(addrPort(c.LocalAddr()), addrPort(c.RemoteAddr()))
+		if want := (owner{addr: addrPort(c.LocalAddr()).Addr(), uid: os.Getuid()}); err != nil || o != want {
+			t.Errorf("%s: got %+v, %v; want %+v", addr, o, err, want)
+		}
+		_ = ln.Close()
+	}
+}

@@ -1,0 +1,87 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/culvert-ssh/culvert/control"
+	"github.com/culvert-ssh/culvert/ftp"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+const (
+	// drainTimeout is how long data connections may go on after their control connection
+	// has ended.
+	drainTimeout = 30 * time.Second
+
+	// goodbyeTimeout is how long a client is given to read why it isn't served.
+	goodbyeTimeout = 2 * time.Second
+)
+
+// serveFTP carries one FTP control connection and the data connections that are announced on it.
+func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *net.TCPConn, log *slog.Logger) {
+	local := relay.NewTCP(conn)
+	hop, from := addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())
+	log = log.With("from", from)
+	log.Debug("FTP control connection accepted")
+
+	// ABOR comes as TCP urgent data, and without this its bytes are missing from the stream.
+	if err := oobInline(conn); err != nil {
+		local.Abort()
+		log.Error("a connection was reset", "err", err)
+		return
+	}
+	owner, err := newOwner(from, hop)
+	if err != nil {
+		local.Abort()
+		log.Error("a connection was reset: whose it is can't be told", "err", err)
+		return
+	}
+	server, err := t.Open(ctx, f.Host, f.HostPort, from)
+	if err != nil {
+		sayGoodbye(local, err)
+		if ctx.Err() == nil {
+			log.Error("FTP is not available", "err", err)
+		}
+		return
+	}
+
+	peer, err := netip.ParseAddr(f.Host)
+	if err != nil {
+		peer = netip.Addr{} // a name: only the bastion knows its address
+	}
+	e := newEndpoints(ctx, endpointsConfig{
+		transport: t, host: f.Host, announced: cfg.AnnouncedDataAddress,
+		hop: hop.Addr(), owner: owner, log: log, drain: drainTimeout,
+	})
+	defer e.end()
+	err = control.Run(ctx, control.Config{
+		Client: local, Server: server, Endpoints: e, Log: log,
+		Session: ftp.NewSession(ftp.Options{Peer: peer, Hop: hop.Addr(), Client: from.Addr()}),
+	})
+	switch {
+	case err == nil:
+		log.Debug("FTP control connection ended")
+	case ctx.Err() != nil || errors.Is(err, relay.ErrTransportLost):
+		log.Debug("FTP control connection reset", "err", err) // the end of everything is told once
+	default:
+		log.Info("FTP control connection cut short", "err", err)
+	}
+}
+
+// sayGoodbye tells the FTP client why it isn't served (RFC 959, section 5.4), and closes.
+func sayGoodbye(local *relay.TCP, why error) {
+	_ = local.SetDeadline(time.Now().Add(goodbyeTimeout)) // fails only on a closed connection
+	_, err := fmt.Fprintf(local, "421 culvert: %s\r\n", printable(why.Error()))
+	if err == nil && local.CloseWrite() == nil {
+		// A close with input unread is a reset, which would overtake the goodbye.
+		_, _ = io.Copy(io.Discard, io.LimitReader(local, 64<<10))
+	}
+	_ = local.Close()
+}

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package client
+
+import "io/fs"
+
+// tooOpen knows nothing of access control that isn't Unix's.
+func tooOpen(fs.FileInfo) bool { return false }

@@ -1,0 +1,243 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/skeema/knownhosts"
+	"golang.org/x/crypto/ssh"
+	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+)
+
+// hostKeys answers whether a host key is the bastion's, from known_hosts files as sshd(8) describes
+// them, and from the person where they don't know.
+type hostKeys struct {
+	cfg  *Config
+	addr string // what known_hosts has it under: "host:port"
+	db   *knownhosts.HostKeyDB
+
+	plain, authority map[string]bool // the marshalled keys that the files hold for addr
+}
+
+// loadHostKeys reads the files that exist. A file that can't be read or parsed is an error: a
+// line in it might revoke the key that we are about to trust.
+func loadHostKeys(cfg *Config) (*hostKeys, error) {
+	h := &hostKeys{cfg: cfg, addr: net.JoinHostPort(strings.ToLower(cfg.Host), strconv.Itoa(int(cfg.Port)))}
+	if cfg.HostKeyAlias != "" {
+		h.addr = net.JoinHostPort(strings.ToLower(cfg.HostKeyAlias), "22") // an alias stands without a port
+	}
+	var files []string
+	for _, name := range slices.Concat(cfg.UserKnownHosts, cfg.GlobalKnownHosts) {
+		if _, err := os.Stat(name); err == nil {
+			files = append(files, name)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("read known_hosts: %w", err)
+		}
+	}
+	var err error
+	if h.db, err = knownhosts.NewDB(files...); err != nil {
+		return nil, fmt.Errorf("read known_hosts: %w: correct or remove that line", err)
+	}
+	h.plain, h.authority = make(map[string]bool), make(map[string]bool)
+	for _, k := range h.db.HostKeys(h.addr) {
+		if k.Cert {
+			h.authority[string(k.Marshal())] = true
+		} else {
+			h.plain[string(k.Marshal())] = true
+		}
+	}
+	return h, nil
+}
+
+// algorithms are the host key algorithms to offer: the types that are known first, so that a
+// server with several keys shows the one we can check. Certificates are asked for only
+// where an authority is known; without one, nobody could check them.
+func (h *hostKeys) algorithms() []string {
+	supported := ssh.SupportedAlgorithms().HostKeys
+	preference := []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521}
+	known := make(map[string]bool)
+	for _, k := range h.db.HostKeys(h.addr) {
+		if k.Cert {
+			continue
+		}
+		known[k.Type()] = true
+		if k.Type() == ssh.KeyAlgoRSA { // RFC 8332, section 2: one key format, two algorithms
+			known[ssh.KeyAlgoRSASHA512], known[ssh.KeyAlgoRSASHA256] = true, true
+		}
+	}
+	rank := func(name string) int {
+		i := slices.Index(preference, name)
+		switch {
+		case strings.Contains(name, "-cert-"):
+			return -2
+		case known[name]:
+			return -1
+		case i >= 0:
+			return i
+		}
+		return len(preference)
+	}
+	algos := slices.DeleteFunc(supported, func(name string) bool {
+		return strings.Contains(name, "-cert-") && len(h.authority) == 0
+	})
+	slices.SortStableFunc(algos, func(a, b string) int { return rank(a) - rank(b) })
+	return algos
+}
+
+// check returns nil if key is the bastion's. It may ask the person, and add the key to the first
+// known_hosts file.
+func (h *hostKeys) check(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
+	cert, isCert := key.(*ssh.Certificate)
+	if isCert && len(cert.ValidPrincipals) == 0 {
+		return fmt.Errorf("the host certificate of %s names no host: ask its administrator for one that does", h.name())
+	}
+	err := h.db.HostKeyCallback()(h.addr, remote, key)
+	if err == nil && !isCert && !h.plain[string(key.Marshal())] && h.authority[string(key.Marshal())] {
+		err = &xknownhosts.KeyError{} // an authority signs host keys, it isn't one
+	}
+	var mismatch *xknownhosts.KeyError
+	var revoked *xknownhosts.RevokedError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &revoked):
+		return &hostKeyError{text: h.revokedText(key, revoked.Revoked)}
+	case isCert || !errors.As(err, &mismatch):
+		return fmt.Errorf("the host certificate of %s is not valid: %w", h.name(), err)
+	}
+	known := slices.DeleteFunc(mismatch.Want, func(k xknownhosts.KnownKey) bool {
+		return h.authority[string(k.Key.Marshal())] && !h.plain[string(k.Key.Marshal())]
+	})
+	if len(known) > 0 {
+		return &hostKeyError{text: h.changedText(key, known)}
+	}
+	return h.unknown(ctx, remote, key)
+}
+
+func (h *hostKeys) unknown(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
+	fingerprint := ssh.FingerprintSHA256(key)
+	switch h.cfg.HostKeyChecking {
+	case AcceptNew:
+	case AskNew:
+		if err := h.question(ctx, remote, key); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("the host key of %s is not known, and StrictHostKeyChecking is yes: add it to known_hosts if %s %s is right", h.name(), typeName(key), fingerprint)
+	}
+	if len(h.cfg.UserKnownHosts) == 0 {
+		return nil
+	}
+	file := h.cfg.UserKnownHosts[0]
+	if err := addKnownHost(file, h.addr, key); err != nil {
+		h.cfg.log().Warn("the host key can't be remembered", "err", err)
+		return nil
+	}
+	h.cfg.notice(fmt.Sprintf("Permanently added %s (%s) to %s.", knownhosts.Normalize(h.addr), typeName(key), file))
+	return nil
+}
+
+// question asks whether to trust an unknown key, until the answer is one.
+func (h *hostKeys) question(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
+	fingerprint := ssh.FingerprintSHA256(key)
+	ask := fmt.Sprintf("The host key of %s (%s) is not known yet.\n%s key fingerprint: %s\nIs this the right machine? (yes, no, or the fingerprint): ",
+		h.name(), remote, typeName(key), fingerprint)
+	for range 3 {
+		answer, err := h.cfg.ask(ctx, ask, true)
+		if err != nil {
+			return fmt.Errorf("the host key of %s is not known (%s %s): %w", h.name(), typeName(key), fingerprint, err)
+		}
+		answer = strings.TrimSpace(answer)
+		switch {
+		case strings.EqualFold(answer, "yes") || answer == fingerprint:
+			return nil
+		case strings.EqualFold(answer, "no"):
+			return fmt.Errorf("the host key of %s was not accepted", h.name())
+		}
+		ask = "Please type yes, no, or the fingerprint: "
+	}
+	return fmt.Errorf("the host key of %s was not accepted", h.name())
+}
+
+// name is the host as the person knows it, with its port where that isn't 22.
+func (h *hostKeys) name() string {
+	return knownhosts.Normalize(net.JoinHostPort(h.cfg.Host, strconv.Itoa(int(h.cfg.Port))))
+}
+
+// hostKeyError is the loud kind of refusal: several lines.
+type hostKeyError struct{ text string }
+
+func (e *hostKeyError) Error() string { return e.text }
+
+func (h *hostKeys) changedText(key ssh.PublicKey, known []xknownhosts.KnownKey) string {
+	var b strings.Builder
+	b.WriteString(bar + "@      WARNING: THE HOST KEY OF THIS SERVER HAS CHANGED      @\n" + bar)
+	fmt.Fprintf(&b, "%s shows a host key that is not the one you know.\n", h.name())
+	b.WriteString("Somebody may be sitting between you and the server and reading along, or the server was\n" +
+		"set up anew. Don't go on before its administrator has told you which.\n")
+	fmt.Fprintf(&b, "It shows:  %s %s\n", typeName(key), ssh.FingerprintSHA256(key))
+	for _, k := range known {
+		fmt.Fprintf(&b, "You know:  %s %s (%s:%d)\n", typeName(k.Key), ssh.FingerprintSHA256(k.Key), k.Filename, k.Line)
+	}
+	files := make(map[string]bool)
+	for _, k := range known {
+		if !files[k.Filename] {
+			fmt.Fprintf(&b, "If the new key is right, remove the old one with:\n  ssh-keygen -f %q -R %q\n", k.Filename, knownhosts.Normalize(h.addr))
+		}
+		files[k.Filename] = true
+	}
+	b.WriteString("The host key check failed.")
+	return b.String()
+}
+
+func (h *hostKeys) revokedText(key ssh.PublicKey, by xknownhosts.KnownKey) string {
+	return bar + "@        WARNING: THE HOST KEY OF THIS SERVER IS REVOKED       @\n" + bar +
+		fmt.Sprintf("%s shows the %s key %s, which %s:%d revokes.\nIt may have been stolen: whoever shows it may not be the server. Ask its administrator.\nThe host key check failed.",
+			h.name(), typeName(key), ssh.FingerprintSHA256(key), by.Filename, by.Line)
+}
+
+const bar = "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\n"
+
+// typeName is the short name that people know a key type by.
+func typeName(key ssh.PublicKey) string {
+	switch t := key.Type(); {
+	case t == ssh.KeyAlgoED25519:
+		return "ED25519"
+	case t == ssh.KeyAlgoRSA:
+		return "RSA"
+	case strings.HasPrefix(t, "ecdsa-sha2-"):
+		return "ECDSA"
+	default:
+		return t
+	}
+}
+
+// addKnownHost appends a line to file, making it and its folder if they don't exist.
+func addKnownHost(file, addr string, key ssh.PublicKey) (err error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	line := knownhosts.Line([]string{addr}, key) + "\n"
+	last := make([]byte, 1)
+	if end, err := f.Seek(0, io.SeekEnd); err == nil && end > 0 {
+		if _, err := f.ReadAt(last, end-1); err == nil && last[0] != '\n' {
+			line = "\n" + line // somebody's editor left the last line open
+		}
+	}
+	_, err = io.WriteString(f, line)
+	return err
+}

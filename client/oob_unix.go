@@ -1,0 +1,25 @@
+//go:build unix
+
+package client
+
+import (
+	"errors"
+	"fmt"
+	"net"
+
+	"golang.org/x/sys/unix"
+)
+
+// oobInline leaves urgent data in its place in the stream (SO_OOBINLINE).
+func oobInline(conn *net.TCPConn) error {
+	raw, err := conn.SyscallConn()
+	if err == nil {
+		var optErr error
+		err = raw.Control(func(fd uintptr) { optErr = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_OOBINLINE, 1) })
+		err = errors.Join(err, optErr)
+	}
+	if err != nil {
+		return fmt.Errorf("set SO_OOBINLINE: %w", err)
+	}
+	return nil
+}

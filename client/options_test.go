@@ -1,0 +1,81 @@
+package client
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+func itoa(n uint16) string { return strconv.Itoa(int(n)) }
+
+func TestOptionGrammar(t *testing.T) {
+	for _, word := range []string{
+		"Port=2222", "port 2222", "PORT = 2222", `Port="2222"`, " Port\t=\t2222 ",
+	} {
+		c := NewConfig("", "me")
+		if err := c.SetOption(word); err != nil || c.Port != 2222 {
+			t.Errorf("SetOption(%q): got port %d, %v; want 2222", word, c.Port, err)
+		}
+	}
+	for _, word := range []string{"", "Port", "Port=", "=2222", `Port=""`} {
+		if err := NewConfig("", "me").SetOption(word); err == nil || !strings.Contains(err.Error(), "has no value") {
+			t.Errorf("SetOption(%q): got error %v, want one about the missing value", word, err)
+		}
+	}
+}
+
+func TestFirstValueOfAnOptionCounts(t *testing.T) {
+	c := NewConfig("/home/me", "me")
+	for _, word := range []string{
+		"User=alice", "User=bob", "IdentityFile=~/a", "IdentityFile=/b", "ServerAliveInterval=1m", "ServerAliveInterval=7",
+		"LocalForward=1:h:2", "LocalForward=ftp/3 [::1]:4",
+	} {
+		if err := c.SetOption(word); err != nil {
+			t.Fatalf("SetOption(%q): %v", word, err)
+		}
+	}
+	if c.User != "alice" || c.ServerAliveInterval != time.Minute {
+		t.Errorf("got user %q and interval %v, want the first values: alice and 1m", c.User, c.ServerAliveInterval)
+	}
+	if want := []string{"/home/me/a", "/b"}; !slices.Equal(c.Identities, want) {
+		t.Errorf("got identities %q, want all: %q", c.Identities, want)
+	}
+	want := []Forward{{Port: 1, Host: "h", HostPort: 2}, {FTP: true, Port: 3, Host: "::1", HostPort: 4}}
+	if !slices.Equal(c.Forwards, want) {
+		t.Errorf("got forwards %+v, want %+v", c.Forwards, want)
+	}
+	if err := c.SetOption("ServerAliveInterval=never"); err == nil {
+		t.Error("a later value that is wrong was accepted")
+	}
+}
+
+func TestWrongOptionsSayWhatIsRight(t *testing.T) {
+	for word, want := range map[string]string{
+		"Compression=yes":                     `unknown option "Compression"`,
+		"StrictHostKeyChecking=maybe":         "StrictHostKeyChecking: \"maybe\" is not one of yes, ask, accept-new, no",
+		"BatchMode=ja":                        "BatchMode: \"ja\" is neither yes nor no",
+		"ConnectTimeout=0":                    "is not a time from 1 to 86400 seconds",
+		"ConnectTimeout=9999999h":             "is not a time",
+		"ConnectTimeout=-1":                   "is not a time",
+		"NumberOfPasswordPrompts=0":           "from 1 to 100",
+		"Ciphers=3des-cbc":                    "is not one of aes128-gcm@openssh.com",
+		"PreferredAuthentications=hostbased":  "no method is left",
+		"PreferredAuthentications=publickeys": "is not one of publickey",
+		"FTPDataAddress=peer":                 "neither control nor announced",
+		"LogLevel=LOUD":                       "is not one of QUIET",
+		"HostName=a b":                        "is not a host name",
+		"LocalForward=80":                     "write [ftp/]",
+	} {
+		if err := NewConfig("", "me").SetOption(word); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("SetOption(%q): got error %v, want %q", word, err, want)
+		}
+	}
+}
+
+func TestFastestCipherIsOfferedFirst(t *testing.T) {
+	if got := NewConfig("", "me").Ciphers[0]; got != "aes128-gcm@openssh.com" {
+		t.Errorf("got %s first, want aes128-gcm@openssh.com", got)
+	}
+}

@@ -1,0 +1,53 @@
+package client
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// owner is whoever opened a control connection. Only the owner's data connections are accepted.
+type owner struct {
+	addr netip.Addr
+	uid  int // of the program on this machine, or unknownUID
+}
+
+// unknownUID is the uid of a program on another machine, or where the system doesn't tell.
+const unknownUID = -1
+
+// newOwner finds out who connected from client to the local address hop.
+func newOwner(client, hop netip.AddrPort) (owner, error) {
+	o := owner{addr: client.Addr(), uid: unknownUID}
+	if sameMachine(client, hop) {
+		var err error
+		if o.uid, err = socketUID(client, hop); err != nil {
+			return owner{}, err
+		}
+	}
+	return o, nil
+}
+
+// sameMachine reports whether a connection from client to hop can only have come from this
+// machine.
+func sameMachine(client, hop netip.AddrPort) bool {
+	return client.Addr().IsLoopback() || client.Addr() == hop.Addr()
+}
+
+// accepts returns nil if conn is the owner's, and otherwise whose it is.
+func (o owner) accepts(conn *net.TCPConn) error {
+	client, hop := addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
+	if client.Addr() != o.addr {
+		return fmt.Errorf("the control connection came from %s", o.addr)
+	}
+	if o.uid == unknownUID {
+		return nil
+	}
+	uid, err := socketUID(client, hop)
+	if err != nil {
+		return err
+	}
+	if uid != o.uid {
+		return fmt.Errorf("it is uid %d's, and the control connection uid %d's", uid, o.uid)
+	}
+	return nil
+}

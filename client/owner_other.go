@@ -1,0 +1,8 @@
+//go:build !linux
+
+package client
+
+import "net/netip"
+
+// socketUID can't be told here.
+func socketUID(_, _ netip.AddrPort) (int, error) { return unknownUID, nil }

@@ -1,0 +1,179 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"syscall"
+)
+
+// Run connects to the bastion, serves the forwards, and returns when ctx is done (nil) or when the SSH
+// connection is lost (an error that matches [ErrConnectionLost]). Everything it started has ended by then,
+// and connections that were running have been reset. Other errors say why it could not begin.
+func Run(ctx context.Context, cfg *Config) error {
+	if cfg.Host == "" || len(cfg.Forwards) == 0 {
+		return errors.New("a destination and at least one forward are needed")
+	}
+	conn, err := connect(ctx, cfg)
+	if err != nil {
+		if ctx.Err() != nil { // it was told to end before it had begun
+			return nil
+		}
+		return err
+	}
+	defer conn.Close()
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+
+	listeners, err := listenAll(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	for _, l := range listeners {
+		wg.Go(func() { l.serve(ctx, cfg, conn) })
+	}
+	wg.Go(func() { conn.keepAlive(ctx, cfg.ServerAliveInterval, cfg.ServerAliveCountMax) })
+	for _, l := range listeners {
+		if l.first {
+			cfg.notice(l.ready(cfg.Network))
+		}
+	}
+
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-conn.done:
+		return fmt.Errorf("%w: %w: what was running has been reset", ErrConnectionLost, conn.cause)
+	}
+}
+
+// listener is one socket of a forward.
+type listener struct {
+	Forward
+	*net.TCPListener
+	first bool // the one that the ready line names
+}
+
+// ready is what a person needs to use the forward.
+func (l *listener) ready(network string) string {
+	at := addrPort(l.Addr())
+	if at.Addr().IsUnspecified() { // say an address that one can type
+		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if at.Addr().Is6() && (network == "tcp6" || l.Bind != "*") {
+			loopback = netip.IPv6Loopback()
+		}
+		at = netip.AddrPortFrom(loopback, at.Port())
+	}
+	if !l.FTP {
+		return fmt.Sprintf("%s is at %s", l.Target(), at)
+	}
+	return fmt.Sprintf("FTP to %s is at %s, try: lftp -p %d %s", l.Target(), at, at.Port(), at.Addr())
+}
+
+// listenAll opens the sockets of all forwards. A forward that fails is logged and left out, unless
+// ExitOnForwardFailure is set or none is left.
+func listenAll(ctx context.Context, cfg *Config) ([]*listener, error) {
+	var all []*listener
+	closeAll := func() {
+		for _, l := range all {
+			_ = l.Close() // nothing was accepted yet
+		}
+	}
+	for _, f := range cfg.Forwards {
+		ls, err := listen(ctx, cfg.Network, f)
+		if err != nil && cfg.ExitOnForwardFailure {
+			closeAll()
+			return nil, err
+		}
+		if err != nil {
+			cfg.log().Error("a forward is left out", "err", err)
+			continue
+		}
+		all = append(all, ls...)
+	}
+	if len(all) == 0 {
+		return nil, errors.New("no forward could be set up")
+	}
+	return all, nil
+}
+
+// listen opens the socket of f, or, as ssh(1) does where no address is given, one on each loopback
+// address. A machine without IPv6 is no failure.
+func listen(ctx context.Context, network string, f Forward) ([]*listener, error) {
+	hosts := []string{f.Bind}
+	switch {
+	case f.Bind == "*":
+		hosts = []string{""}
+	case (f.Bind == "" || f.Bind == "localhost") && network == "tcp":
+		hosts = []string{"127.0.0.1", "::1"}
+	case (f.Bind == "" || f.Bind == "localhost") && network == "tcp6":
+		hosts = []string{"::1"}
+	case f.Bind == "" || f.Bind == "localhost":
+		hosts = []string{"127.0.0.1"}
+	}
+	var ls []*listener
+	port := f.Port
+	for i, host := range hosts {
+		ln, err := listenTCP(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(port))))
+		switch {
+		case err == nil:
+			l := &listener{Forward: f, TCPListener: ln, first: i == 0}
+			ls = append(ls, l)
+			port = addrPort(l.Addr()).Port() // the kernel's choice serves for both
+		case i > 0 && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)):
+		case i > 0 && f.Port == 0: // somebody has the chosen port on the other address
+		default:
+			for _, l := range ls {
+				_ = l.Close()
+			}
+			return nil, listenError(f, net.JoinHostPort(host, strconv.Itoa(int(port))), err)
+		}
+	}
+	return ls, nil
+}
+
+// listenTCP listens for plain TCP. Multipath TCP, which Go would offer, has no reset by SO_LINGER that we
+// could count on.
+func listenTCP(ctx context.Context, network, at string) (*net.TCPListener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, network, at)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("listen on %s: not a TCP socket", at), ln.Close())
+	}
+	return tcp, nil
+}
+
+func listenError(f Forward, at string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen on %s for %s: the port is already used: choose another, or 0 for a free one", at, f.Target())
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("listen on %s for %s: ports below 1024 are root's: choose a higher one", at, f.Target())
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listen on %s for %s: this machine doesn't have that address", at, f.Target())
+	}
+	return fmt.Errorf("listen on %s for %s: %w", at, f.Target(), err)
+}
+
+// addrPort is a as a value, an IPv4 address always as such.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}

@@ -1,0 +1,209 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// Transport carries byte streams to the bastion and on to what it can reach. One SSH connection is
+// the Transport that there is.
+type Transport interface {
+	// Open opens a stream to host:port as the bastion sees them, for a local
+	// connection from origin (RFC 4254, section 7.2). It has a deadline of its own. The error tells a person what
+	// to do. The caller owns the stream.
+	Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error)
+}
+
+const (
+	// openTimeout is how long a bastion may take for a channel: it may have to try several addresses of a host.
+	openTimeout = 30 * time.Second
+
+	// aliveTimeout is how long a foreign SSH server may take to prove that the connection lives, when
+	// nothing else tells a complete transfer from a broken one.
+	aliveTimeout = 15 * time.Second
+
+	// maxOpening bounds the channels that are asked for and not answered yet.
+	maxOpening = 256
+
+	keepaliveRequest = "keepalive@openssh.com"
+)
+
+// connection is one SSH connection as a Transport, with everything that runs on its behalf.
+type connection struct {
+	ssh     ssh.Conn
+	wire    *relay.Wire
+	log     *slog.Logger
+	channel relay.ChannelConfig
+	opening chan struct{} // one token for each channel that is being opened
+
+	done  chan struct{} // closed when the SSH connection has ended
+	cause error         // why it ended; valid once done is closed
+	lost  error         // why we gave it up, if we did; guarded by mu
+	mu    sync.Mutex
+	wg    sync.WaitGroup
+}
+
+func newConnection(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request, wire *relay.Wire, log *slog.Logger) *connection {
+	c := &connection{
+		ssh: conn, wire: wire, log: log,
+		opening: make(chan struct{}, maxOpening),
+		done:    make(chan struct{}),
+	}
+	c.channel = relay.ChannelConfig{Wire: wire, Alive: c.alive}
+	c.wg.Go(func() {
+		for r := range reqs {
+			if r.WantReply {
+				_ = r.Reply(false, nil) // a failing reply means a dying connection
+			}
+		}
+	})
+	c.wg.Go(func() {
+		for nc := range chans {
+			_ = nc.Reject(ssh.Prohibited, "culvert accepts no channels")
+		}
+	})
+	c.wg.Go(func() {
+		err := conn.Wait()
+		c.mu.Lock()
+		if c.cause = c.lost; c.cause == nil {
+			c.cause = err
+		}
+		c.mu.Unlock()
+		close(c.done)
+	})
+	return c
+}
+
+// negotiate agrees on the explicit end of data with a bastion that knows it.
+func (c *connection) negotiate(ctx context.Context) error {
+	ok, err := c.request(ctx, relay.EndOfDataRequest, openTimeout)
+	if err != nil {
+		return fmt.Errorf("ask the server for its extensions: %w", err)
+	}
+	c.channel.EndOfData = ok
+	c.log.Debug("explicit end of data", "agreed", ok)
+	return nil
+}
+
+// request makes a round trip with a global request.
+func (c *connection) request(ctx context.Context, name string, timeout time.Duration) (ok bool, err error) {
+	type reply struct {
+		ok  bool
+		err error
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	replies := make(chan reply, 1)
+	c.wg.Go(func() { // ends with the answer, or with the connection
+		ok, _, err := c.ssh.SendRequest(name, true, nil)
+		replies <- reply{ok, err}
+	})
+	select {
+	case r := <-replies:
+		return r.ok, r.err
+	case <-ctx.Done():
+		return false, fmt.Errorf("no answer within %v: %w", timeout, context.Cause(ctx))
+	}
+}
+
+// alive is relay.ChannelConfig.Alive. Any answer proves it; OpenSSH's is "failure".
+func (c *connection) alive() error {
+	_, err := c.request(context.Background(), keepaliveRequest, aliveTimeout)
+	return err
+}
+
+// keepAlive asks for a sign of life every interval and gives the connection up when there was none for
+// countMax intervals. It returns when ctx is done or the connection has ended.
+func (c *connection) keepAlive(ctx context.Context, interval time.Duration, countMax int) {
+	if interval <= 0 {
+		return
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.done:
+			return
+		case <-tick.C:
+		}
+		patience := interval * time.Duration(countMax)
+		if _, err := c.request(ctx, keepaliveRequest, patience); err != nil && ctx.Err() == nil {
+			c.giveUp(fmt.Errorf("the server gave no sign of life for %v", patience))
+			return
+		}
+	}
+}
+
+func (c *connection) giveUp(why error) {
+	c.mu.Lock()
+	if c.lost == nil {
+		c.lost = why
+	}
+	c.mu.Unlock()
+	_ = c.ssh.Close() // what is wrong with it is known
+}
+
+// directTCPIP is the extra data of a "direct-tcpip" channel open (RFC 4254, section 7.2).
+type directTCPIP struct {
+	Host       string
+	Port       uint32
+	Origin     string
+	OriginPort uint32
+}
+
+// Open is [Transport.Open].
+func (c *connection) Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
+	target := Forward{Host: host, HostPort: port}.Target()
+	select {
+	case c.opening <- struct{}{}:
+	default:
+		return nil, fmt.Errorf("open %s: %d channels are waiting for the bastion already", target, maxOpening)
+	}
+	type opened struct {
+		ch   ssh.Channel
+		reqs <-chan *ssh.Request
+		err  error
+	}
+	answer := make(chan opened)
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, fmt.Errorf("no answer from the bastion within %v", openTimeout))
+	defer cancel()
+	c.wg.Go(func() { // ends with the answer, or with the connection
+		defer func() { <-c.opening }()
+		ch, reqs, err := c.ssh.OpenChannel("direct-tcpip", ssh.Marshal(directTCPIP{
+			Host: host, Port: uint32(port),
+			Origin: origin.Addr().String(), OriginPort: uint32(origin.Port()),
+		}))
+		select {
+		case answer <- opened{ch, reqs, err}:
+		case <-ctx.Done():
+			if err == nil { // too late: nobody wants it any more
+				relay.NewChannel(ch, reqs, c.channel).Abort()
+			}
+		}
+	})
+	select {
+	case o := <-answer:
+		if o.err != nil {
+			return nil, openError(target, o.err)
+		}
+		return relay.NewChannel(o.ch, o.reqs, c.channel), nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("open %s: %w", target, context.Cause(ctx))
+	}
+}
+
+// Close ends the connection and waits for everything that ran on its behalf.
+func (c *connection) Close() {
+	_ = c.ssh.Close() // a connection that is gone already serves as well
+	c.wg.Wait()
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"os/user"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/culvert-ssh/culvert/client"
+)
+
+// run is the command. It returns the exit status: 0 after a signal or for -V and -h, and 255, as ssh(1),
+// for everything else.
+func run(args []string, stderr io.Writer) int {
+	out := &printer{w: stderr}
+	home, _ := os.UserHomeDir() // without one, there are no default files
+	cfg := client.NewConfig(home, userName())
+	cfg.AgentSocket = os.Getenv("SSH_AUTH_SOCK")
+
+	err := parse(args, cfg)
+	if err == nil {
+		equip(cfg, out)
+		err = serve(cfg)
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, errHelp):
+		out.line(usage)
+		return 0
+	case errors.Is(err, errVersion):
+		out.line(version())
+		return 0
+	case errors.Is(err, errUsage):
+		out.line("culvert: " + err.Error())
+		out.line(usage)
+		return 255
+	default:
+		out.line("culvert: " + err.Error())
+		return 255
+	}
+}
+
+// equip gives cfg what it reaches the person by.
+func equip(cfg *client.Config, out *printer) {
+	level := slog.LevelInfo
+	switch cfg.LogLevel {
+	case client.LevelDebug:
+		level = slog.LevelDebug
+	case client.LevelError:
+		level = slog.LevelError
+	case client.LevelQuiet:
+		level = slog.LevelError + 1
+	}
+	cfg.Log = slog.New(&handler{out: out, level: level})
+	if level <= slog.LevelInfo {
+		cfg.Notice = out.line
+	}
+	cfg.Ask = client.Asker{
+		Askpass: os.Getenv("SSH_ASKPASS"),
+		Require: os.Getenv("SSH_ASKPASS_REQUIRE"),
+		Display: os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != "",
+	}.Ask
+}
+
+// serve runs until a signal. A second one ends the program at once.
+func serve(cfg *client.Config) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	return client.Run(ctx, cfg)
+}
+
+func userName() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return os.Getenv("USER")
+}
+
+func version() string {
+	v := "(unknown version)"
+	if info, ok := debug.ReadBuildInfo(); ok {
+		v = info.Main.Version
+	}
+	return fmt.Sprintf("culvert %s", v)
+}
