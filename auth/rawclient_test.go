@@ -1,0 +1,166 @@
+package auth
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/policy"
+)
+
+// meta is what x/crypto/ssh tells a callback of a connection.
+type meta struct{ user string }
+
+func (m meta) User() string          { return m.user }
+func (m meta) SessionID() []byte     { return nil }
+func (m meta) ClientVersion() []byte { return nil }
+func (m meta) ServerVersion() []byte { return nil }
+func (m meta) RemoteAddr() net.Addr  { return nil }
+func (m meta) LocalAddr() net.Addr   { return nil }
+
+func newClient(t *testing.T, b *bastion) (*ssh.ServerConfig, *[]Attempt) {
+	t.Helper()
+	a, err := New(b.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var attempts []Attempt
+	c := a.Client(context.Background(), netip.MustParseAddr("192.0.2.7"), netip.AddrPort{}, func(at Attempt) error {
+		attempts = append(attempts, at)
+		return nil
+	})
+	cfg := &ssh.ServerConfig{}
+	c.Install(cfg)
+	return cfg, &attempts
+}
+
+// Stock clients keep one user name; the protocol lets a client change it with each attempt (RFC 4252, section 5).
+func TestUserSwitchBetweenAttempts(t *testing.T) {
+	b := newBastion(t)
+	hers, his := newKey(t), newKey(t)
+	b.authorize("alice", line(hers))
+	b.authorize("bob", `permitopen="a.corp:1" `+line(his))
+	cfg, attempts := newClient(t, b)
+
+	// alice's key is found good for alice; then bob is named.
+	if _, err := cfg.PublicKeyCallback(meta{"alice"}, hers.PublicKey()); err != nil {
+		t.Fatalf("alice's key for alice: %v", err)
+	}
+	if perms, err := cfg.VerifiedPublicKeyCallback(meta{"bob"}, hers.PublicKey(), nil, ssh.KeyAlgoED25519); err == nil {
+		t.Errorf("alice's key for bob: got %+v, want a refusal", perms)
+	}
+	if _, err := cfg.PublicKeyCallback(meta{"bob"}, hers.PublicKey()); err == nil {
+		t.Error("alice's key was found good for bob")
+	}
+	// What was written while alice was refused or approved isn't in bob's identity.
+	perms, err := cfg.VerifiedPublicKeyCallback(meta{"bob"}, his.PublicKey(), nil, ssh.KeyAlgoED25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := perms.ExtraData[subjectKey{}].(policy.Subject)
+	if s.User != "bob" || s.Key != fingerprint(his) || len(s.KeyRules.PermitOpen) != 1 {
+		t.Errorf("got %+v, want bob", s)
+	}
+	again, err := cfg.VerifiedPublicKeyCallback(meta{"bob"}, his.PublicKey(), nil, ssh.KeyAlgoED25519)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again == perms {
+		t.Error("two identities share their Permissions")
+	}
+	if got := (*attempts)[0]; got.User != "bob" || !got.Accepted {
+		t.Errorf("attempt: got %+v, want bob accepted", got)
+	}
+}
+
+func TestEveryCallbackIsInstalled(t *testing.T) {
+	b := newBastion(t)
+	b.cfg.Password = false
+	cfg, _ := newClient(t, b)
+	if cfg.PasswordCallback != nil || cfg.KeyboardInteractiveCallback != nil || cfg.GSSAPIWithMICConfig != nil {
+		t.Error("a method is offered that is switched off")
+	}
+	if perms, err := cfg.NoClientAuthCallback(meta{"alice"}); perms != nil || err == nil {
+		t.Errorf("none: got %v, %v, want a refusal", perms, err)
+	}
+}
+
+func TestReportIsBounded(t *testing.T) {
+	b := newBastion(t)
+	cfg, attempts := newClient(t, b)
+	long := strings.Repeat("\xff", 100_000)
+	_, err := cfg.PublicKeyCallback(meta{long}, newKey(t).PublicKey())
+	cfg.AuthLogCallback(meta{long}, long, err)
+	got := (*attempts)[0]
+	for _, word := range []string{got.User, got.Method, got.Reason} {
+		if len(word) > 4*maxShown {
+			t.Errorf("%d bytes of a client's word are reported", len(word))
+		}
+	}
+}
+
+func TestClientThatLeavesMadeNoAttempt(t *testing.T) {
+	b := newBastion(t)
+	key := newKey(t)
+	b.authorize("alice", line(key))
+	a, err := New(b.cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := a.Client(context.Background(), netip.MustParseAddr("192.0.2.7"), netip.AddrPort{}, func(at Attempt) error {
+		t.Errorf("attempt: got %+v, want none", at)
+		return nil
+	})
+	for _, err := range []error{io.EOF, net.ErrClosed, &ssh.ServerAuthError{}, &net.OpError{Op: "read", Err: net.UnknownNetworkError("")}} {
+		if _, err := c.publicKeyOffered(meta{"alice"}, key.PublicKey()); err != nil {
+			t.Fatal(err)
+		}
+		c.Failed(err)
+	}
+}
+
+func TestNewChecksItsConfig(t *testing.T) {
+	if _, err := New(Config{}); err == nil {
+		t.Error("got no error")
+	}
+}
+
+func TestValidUser(t *testing.T) {
+	for _, name := range []string{"alice", "a", "alice.b-c_d+e@corp.example", "0day", strings.Repeat("x", maxUserName)} {
+		if err := ValidUser(name); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	for _, name := range []string{
+		"", ".", "..", "../x", ".ssh", "-rf", "a/b", "/etc/passwd", "a:b", "a b", "a\nb", "a\x00b", "a%u", "*", "é",
+		strings.Repeat("x", maxUserName+1),
+	} {
+		if err := ValidUser(name); err == nil {
+			t.Errorf("%q is valid", name)
+		}
+	}
+}
+
+func FuzzValidUserStaysInItsDirectory(f *testing.F) {
+	for _, seed := range []string{"alice", "..", "a/../b", "a\x00", "-x"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		if ValidUser(name) != nil {
+			return
+		}
+		path, err := expandUser("/keys/%u", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Clean(path) != path || filepath.Dir(path) != "/keys" {
+			t.Errorf("%q leads to %q", name, path)
+		}
+	})
+}
