@@ -4,6 +4,9 @@ import "fmt"
 
 // clientByte reads one byte from the client.
 func (s *Session) clientByte(b byte) {
+	if s.clientEnded { // fed by mistake, while an announcement was open
+		return
+	}
 	r := &s.client
 	text, removed := r.telnet.next(b)
 	if removed != nil {
@@ -62,13 +65,13 @@ func (s *Session) badLine() {
 		s.failClient("Bad line terminator", fmt.Sprintf("%d command lines of the client had bytes in them that have no place there", maxBadLines))
 		return
 	}
-	s.hold(command{refusal: "500 Bad line terminator", size: s.client.length + len("\r\n")})
+	s.hold(command{refusal: "500 Bad line terminator", size: perCommand})
 }
 
 // hold takes a command in, and lets it go at once if nothing is before it.
 func (s *Session) hold(c command) {
 	if s.heldBytes+c.size > maxHeld {
-		s.fail("421 Too many commands at once", fmt.Sprintf("the client sent more than %d bytes of commands ahead of their replies", maxHeld))
+		s.fail("421 Too many commands at once", "the client sent too many commands ahead of their replies")
 		return
 	}
 	if c.refusal != "" {

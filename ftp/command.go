@@ -10,7 +10,7 @@ import (
 type command struct {
 	verb string // in upper case
 	rest string // what follows the verb, from its SP on
-	size int    // of the line and its CRLF as it came, in bytes
+	size int    // what it costs to hold it, in bytes
 
 	// refusal, if not empty, is the answer: the line was no command.
 	refusal string
@@ -18,7 +18,7 @@ type command struct {
 
 // parseCommand reads a line that the commandReader found whole. RFC 959, section 5.3.
 func parseCommand(line []byte) command {
-	c := command{size: len(line) + len("\r\n")}
+	c := command{size: perCommand + len(line)}
 	verb, rest, _ := strings.Cut(string(line), " ")
 	if verb == "" || strings.ContainsFunc(verb, notInVerb) {
 		c.refusal = "500 Syntax error, no command there"

@@ -97,34 +97,29 @@ func (e *entry) mayGet(code int) bool {
 
 func announces(code int) bool { return code == 227 || code == 229 }
 
-// mayGo reports whether the command of p may go out, or be answered here, now.
-func (s *Session) mayGo(p plan) bool {
-	if len(s.due) >= maxDue {
-		return false
-	}
-	for i := range s.due {
-		e := &s.due[i]
-		if !e.optional && (e.kind.barrier() || p.entry.kind.barrier()) {
-			return false
-		}
-	}
-	return true
-}
-
-// next returns which of the held commands may go now, or -1.
+// next returns which of the held commands may go out, or be answered here, now; -1 if none.
 func (s *Session) next() int {
 	if len(s.held) == 0 || len(s.due) >= maxDue {
 		return -1
 	}
-	if s.mayGo(s.plan(s.held[0])) {
+	busy, transferring := false, false
+	for _, e := range s.due {
+		switch {
+		case e.optional:
+			continue
+		case e.kind.barrier():
+			return -1
+		}
+		busy = true
+		transferring = transferring || e.kind == transfer
+	}
+	switch {
+	case !busy || !s.plan(s.held[0]).entry.kind.barrier():
 		return 0
+	case transferring && s.overtakers > 0:
+		return slices.IndexFunc(s.held, command.overtakes)
 	}
-	transferring := slices.ContainsFunc(s.due, func(e entry) bool { return e.kind == transfer })
-	if !transferring || s.overtakers == 0 {
-		return -1
-	}
-	// No barrier is due, as a transfer is: a STAT or ABOR goes.
-	return slices.IndexFunc(s.held, command.overtakes)
+	return -1
 }
 
 // pump lets go of what is held back, as far as it may go.
@@ -134,18 +129,28 @@ func (s *Session) pump() {
 		if i < 0 {
 			break
 		}
-		c := s.held[i]
-		s.held = slices.Delete(s.held, i, i+1)
-		s.heldBytes -= c.size
-		if c.overtakes() {
-			s.overtakers--
-		}
+		c := s.release(i)
 		s.carryOut(c, s.plan(c))
 	}
 	if s.clientEnded && len(s.held) == 0 && !s.serverEOF && !s.waits() {
 		s.serverEOF = true
 		s.emit(ServerEOF{})
 	}
+}
+
+// release takes a command out of what is held.
+func (s *Session) release(i int) command {
+	c := s.held[i]
+	if i == 0 {
+		s.held = s.held[1:] // the common case, which should not move all the others
+	} else {
+		s.held = slices.Delete(s.held, i, i+1)
+	}
+	s.heldBytes -= c.size
+	if c.overtakes() {
+		s.overtakers--
+	}
+	return c
 }
 
 // carryOut sends a command up, or puts its answer in line.

@@ -8,10 +8,12 @@ import (
 
 // What the machine holds for a peer that doesn't wait, in bytes.
 const (
-	// holdEnough is where WantsClient says no: some hundred commands are held back.
+	// perCommand is what a command that is held costs besides its bytes.
+	perCommand = 64
+	// holdEnough is where WantsClient says no: some two hundred commands are held back.
 	holdEnough = 16 << 10
-	// maxHeld ends the session: a driver's last read (32 KiB) still fits above holdEnough.
-	maxHeld = 128 << 10
+	// maxHeld ends the session. A last read of 32 KiB fits above holdEnough, even if it is all NOOP.
+	maxHeld = 512 << 10
 	// maxOverfed bounds what a driver feeds after Announce, when the machine wants nothing.
 	maxOverfed = 1 << 20
 	// firstLineEnough bytes that are no FTP reply show what a server is not, even if its line never ends.

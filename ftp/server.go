@@ -68,7 +68,11 @@ func (s *Session) serverEnd() {
 		s.foreignServer(line)
 		return
 	}
-	s.close("the FTP server closed the control connection")
+	reason := "the FTP server closed the control connection"
+	if len(s.due) > 0 && s.due[0].kind == greeting {
+		reason += " before it had greeted"
+	}
+	s.close(reason)
 }
 
 // answered takes a whole reply from the server.

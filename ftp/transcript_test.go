@@ -16,8 +16,19 @@ import (
 
 var update = flag.Bool("update", false, "write the effects that the machine has into the transcripts")
 
-// A transcript is a section of a file in testdata: what is fed, and after it the effects,
-// which are indented. testdata/README has the format.
+// A transcript is a section of a file in testdata. Each line is a step, followed by its effects, which are
+// indented by four spaces:
+//
+//	option KEY VALUE   a field of Options; without any they are usualOptions
+//	C> text            a line from the client, CRLF added, with Go's escapes
+//	C] text            the same without CRLF
+//	S> S]              the same from the server
+//	C. S.              the client, the server closes
+//	login              greeting and login, whose effects are left out
+//	announced ADDR     the driver's answers to an announcement
+//	refused REASON
+//
+// \*N{text} in a text repeats it N times. go test -update writes the effects; read the difference.
 type transcript struct {
 	file, name string
 	options    Options
@@ -232,7 +243,7 @@ func logIn(s *Session, _ feeder) []Effect {
 	return nil
 }
 
-// unescape reads Go's escapes, of which \xFF times(n) is the one addition: `\*4096{a}` repeats.
+// unescape reads Go's escapes, and the one of ours that repeats.
 func unescape(text string) ([]byte, error) {
 	if before, after, ok := strings.Cut(text, `\*`); ok {
 		count, rest, _ := strings.Cut(after, "{")
@@ -318,7 +329,7 @@ func dataLines(side string, p []byte) (lines []string) {
 			continue
 		}
 		text, ok := strings.CutSuffix(line, "\r\n")
-		text = strings.ReplaceAll(strings.Trim(strconv.Quote(text), `"`), `\"`, `"`)
+		text = strings.ReplaceAll(escape(text), `\"`, `"`)
 		if len(text) > 300 {
 			text = fmt.Sprintf("%s… (%d)", text[:60], len(text))
 		}
