@@ -1,0 +1,94 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+const defaultConfig = "/etc/culvert/sshd_config"
+
+const usageText = `usage: culvertd [-DetV] [-E log_file] [-f config_file] [-h host_key_file]
+                [-o option] [-p port]
+       culvertd keygen directory
+       culvertd passwd [-d] [-f password_file] user
+`
+
+// options are the command line of the server. The letters mean what they mean to sshd.
+type options struct {
+	config    string
+	logFile   string   // if empty, stderr
+	overrides []string // for config.Load
+	freePort  bool     // -p 0: let the system choose
+	test      bool
+	version   bool
+}
+
+func (p program) parseOptions(args []string) (options, error) {
+	var (
+		o              options
+		ports, keys    []string
+		stderr, detach bool
+		help           bool
+	)
+	f := newFlags("culvertd")
+	f.StringVarP(&o.config, "config", "f", defaultConfig, "")
+	f.StringVarP(&o.logFile, "log-file", "E", "", "")
+	f.StringArrayVarP(&o.overrides, "option", "o", nil, "")
+	f.StringArrayVarP(&ports, "port", "p", nil, "")
+	f.StringArrayVarP(&keys, "host-key", "h", nil, "")
+	f.BoolVarP(&detach, "foreground", "D", false, "")
+	f.BoolVarP(&stderr, "stderr", "e", false, "")
+	f.BoolVarP(&o.test, "test", "t", false, "")
+	f.BoolVarP(&o.version, "version", "V", false, "")
+	f.BoolVar(&help, "help", false, "")
+	if err := f.Parse(args); err != nil {
+		return options{}, &usageError{err.Error()}
+	}
+	if help {
+		_, err := io.WriteString(p.stdout, usageText)
+		return options{}, errors.Join(pflag.ErrHelp, err)
+	}
+	if f.NArg() > 0 {
+		return options{}, &usageError{fmt.Sprintf("unexpected argument %q", f.Arg(0))}
+	}
+	if stderr && o.logFile != "" {
+		return options{}, &usageError{"-e and -E exclude each other"}
+	}
+	// Of the things that -o can say as well, the letters win.
+	var first []string
+	for _, port := range ports {
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n == 0 {
+			o.freePort = true
+			continue
+		}
+		first = append(first, "Port="+quote(port))
+	}
+	for _, key := range keys {
+		path, err := filepath.Abs(key)
+		if err != nil {
+			return options{}, fmt.Errorf("make %q absolute: %w", key, err)
+		}
+		first = append(first, "HostKey="+quote(path))
+	}
+	o.overrides = append(first, o.overrides...)
+	return o, nil
+}
+
+// quote makes one word of s for the configuration.
+func quote(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(s) + `"`
+}
+
+// newFlags returns a set that leaves what is printed to its caller.
+func newFlags(name string) *pflag.FlagSet {
+	f := pflag.NewFlagSet(name, pflag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	return f
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/culvert-ssh/culvert/auth"
+)
+
+// program is what culvertd knows of the world.
+type program struct {
+	stdin          *os.File
+	stdout, stderr io.Writer
+}
+
+// usageError is a command line that makes no sense.
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+// errAtOnce says that a second signal came.
+var errAtOnce = errors.New("ended at once by a second signal")
+
+// run runs one command and returns its exit code.
+func run(args []string, p program) int {
+	err := p.dispatch(args)
+	var usage *usageError
+	switch {
+	case err == nil, errors.Is(err, pflag.ErrHelp):
+		return 0
+	case errors.As(err, &usage):
+		fmt.Fprintf(p.stderr, "culvertd: %v\n%s", err, usageText)
+		return 1
+	case errors.Is(err, auth.ErrNoSuchUser):
+		fmt.Fprintf(p.stderr, "culvertd: %v\n", err)
+		return 1
+	default:
+		fmt.Fprintf(p.stderr, "culvertd: %v\n", err)
+		return 255 // as sshd
+	}
+}
+
+func (p program) dispatch(args []string) error {
+	if len(args) > 0 {
+		switch args[0] {
+		case "keygen":
+			return p.keygen(args[1:])
+		case "passwd":
+			return p.passwd(args[1:])
+		}
+	}
+	o, err := p.parseOptions(args)
+	if err != nil {
+		return err
+	}
+	if o.version {
+		_, err := fmt.Fprintf(p.stdout, "culvertd %s\n", version)
+		return err
+	}
+	if o.test {
+		return p.test(o)
+	}
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	defer signal.Stop(signals)
+	return p.serve(o, signals)
+}

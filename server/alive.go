@@ -1,0 +1,65 @@
+package server
+
+import (
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// hearing is a connection that remembers when something was read from it.
+type hearing struct {
+	net.Conn
+	now   func() time.Time
+	since time.Time
+	last  atomic.Int64 // time after since, in nanoseconds; thus a jump of the wall clock doesn't matter
+}
+
+func (h *hearing) Read(p []byte) (int, error) {
+	n, err := h.Conn.Read(p)
+	if n > 0 {
+		h.last.Store(int64(h.now().Sub(h.since)))
+	}
+	return n, err
+}
+
+// silence returns for how long nothing was read.
+func (h *hearing) silence() time.Duration {
+	return h.now().Sub(h.since) - time.Duration(h.last.Load())
+}
+
+// keepAlive asks the client for a sign of life after every interval of silence, and ends the connection when
+// countMax intervals more have passed without one (sshd_config(5), ClientAliveCountMax). Whatever the client
+// sends is a sign of life. It returns when the connection has ended.
+func (c *connection) keepAlive(interval time.Duration, countMax int) {
+	var (
+		asking   atomic.Bool
+		unheard  int
+		deadline = time.NewTimer(interval)
+	)
+	defer deadline.Stop()
+	for {
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-deadline.C:
+		}
+		if silence := c.heard.silence(); silence < interval {
+			unheard = 0
+			deadline.Reset(interval - silence)
+			continue
+		}
+		if countMax > 0 && unheard >= countMax {
+			c.end(errSilent)
+			return
+		}
+		unheard++
+		// One question at a time: x/crypto/ssh would queue a second behind it.
+		if conn := c.serverConn(); conn != nil && asking.CompareAndSwap(false, true) {
+			c.helpers.Go(func() {
+				defer asking.Store(false)
+				_, _, _ = conn.SendRequest("keepalive@openssh.com", true, nil) // any answer will do, and none is silence
+			})
+		}
+		deadline.Reset(interval)
+	}
+}

@@ -1,0 +1,290 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	gliderssh "github.com/gliderlabs/ssh"
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/channels"
+	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// Why the server ends a connection. The client that ends one itself is the usual case.
+var (
+	errShutdown  = errors.New("the server shuts down")
+	errGrace     = errors.New("not authenticated within LoginGraceTime")
+	errSilent    = errors.New("the client didn't answer (ClientAliveCountMax)")
+	errNoRecord  = errors.New("an audit event can't be written")
+	errInternal  = errors.New("internal error")
+	errNoSubject = errors.New("not authenticated")
+)
+
+// connection is one SSH connection. Its owner is the goroutine that runs own; the
+// handshake, and with it the authentication, runs there too.
+type connection struct {
+	s      *Server
+	id     audit.Conn // its User is written by the owner, after authentication
+	local  netip.AddrPort
+	opened time.Time
+	log    *slog.Logger
+
+	ctx    context.Context // ends with the connection; its cause is why, if the server ended it
+	cancel context.CancelCauseFunc
+	heard  *hearing
+	wire   *relay.Wire
+
+	authenticated func() // gives the place in MaxStartups back, and stops the login grace
+	grace         *time.Timer
+	client        *auth.Client
+
+	// What gliderlabs/ssh told the owner.
+	sshCtx gliderssh.Context
+	failed error
+
+	handlers gate
+	helpers  sync.WaitGroup // keepalive
+	start    sync.Once
+	channels atomic.Pointer[channels.Conn] // nil until start, and if it failed
+}
+
+func newConnection(s *Server, nc net.Conn, client, local netip.AddrPort, release func()) *connection {
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		// An error means that the connection is gone already, which the handshake will see.
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
+			Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
+		})
+	}
+	c := &connection{
+		s:      s,
+		id:     audit.Conn{ID: strconv.FormatUint(s.lastID.Add(1), 10), Client: client},
+		local:  local,
+		opened: s.cfg.Now(),
+	}
+	c.log = s.cfg.Log.With("conn", c.id.ID, "client", client)
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.heard = &hearing{Conn: nc, now: s.cfg.Now, since: c.opened}
+	c.wire = relay.NewWire(c.heard)
+	c.client = s.cfg.Auth.Client(c.ctx, client.Addr(), local, c.attempted)
+	c.authenticated = release
+	return c
+}
+
+// end closes the connection, for the first reason that is given. It may be called from any goroutine.
+func (c *connection) end(reason error) {
+	c.cancel(reason)
+	_ = c.wire.Close() // it counts as lost, whatever close(2) says
+}
+
+// shutdown tells whoever sees a session, and ends the connection.
+func (c *connection) shutdown() {
+	defer c.end(errShutdown)
+	defer c.recovered("farewell")
+	if channels := c.channels.Load(); channels != nil {
+		channels.Tell("culvertd: the server shuts down")
+	}
+}
+
+// own makes the handshake, serves the connection until it ends, and cleans up after it.
+func (c *connection) own() {
+	defer c.finish()
+	defer c.recovered("connection")
+	if !c.record(audit.ConnectionOpened{Conn: c.id, Local: c.local}) {
+		return
+	}
+	c.log.Debug("connection opened", "local", c.local)
+	if grace := c.s.cfg.LoginGraceTime; grace > 0 {
+		// A deadline on the connection would be wiped by gliderlabs/ssh.
+		c.grace = time.AfterFunc(grace, func() { c.end(errGrace) })
+	}
+	c.handler().HandleConn(c.wire)
+}
+
+// finish waits for everything that the connection has started.
+func (c *connection) finish() {
+	reason := c.reason()
+	c.end(reason)
+	if c.grace != nil {
+		c.grace.Stop()
+	}
+	c.authenticated()
+	c.handlers.shut()
+	c.start.Do(func() {}) // it has happened now, or never will
+	if channels := c.channels.Load(); channels != nil {
+		channels.Close()
+	}
+	c.handlers.wait()
+	c.helpers.Wait()
+	seconds := c.s.cfg.Now().Sub(c.opened).Seconds()
+	c.record(audit.ConnectionClosed{Conn: c.id, Seconds: seconds, Reason: reason.Error()})
+	c.log.Info("connection closed", "user", c.id.User, "reason", reason.Error())
+	c.s.forget(c)
+}
+
+// reason is why the connection has ended, once HandleConn has returned.
+func (c *connection) reason() error {
+	var refused *ssh.ServerAuthError
+	switch cause := context.Cause(c.ctx); {
+	case cause != nil:
+		return cause
+	case errors.As(c.failed, &refused) && len(refused.Errors) > 0:
+		return fmt.Errorf("not authenticated: %.200s", refused.Errors[len(refused.Errors)-1])
+	case c.failed != nil:
+		return fmt.Errorf("handshake failed: %.200s", c.failed)
+	}
+	conn := c.serverConn()
+	if conn == nil {
+		return errInternal
+	}
+	if err := conn.Wait(); err != nil && err != io.EOF {
+		return fmt.Errorf("%.200s", err) // bounded: a disconnect has a text of the client's
+	}
+	return errors.New("closed by the client")
+}
+
+// serverConn is the connection after the handshake, nil before.
+func (c *connection) serverConn() *ssh.ServerConn {
+	if c.sshCtx == nil {
+		return nil
+	}
+	conn, _ := c.sshCtx.Value(gliderssh.ContextKeyConn).(*ssh.ServerConn)
+	return conn
+}
+
+// serve returns the channels of the connection, which it makes the first time. It returns nil if that
+// failed, and the connection then ends.
+func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
+	c.start.Do(func() {
+		subject, err := auth.SubjectOf(conn)
+		if err != nil {
+			c.log.Error("connection closed: nobody is known to be authenticated", "err", err)
+			c.end(errNoSubject)
+			return
+		}
+		settings := c.s.cfg.Settings(subject)
+		id := audit.Conn{ID: c.id.ID, Client: c.id.Client, User: subject.User}
+		served, err := channels.New(channels.Config{
+			SSH: conn, Wire: c.wire, Subject: subject,
+			Decide: c.s.cfg.Decide, Permitted: c.s.cfg.Permitted(subject),
+			Audit: c.s.cfg.Audit, ID: id, Log: c.log.With("user", subject.User), Now: c.s.cfg.Now,
+			MaxChannels: settings.MaxChannels, MaxSessions: settings.MaxSessions, ConnectTimeout: settings.ConnectTimeout,
+		})
+		if err != nil {
+			c.log.Error("connection closed: its channels can't be served", "err", err)
+			c.end(errInternal)
+			return
+		}
+		c.channels.Store(served)
+	})
+	return c.channels.Load()
+}
+
+// attempted puts an attempt to authenticate on record. It is called by the owner.
+func (c *connection) attempted(a auth.Attempt) error {
+	id := c.id
+	id.User = a.User
+	e := audit.Authentication{Conn: id, Method: a.Method, Key: a.Key, KeyLine: a.KeyLine, Result: "refused", Reason: a.Reason}
+	if a.Accepted {
+		e.Result = "accepted"
+	}
+	if !c.record(e) {
+		return errNoRecord
+	}
+	attrs := []any{"user", a.User, "method", a.Method, "key", a.Key, "rule", a.KeyLine}
+	if !a.Accepted {
+		c.log.Info("authentication refused", append(attrs, "reason", a.Reason)...)
+		return nil
+	}
+	c.log.Info("authenticated", attrs...)
+	c.id.User = a.User
+	if c.grace != nil && !c.grace.Stop() {
+		return errGrace // it is over, and the connection is being closed
+	}
+	c.authenticated()
+	settings := c.s.cfg.Settings(policy.Subject{User: a.User, Addr: c.id.Client.Addr(), LocalAddr: c.local})
+	if settings.ClientAliveInterval > 0 {
+		c.helpers.Go(func() {
+			defer c.recovered("keepalive")
+			c.keepAlive(settings.ClientAliveInterval, settings.ClientAliveCountMax)
+		})
+	}
+	return nil
+}
+
+// record writes an audit event. What can't be put on record must not go on, so the connection
+// ends if that fails.
+func (c *connection) record(e audit.Event) bool {
+	err := c.s.cfg.Audit.Write(e)
+	if err != nil {
+		c.log.Error("connection closed: its audit event can't be written", "event", e.EventName(), "err", err)
+		c.end(errNoRecord)
+	}
+	return err == nil
+}
+
+// recovered must be deferred around whatever runs on behalf of the connection. A panic ends
+// the connection and nothing else.
+func (c *connection) recovered(where string) {
+	if p := recover(); p != nil {
+		c.panicked(where, p)
+	}
+}
+
+func (c *connection) panicked(where string, p any) {
+	c.s.panics.Add(1)
+	c.log.Error("panic; connection closed", "where", where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	c.end(errInternal)
+}
+
+// addrPort returns the address of a TCP connection, and an invalid one of any other.
+func addrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+// gate counts the handlers of one connection. gliderlabs/ssh starts a goroutine for each and waits
+// for none; one that comes late finds the gate shut.
+type gate struct {
+	mu     sync.Mutex
+	closed bool
+	inside sync.WaitGroup
+}
+
+// enter reports whether the caller may go on. If so, it must leave.
+func (g *gate) enter() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.closed {
+		g.inside.Add(1)
+	}
+	return !g.closed
+}
+
+func (g *gate) leave() { g.inside.Done() }
+
+func (g *gate) shut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+}
+
+// wait returns when all have left. The gate must be shut.
+func (g *gate) wait() { g.inside.Wait() }

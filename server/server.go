@@ -1,0 +1,249 @@
+// Package server is the SSH server of the bastion: it accepts connections, makes the
+// handshake, holds the limits, and gives every connection one owner that is waited for. Who a client
+// is answers package auth; what its channels do is in package channels. It reads no
+// configuration; what applies to whom it asks for when it needs it.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/policy"
+)
+
+// Config is what a Server needs. Every field is required unless it says otherwise.
+type Config struct {
+	HostKeys []ssh.Signer // at least one, as hostkeys.Load returns them
+	Version  string       // of the program; the client sees it
+
+	Auth      *auth.Authenticator
+	Decide    func(policy.Request) policy.Decision
+	Permitted func(policy.Subject) []string // the words to show to somebody
+
+	// Settings are those that apply to a subject. Before authentication the subject
+	// has only addresses, or the name that the client claims.
+	Settings func(policy.Subject) Settings
+
+	LoginGraceTime time.Duration // from accept to authentication; if zero, there is no limit
+	MaxStartups    Startups
+
+	Audit *audit.Log
+	Log   *slog.Logger
+	Now   func() time.Time
+
+	// Random returns a random number from 0 to n-1. If nil, math/rand/v2 does: the early drop of
+	// MaxStartups needs no secret.
+	Random func(n int) int
+}
+
+// Settings are what may differ from one subject to another.
+type Settings struct {
+	MaxAuthTries        int // at least 1
+	MaxSessions         int
+	MaxChannels         int
+	ConnectTimeout      time.Duration // positive
+	ClientAliveInterval time.Duration // of silence, until the client is asked; if zero, it is not asked
+	ClientAliveCountMax int           // questions without an answer that end the connection; if zero, none do
+	Banner              string        // file that is sent before authentication; if empty, none is
+}
+
+// ErrServerClosed is what Serve returns after Shutdown.
+var ErrServerClosed = errors.New("server is shut down")
+
+// Server serves SSH connections.
+type Server struct {
+	cfg      Config
+	version  string // RFC 4253, section 4.2
+	startups startups
+	lastID   atomic.Uint64
+	panics   atomic.Int64
+
+	mu        sync.Mutex
+	closing   bool
+	listeners map[net.Listener]struct{}
+	open      map[*connection]struct{}
+	owners    sync.WaitGroup
+	stopped   chan struct{} // closed when closing is set
+}
+
+// New checks cfg.
+func New(cfg Config) (*Server, error) {
+	switch {
+	case len(cfg.HostKeys) == 0:
+		return nil, errors.New("no host key: make one with \"culvertd keygen DIR\" and name it with HostKey")
+	case cfg.Auth == nil, cfg.Decide == nil, cfg.Permitted == nil, cfg.Settings == nil:
+		return nil, errors.New("server: Auth, Decide, Permitted and Settings are required")
+	case cfg.Audit == nil, cfg.Log == nil, cfg.Now == nil:
+		return nil, errors.New("server: Audit, Log and Now are required")
+	case !softwareVersion(cfg.Version):
+		return nil, fmt.Errorf("server: %q can't stand in an SSH version", cfg.Version)
+	}
+	if err := cfg.MaxStartups.check(); err != nil {
+		return nil, err
+	}
+	if cfg.Random == nil {
+		cfg.Random = rand.IntN
+	}
+	return &Server{
+		cfg:       cfg,
+		version:   "SSH-2.0-culvert_" + cfg.Version,
+		startups:  startups{limit: cfg.MaxStartups, random: cfg.Random},
+		listeners: make(map[net.Listener]struct{}),
+		open:      make(map[*connection]struct{}),
+		stopped:   make(chan struct{}),
+	}, nil
+}
+
+// softwareVersion reports whether v is printable ASCII without spaces and minus signs (RFC 4253, section 4.2).
+func softwareVersion(v string) bool {
+	return v != "" && len(v) <= 64 && strings.IndexFunc(v, func(r rune) bool { return r <= ' ' || r > '~' || r == '-' }) < 0
+}
+
+// Panics returns how often a handler or a callback panicked. Each time one connection was lost.
+func (s *Server) Panics() int64 { return s.panics.Load() }
+
+// Serve accepts connections on l, which it closes in the end, until Shutdown or an error. It
+// may be called for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.listen(l) {
+		return errors.Join(ErrServerClosed, l.Close())
+	}
+	defer s.unlisten(l)
+	for pause := time.Duration(0); ; {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.accept(nc)
+		case s.isClosing():
+			return ErrServerClosed
+		case transient(err):
+			// Descriptors may be had again when connections end; whoever exhausted
+			// them must not stop the server.
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.cfg.Log.Error("accept failed, trying again", "address", l.Addr().String(), "err", err, "pause", pause)
+			select {
+			case <-time.After(pause):
+			case <-s.stopped:
+			}
+		default:
+			return fmt.Errorf("accept on %s: %w", l.Addr(), err)
+		}
+	}
+}
+
+// transient reports whether accept(2) may succeed later.
+func transient(err error) bool {
+	for _, errno := range []syscall.Errno{
+		syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM,
+		syscall.ECONNABORTED, syscall.EINTR, syscall.EPROTO, syscall.EPERM,
+	} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// accept starts the owner of a new connection, unless too many are not authenticated.
+func (s *Server) accept(nc net.Conn) {
+	client, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
+	if !client.IsValid() || !local.IsValid() {
+		s.cfg.Log.Warn("connection refused: its addresses are unknown") // policy could not match it
+		_ = nc.Close()
+		return
+	}
+	release, pending, ok := s.startups.admit()
+	if !ok {
+		s.cfg.Log.Warn("connection refused: MaxStartups", "client", client, "startups", pending)
+		// sshd's words, so that a client shows something. The socket is new and takes them.
+		_ = nc.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+		_, _ = nc.Write([]byte("Exceeded MaxStartups\r\n"))
+		_ = nc.Close()
+		return
+	}
+	c := newConnection(s, nc, client, local, release)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		release()
+		c.end(errShutdown)
+		return
+	}
+	s.open[c] = struct{}{}
+	s.owners.Go(c.own)
+}
+
+// Shutdown closes the listeners, tells everybody that the server stops, closes all connections,
+// and returns when nothing of them is left, or with an error when ctx is done.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.closing {
+		s.closing = true
+		close(s.stopped)
+	}
+	for l := range s.listeners {
+		_ = l.Close() // it stops listening; there is nothing more to be had from it
+	}
+	var stopping sync.WaitGroup
+	for c := range s.open {
+		stopping.Go(c.shutdown)
+	}
+	s.mu.Unlock()
+
+	done := make(chan struct{})
+	go func() {
+		stopping.Wait()
+		s.owners.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for connections to end: %w", ctx.Err())
+	}
+}
+
+func (s *Server) listen(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) unlisten(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+	_ = l.Close() // it is closed already, or has failed
+}
+
+func (s *Server) isClosing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closing
+}
+
+func (s *Server) forget(c *connection) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.open, c)
+}
