@@ -114,6 +114,13 @@ func (c *Config) settings(matching []*scope) Settings {
 	return s
 }
 
+// PasswordAuthentication reports whether it is yes for anybody.
+func (c *Config) PasswordAuthentication() bool {
+	return slices.ContainsFunc(append(slices.Clip(c.blocks), &c.global), func(sc *scope) bool {
+		return slices.ContainsFunc(sc.lines, line.allowsPasswords)
+	})
+}
+
 // Policy returns the rules of the file, with the positions of their lines.
 func (c *Config) Policy() *policy.Policy {
 	var p policy.Policy

@@ -1,13 +1,22 @@
 package config
 
 import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/culvert-ssh/culvert/policy"
 )
 
-func mustParse(t *testing.T, text string, overrides ...string) *Config {
+func mustParse(t testing.TB, text string, overrides ...string) *Config {
 	t.Helper()
 	c, _, err := parse("sshd_config", text, overrides)
 	if err != nil {
@@ -16,40 +25,286 @@ func mustParse(t *testing.T, text string, overrides ...string) *Config {
 	return c
 }
 
-func TestFirstMatchingBlockWinsThenGlobalThenDefault(t *testing.T) {
-	c := mustParse(t, `
-HostKey /key
-MaxSessions 5
-Match User alice
-	MaxSessions 6
-	MaxChannels 7
-Match all
-	MaxSessions 8
-	MaxChannels 9
-`)
-	for _, test := range []struct {
-		user               string
-		sessions, channels int
-	}{{"alice", 6, 7}, {"bob", 8, 9}} {
-		s := c.For(policy.Subject{User: test.user})
-		if s.MaxSessions != test.sessions || s.MaxChannels != test.channels {
-			t.Errorf("%s: got MaxSessions %d, MaxChannels %d, want %d, %d",
-				test.user, s.MaxSessions, s.MaxChannels, test.sessions, test.channels)
-		}
+// compareWords compares what has no exported fields by its text.
+var compareWords = cmp.Options{
+	cmp.Transformer("text", func(p policy.OpenPattern) string { return p.String() }),
+	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+}
+
+func TestDefaults(t *testing.T) {
+	got := mustParse(t, "HostKey /key").Global()
+	want := Settings{
+		Ports:                []uint16{22},
+		ListenAddress:        []netip.AddrPort{netip.MustParseAddrPort("0.0.0.0:22"), netip.MustParseAddrPort("[::]:22")},
+		HostKeys:             []string{"/key"},
+		AuthorizedKeysFile:   []string{"/etc/culvert/authorized_keys/%u"},
+		PubkeyAuthentication: true,
+		AllowTCPForwarding:   policy.ForwardAll,
+		LoginGraceTime:       2 * time.Minute,
+		MaxAuthTries:         6,
+		MaxStartups:          MaxStartups{10, 30, 100},
+		MaxSessions:          10,
+		MaxChannels:          64,
+		ConnectTimeout:       10 * time.Second,
+		ClientAliveCountMax:  3,
+		FTP:                  policy.FTP{DataTimeout: time.Minute},
+		LogLevel:             slog.LevelInfo,
 	}
-	if g := c.Global(); g.MaxSessions != 5 || g.MaxChannels != 64 {
-		t.Errorf("global: got MaxSessions %d, MaxChannels %d, want 5, 64", g.MaxSessions, g.MaxChannels)
+	if diff := cmp.Diff(want, got, compareWords); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
 	}
 }
 
-func TestAllErrorsAreReportedAtOnce(t *testing.T) {
-	_, _, err := parse("sshd_config", "HostKey /key\nPermitOpen a:70000\n\nMaxAuthTries x\n", []string{"Nonsense=1"})
-	want := strings.Join([]string{
-		`-o:1: Nonsense: unknown keyword`,
-		`sshd_config:2: PermitOpen: port "70000" is out of range`,
-		`sshd_config:4: MaxAuthTries: "x" is not a number`,
-	}, "\n")
-	if err == nil || err.Error() != want {
-		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+func TestEveryKeyword(t *testing.T) {
+	working, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		text string
+		get  func(Settings) any
+		want string // of the value with %v
+	}{
+		{"Port 22\nPort 2222\nPort 22", func(s Settings) any { return s.ListenAddress }, "[0.0.0.0:22 0.0.0.0:2222 [::]:22 [::]:2222]"},
+		{"ListenAddress 127.0.0.1\nListenAddress [::1]:9\nPort 1\nPort 2", func(s Settings) any { return s.ListenAddress }, "[127.0.0.1:1 127.0.0.1:2 [::1]:9]"},
+		{"ListenAddress ::1\nListenAddress [::]\nListenAddress 127.0.0.1:23", func(s Settings) any { return s.ListenAddress }, "[[::1]:22 [::]:22 127.0.0.1:23]"},
+		{"ListenAddress fe80::1%eth0", func(s Settings) any { return s.ListenAddress }, "[[fe80::1%eth0]:22]"},
+		{"HostKey /second\nHostKey third", func(s Settings) any { return s.HostKeys }, "[/key /second " + filepath.Join(working, "third") + "]"},
+		{"AuthorizedKeysFile /keys/%u /more/%%%u", func(s Settings) any { return s.AuthorizedKeysFile }, "[/keys/%u /more/%%%u]"},
+		{"AuthorizedKeysFile none", func(s Settings) any { return s.AuthorizedKeysFile }, "[]"},
+		{"PubkeyAuthentication no", func(s Settings) any { return s.PubkeyAuthentication }, "false"},
+		{"PasswordAuthentication yes\nPasswordFile /users", func(s Settings) any { return s.PasswordAuthentication }, "true"},
+		{"PasswordFile /users", func(s Settings) any { return s.PasswordFile }, "/users"},
+		{"AllowTcpForwarding local", func(s Settings) any { return s.AllowTCPForwarding == policy.ForwardLocal }, "true"},
+		{"AllowTcpForwarding remote", func(s Settings) any { return s.AllowTCPForwarding == policy.ForwardRemote }, "true"},
+		{"AllowTcpForwarding all", func(s Settings) any { return s.AllowTCPForwarding == policy.ForwardAll }, "true"},
+		{"AllowTcpForwarding no", func(s Settings) any { return s.AllowTCPForwarding == policy.ForwardNone }, "true"},
+		{"PermitOpen ftp/ftp.corp:21 10.1.0.0/16:22,80-90\nPermitOpen c:3", func(s Settings) any { return s.PermitOpen }, "[ftp/ftp.corp:21 10.1.0.0/16:22,80-90]"},
+		{"PermitOpen any", func(s Settings) any { return s.PermitOpen }, "[*:*]"},
+		{"PermitOpen none", func(s Settings) any { return s.PermitOpen }, "[]"},
+		{"DenyOpen a:1\nDenyOpen b:2 c:3", func(s Settings) any { return s.DenyOpen }, "[a:1 b:2 c:3]"},
+		{"LoginGraceTime 0", func(s Settings) any { return s.LoginGraceTime }, "0s"},
+		{"MaxAuthTries 3", func(s Settings) any { return s.MaxAuthTries }, "3"},
+		{"MaxStartups 5:50:7", func(s Settings) any { return s.MaxStartups }, "{5 50 7}"},
+		{"MaxSessions 0", func(s Settings) any { return s.MaxSessions }, "0"},
+		{"MaxChannels 65535", func(s Settings) any { return s.MaxChannels }, "65535"},
+		{"ConnectTimeout 1m", func(s Settings) any { return s.ConnectTimeout }, "1m0s"},
+		{"ClientAliveInterval 1m30", func(s Settings) any { return s.ClientAliveInterval }, "1m30s"},
+		{"ClientAliveCountMax 0", func(s Settings) any { return s.ClientAliveCountMax }, "0"},
+		{"Banner /etc/culvert/banner", func(s Settings) any { return s.Banner }, "/etc/culvert/banner"},
+		{"Banner none", func(s Settings) any { return s.Banner }, ""},
+		{"FTPDataPorts 50000-50100 60000,60002", func(s Settings) any { return s.FTP.DataPorts }, "[50000-50100 60000 60002]"},
+		{"FTPDataPorts any", func(s Settings) any { return s.FTP.DataPorts }, "[]"},
+		{"FTPDataPorts *", func(s Settings) any { return s.FTP.DataPorts }, "[]"},
+		{"FTPDataAddress control", func(s Settings) any { return s.FTP.DataAddresses }, "[]"},
+		{"FTPDataAddress control 10.4.0.0/16 2001:db8::1", func(s Settings) any { return s.FTP.DataAddresses }, "[10.4.0.0/16 2001:db8::1/128]"},
+		{"FTPDataTimeout 5", func(s Settings) any { return s.FTP.DataTimeout }, "5s"},
+		{"FTPActive no", func(s Settings) any { return nil }, "<nil>"},
+		{"FTPUpstreamTLS off", func(s Settings) any { return nil }, "<nil>"},
+		{"FTPAccess list-only", func(s Settings) any { return s.FTP.Access == policy.ListOnly }, "true"},
+		{"FTPAccess READ-ONLY", func(s Settings) any { return s.FTP.Access == policy.ReadOnly }, "true"},
+		{"AuditLog /var/log/culvert/audit.jsonl", func(s Settings) any { return s.AuditLog }, "/var/log/culvert/audit.jsonl"},
+		{"AuditLog stderr", func(s Settings) any { return s.AuditLog }, ""},
+		{"LogLevel verbose", func(s Settings) any { return s.LogLevel }, "DEBUG+2"},
+		{"LogLevel DEBUG1", func(s Settings) any { return s.LogLevel }, "DEBUG"},
+		{"LogLevel quiet", func(s Settings) any { return s.LogLevel }, "ERROR+8"},
+	} {
+		if got := fmt.Sprint(test.get(mustParse(t, "HostKey /key\n"+test.text).Global())); got != test.want {
+			t.Errorf("%s:\n got %s\nwant %s", test.text, got, test.want)
+		}
+	}
+}
+
+// What sshd 9.2 answered to the same lines, with sshd -T -C user=alice,addr=192.0.2.7,lport=22.
+func TestReadsAsSSHDDoes(t *testing.T) {
+	const invalid = "invalid"
+	grace := func(s Settings) any { return int(s.LoginGraceTime.Seconds()) }
+	sessions := func(s Settings) any { return s.MaxSessions }
+	banner := func(s Settings) any { return s.Banner }
+	alice := policy.Subject{
+		User: "alice", Addr: netip.MustParseAddr("192.0.2.7"), LocalAddr: netip.MustParseAddrPort("192.0.2.1:22"),
+	}
+	for _, test := range []struct {
+		text string
+		get  func(Settings) any
+		want string
+	}{
+		{"LoginGraceTime 1h30m", grace, "5400"},
+		{"LoginGraceTime = 1H30", grace, "3630"},
+		{"logingracetime=2m # two", grace, "120"},
+		{`LoginGraceTime "2m"`, grace, "120"},
+		{`LoginGraceTime '2'm`, grace, "120"},
+		{"LoginGraceTime\t1w2d", grace, "777600"},
+		{"  LoginGraceTime 5 \r", grace, "5"},
+		{"LoginGraceTime 30\nLoginGraceTime 40", grace, "30"},
+		{"LoginGraceTime 5#x", grace, invalid},
+		{"LoginGraceTime = = 5", grace, invalid},
+		{"LoginGraceTime -1", grace, invalid},
+		{"LoginGraceTime 3000000000", grace, invalid},
+		{"LoginGraceTime 1m 2m", grace, invalid},
+		{"LoginGraceTime", grace, invalid},
+		{"LoginGraceTime # x", grace, invalid},
+		{`LoginGraceTime ""`, grace, invalid},
+		{`Banner "/a b"`, banner, "/a b"},
+		{`Banner /a\ b`, banner, "/a b"},
+		{`Banner '/a#b'`, banner, "/a#b"},
+		{`Banner /a#b`, banner, "/a#b"},
+		{`Banner /a\"b`, banner, `/a"b`},
+		{`Banner "/a\\b"`, banner, `/a\b`},
+		{`Banner "/a\ b"`, banner, `/a\ b`},
+		{`Banner "/a`, banner, invalid},
+		{`Banner NONE`, banner, ""},
+		{"MaxStartups 10:30", sessions, invalid},
+		{"MaxStartups 20:30:10", sessions, invalid},
+		{"MaxStartups 5:0:10", sessions, invalid},
+		{"MaxStartups 10", func(s Settings) any { return s.MaxStartups }, "{10 30 10}"},
+		{"PubkeyAuthentication YES", func(s Settings) any { return s.PubkeyAuthentication }, "true"},
+		{"PubkeyAuthentication true", sessions, invalid},
+		{"MaxSessions 05", sessions, "5"},
+		{"MaxSessions 5x", sessions, invalid},
+		{"MaxSessions 5\nMatch user bob,alice\nMaxSessions 6\nMatch all\nMaxSessions 7", sessions, "6"},
+		{"MaxSessions 5\nMatch user=alice\nMaxSessions 6", sessions, "6"},
+		{"MaxSessions 5\nMatch user !bob,*\nMaxSessions 6", sessions, "6"},
+		{"MaxSessions 5\nMatch user !bob\nMaxSessions 6", sessions, "5"},
+		{"MaxSessions 5\nMatch user Alice\nMaxSessions 6", sessions, "5"},
+		{"MaxSessions 5\nMatch user alice address 192.0.2.0/24\nMaxSessions 6", sessions, "6"},
+		{"MaxSessions 5\nMatch address 192.0.2.*\nMaxSessions 6", sessions, "6"},
+		{"MaxSessions 5\nMatch ADDRESS !192.0.2.7,192.0.2.0/24\nMaxSessions 6", sessions, "5"},
+		{"MaxSessions 5\nMatch localport 22\nMaxSessions 6", sessions, "6"},
+		{"MaxSessions 5\nMatch user \"alice\" # x\nMaxSessions 6", sessions, "6"},
+		{"MaxSessions 5\nMatch all # x\nMaxSessions 6", sessions, "6"},
+		{"Match address 192.0.2.1/24", sessions, invalid},
+		{"Match all user alice", sessions, invalid},
+		{"Match user", sessions, invalid},
+		{"Match", sessions, invalid},
+		{"PermitOpen none a:1", sessions, invalid},
+		{"PermitOpen a:1 b:2\nPermitOpen c:3", func(s Settings) any { return s.PermitOpen }, "[a:1 b:2]"},
+		{"PermitOpen a:1\nMatch user alice\nPermitOpen none", func(s Settings) any { return s.PermitOpen }, "[]"},
+	} {
+		got := invalid
+		if c, _, err := parse("sshd_config", "HostKey /key\n"+test.text, nil); err == nil {
+			got = fmt.Sprint(test.get(c.For(alice)))
+		}
+		if got != test.want {
+			t.Errorf("%q: got %s, want %s", test.text, got, test.want)
+		}
+	}
+}
+
+func TestOverrides(t *testing.T) {
+	const file = `
+HostKey /key
+Port 22
+ListenAddress 127.0.0.1
+LoginGraceTime 10
+DenyOpen a:1
+Match User alice
+MaxSessions 6
+`
+	c := mustParse(t, file, "Port=2222", "listenaddress 127.0.0.2", "LoginGraceTime=20", "MaxSessions=7", "DenyOpen=b:2", "HostKey /other")
+	s := c.For(policy.Subject{User: "alice"})
+	got := fmt.Sprint(s.ListenAddress, s.LoginGraceTime, s.MaxSessions, c.Global().MaxSessions, s.DenyOpen, s.HostKeys)
+	if want := "[127.0.0.2:2222] 20s 6 7 [b:2 a:1] [/other /key]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := mustParse(t, file, "AllowTcpForwarding no").Policy().Global.AllowTCPForwarding.Source; got != "-o:1" {
+		t.Errorf("position of an override: got %q, want %q", got, "-o:1")
+	}
+}
+
+func TestPolicyHasTheLinesOfTheFile(t *testing.T) {
+	p := mustParse(t, `HostKey /key
+PermitOpen ftp/ftp.corp:21
+DenyOpen 127.0.0.0/8:*
+FTPDataPorts 50000-50100
+Match User bob Address 192.0.2.0/24
+	PermitOpen none
+	DenyOpen 10.0.0.0/8:*
+	AllowTcpForwarding local
+Match User carol
+	FTPAccess list-only
+	FTPDataAddress 10.4.0.0/16
+`).Policy()
+	bob := policy.Subject{User: "bob", Addr: netip.MustParseAddr("192.0.2.7")}
+	for _, test := range []struct {
+		subject policy.Subject
+		addr    string
+		rule    string
+		ftp     *policy.FTP
+	}{
+		{policy.Subject{User: "alice"}, "198.51.100.1", "sshd_config:2", &policy.FTP{
+			DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
+		}},
+		{policy.Subject{User: "carol"}, "198.51.100.1", "sshd_config:2", &policy.FTP{
+			DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
+			DataAddresses: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/16")}, Access: policy.ListOnly,
+		}},
+		{policy.Subject{User: "alice"}, "127.0.0.1", "sshd_config:3", nil},
+		{bob, "198.51.100.1", "sshd_config:6", nil},
+		{bob, "10.1.2.3", "sshd_config:7", nil},
+		{policy.Subject{User: "bob", Addr: netip.MustParseAddr("198.51.100.7")}, "198.51.100.1", "sshd_config:2", &policy.FTP{
+			DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
+		}},
+	} {
+		d := p.Decide(policy.Request{
+			Subject: test.subject, Action: policy.Open,
+			Target: policy.Target{Host: "ftp.corp", Port: 21, Addr: netip.MustParseAddr(test.addr)},
+		})
+		if diff := cmp.Diff(test.ftp, d.FTP, compareWords); d.Rule != test.rule || d.Allowed() != (test.ftp != nil) || diff != "" {
+			t.Errorf("%s to %s: got %v by %q, want rule %q; FTP want -, got +:\n%s",
+				test.subject.User, test.addr, d.Allowed(), d.Rule, test.rule, diff)
+		}
+	}
+}
+
+func TestSilencePermitsNothing(t *testing.T) {
+	d := mustParse(t, "HostKey /key").Policy().Decide(policy.Request{
+		Subject: policy.Subject{User: "alice"}, Action: policy.Open,
+		Target: policy.Target{Host: "host", Port: 22, Addr: netip.MustParseAddr("192.0.2.1")},
+	})
+	if want := "no PermitOpen applies, and the default is deny"; d.Allowed() || d.Rule != "" || d.Reason != want {
+		t.Errorf("got %+v, want a denial with the reason %q", d, want)
+	}
+}
+
+func TestPasswordAuthenticationForAnybody(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": false,
+		"Match User bob\nPasswordAuthentication yes": true,
+		"PasswordAuthentication yes":                 true,
+		"Match User bob\nPasswordAuthentication no":  false,
+	} {
+		if got := mustParse(t, "HostKey /key\nPasswordFile /users\n"+text).PasswordAuthentication(); got != want {
+			t.Errorf("%q: got %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	good := write("good", "HostKey /key\nUseDNS no\n")
+	if c, warnings, err := Load(good, []string{"Port=2222"}); err != nil || len(warnings) != 1 || c.Global().Ports[0] != 2222 {
+		t.Errorf("good file: got %v, %v", warnings, err)
+	}
+	bad := write("bad", "Port 0\n")
+	_, _, err := Load(bad, nil)
+	var all Errors
+	if !errors.As(err, &all) || len(all) != 2 || all[0].At != (Position{bad, 1}) {
+		t.Errorf("bad file: got %#v, want two errors, the first at line 1", err)
+	}
+	if _, _, err := Load(filepath.Join(dir, "missing"), nil); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("missing file: got %v", err)
+	}
+	large := write("large", strings.Repeat("# comment\n", maxFile/10+1))
+	if _, _, err := Load(large, nil); err == nil || !strings.Contains(err.Error(), "it is over 1048576 bytes") {
+		t.Errorf("large file: got %v", err)
 	}
 }

@@ -14,8 +14,12 @@ type foreign struct {
 	why    string
 }
 
-func (f *foreign) harmless(words []string) bool {
-	return slices.Contains(f.values, "*") || len(words) == 1 &&
+// harmless reports whether the keyword may be ignored with the value words, and what to say then.
+func (f *foreign) harmless(words []string) (text string, ok bool) {
+	if slices.Contains(f.values, "*") {
+		return "it is ignored: " + f.why, true
+	}
+	return "it is ignored: this value changes nothing here", len(words) == 1 &&
 		slices.ContainsFunc(f.values, func(v string) bool { return strings.EqualFold(v, words[0]) })
 }
 
@@ -149,7 +153,7 @@ var foreigns = []foreign{
 	{"SshdSessionPath", always, whyProcess},
 	{"StreamLocalBindMask", always, "Unix sockets aren't forwarded"},
 	{"StreamLocalBindUnlink", always, "Unix sockets aren't forwarded"},
-	{"StrictModes", nil, "how strictly files are checked can't be chosen"},
+	{"StrictModes", []string{"yes"}, "files with keys and passwords are always checked"},
 	{"Subsystem", always, "subsystems aren't offered"},
 	{"SyslogFacility", always, "logs go to stderr"},
 	{"TCPKeepAlive", always, "TCP keepalive is always on"},
@@ -157,7 +161,7 @@ var foreigns = []foreign{
 	{"UnusedConnectionTimeout", none, whyLimit},
 	{"UseDNS", always, "names of clients aren't looked up"},
 	{"UseLogin", always, whyGone},
-	{"UsePAM", no, "PAM isn't asked, and what it refuses would be let in"},
+	{"UsePAM", no, "PAM isn't asked"},
 	{"UsePrivilegeSeparation", always, whyGone},
 	{"VerifyReverseMapping", always, whyGone},
 	{"VersionAddendum", none, "the version string can't be chosen"},

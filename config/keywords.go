@@ -46,7 +46,7 @@ var keywords = []keyword{
 		name: "Port", where: outsideMatch, repeats: accumulatesUnlessOverridden,
 		wants:    "a port number",
 		standard: []string{"22"},
-		parse:    each(func(s *Settings) *[]uint16 { return &s.Ports }, parsePort),
+		parse:    each(func(s *Settings) *[]uint16 { return &s.Ports }, policy.ParsePort),
 	}, {
 		name: "ListenAddress", where: outsideMatch, repeats: accumulatesUnlessOverridden,
 		wants:    "an address, or address:port; IPv6 with a port stands in brackets",
@@ -73,7 +73,7 @@ var keywords = []keyword{
 		parse:    one(func(s *Settings) *bool { return &s.PasswordAuthentication }, parseFlag),
 	}, {
 		name: "PasswordFile", where: outsideMatch,
-		wants: "the path of a file made by culvertd passwd",
+		wants: "the path of the file that culvertd passwd writes",
 		parse: one(func(s *Settings) *string { return &s.PasswordFile }, parsePath),
 	}, {
 		name:     "AllowTcpForwarding",
@@ -103,7 +103,7 @@ var keywords = []keyword{
 		standard: []string{"120"},
 		parse:    one(func(s *Settings) *time.Duration { return &s.LoginGraceTime }, timeBetween(0, maxTime)),
 	}, {
-		name:     "MaxAuthTries",
+		name: "MaxAuthTries", where: notYetMatch, // it is needed before the user is known
 		wants:    "a number from 1 to 1000",
 		standard: []string{"6"},
 		parse:    one(func(s *Settings) *int { return &s.MaxAuthTries }, numberBetween(1, 1000)),

@@ -129,17 +129,6 @@ func parseTime(word string) (time.Duration, error) {
 	}
 }
 
-func parsePort(word string) (uint16, error) {
-	ports, err := policy.ParsePorts(word)
-	if err != nil {
-		return 0, err
-	}
-	if len(ports) != 1 || ports[0].First != ports[0].Last {
-		return 0, fmt.Errorf("port %q is not a number", word)
-	}
-	return ports[0].First, nil
-}
-
 func listenAddress(s *Settings) *[]netip.AddrPort { return &s.ListenAddress }
 
 // parseListenAddress leaves the port 0 where none is given.
@@ -156,7 +145,7 @@ func parseListenAddress(word string) (netip.AddrPort, error) {
 	if colon < 0 {
 		return netip.AddrPort{}, fmt.Errorf("%q is not an address; names aren't looked up here", word)
 	}
-	port, err := parsePort(word[colon+1:])
+	port, err := policy.ParsePort(word[colon+1:])
 	if err != nil {
 		return netip.AddrPort{}, err
 	}

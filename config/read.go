@@ -134,16 +134,19 @@ func (r *reader) match(at Position, words []string) {
 
 func (r *reader) foreign(at Position, name string, words []string) {
 	f := findForeign(name)
-	switch {
-	case f == nil && closest(name) != "":
-		r.fail(at, name, fmt.Errorf("unknown keyword; did you mean %s?", closest(name)))
-	case f == nil:
-		r.fail(at, name, errors.New("unknown keyword"))
-	case f.harmless(words):
-		r.warn(at, f.name, "it is ignored: "+f.why)
-	default:
-		r.fail(at, f.name, errors.New("not served by this version: "+f.why))
+	if f == nil {
+		text := "unknown keyword"
+		if near := closest(name); near != "" {
+			text += "; did you mean " + near + "?"
+		}
+		r.fail(at, name, errors.New(text))
+		return
 	}
+	if text, ok := f.harmless(words); ok {
+		r.warn(at, f.name, text)
+		return
+	}
+	r.fail(at, f.name, errors.New("not served by this version: "+f.why))
 }
 
 func (r *reader) fail(at Position, keyword string, err error) {

@@ -11,19 +11,24 @@ func (r *reader) checkWhole(file string) {
 	s := r.config.settings(nil)
 	whole := Position{File: file}
 	if len(s.HostKeys) == 0 && !r.failed("HostKey") {
-		r.fail(whole, "HostKey", errors.New("at least one is needed: make them with `culvertd keygen DIR`"))
+		r.fail(whole, "HostKey", errors.New(`at least one is needed: make them with "culvertd keygen DIR"`))
 	}
 	if s.PasswordFile != "" || r.failed("PasswordFile") {
 		return
 	}
 	for _, sc := range r.scopes() {
 		for _, l := range sc.lines {
-			var s Settings
-			if l.set(&s); s.PasswordAuthentication {
-				r.fail(l.at, l.keyword.name, errors.New("it needs a PasswordFile: make one with `culvertd passwd`"))
+			if l.allowsPasswords() {
+				r.fail(l.at, l.keyword.name, errors.New(`it needs a PasswordFile: make one with "culvertd passwd"`))
 			}
 		}
 	}
+}
+
+func (l line) allowsPasswords() bool {
+	var s Settings
+	l.set(&s)
+	return s.PasswordAuthentication
 }
 
 // failed reports whether a line of the keyword was refused, so that it counts as there.

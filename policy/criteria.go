@@ -58,7 +58,7 @@ func MatchLocalAddress(list string) (Criterion, error) {
 
 // MatchLocalPort is the criterion localport: the one port that the client connected to.
 func MatchLocalPort(word string) (Criterion, error) {
-	port, err := parsePort(word)
+	port, err := ParsePort(word)
 	if err != nil {
 		return nil, err
 	}

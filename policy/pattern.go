@@ -127,13 +127,13 @@ func ParsePorts(word string) ([]PortRange, error) {
 	var ranges []PortRange
 	for element := range strings.SplitSeq(word, ",") {
 		low, high, isRange := strings.Cut(element, "-")
-		first, err := parsePort(low)
+		first, err := ParsePort(low)
 		if err != nil {
 			return nil, err
 		}
 		last := first
 		if isRange {
-			if last, err = parsePort(high); err != nil {
+			if last, err = ParsePort(high); err != nil {
 				return nil, err
 			}
 		}
@@ -145,7 +145,8 @@ func ParsePorts(word string) ([]PortRange, error) {
 	return ranges, nil
 }
 
-func parsePort(word string) (uint16, error) {
+// ParsePort reads a port number from 1.
+func ParsePort(word string) (uint16, error) {
 	n, err := strconv.ParseUint(word, 10, 16)
 	switch {
 	case errors.Is(err, strconv.ErrRange) || err == nil && n == 0:

@@ -1,0 +1,222 @@
+package config
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestErrorsHavePositionAndText(t *testing.T) {
+	const host = "ignoring it would let in whom it keeps out"
+	for _, test := range []struct{ line, want string }{
+		{"Port 70000", `Port: port "70000" is out of range`},
+		{"Port 0", `Port: port "0" is out of range`},
+		{"Port 22 23", `Port: "23" is one value too many`},
+		{"Port 22,23", `Port: port "22,23" is not a number`},
+		{"Port 22-22", `Port: port "22-22" is not a number`},
+		{"Port *", `Port: port "*" is not a number`},
+		{"Port ssh", `Port: port "ssh" is not a number`},
+		{"Port", `Port: it has no value: it wants a port number`},
+		{"ListenAddress localhost", `ListenAddress: "localhost" is not an address; names aren't looked up here`},
+		{"ListenAddress localhost:22", `ListenAddress: "localhost" is not an address; names aren't looked up here`},
+		{"ListenAddress 127.0.0.1:0", `ListenAddress: port "0" is out of range`},
+		{"ListenAddress ::1:70000", `ListenAddress: port "70000" is out of range`},
+		{"ListenAddress ::ffff:10.0.0.1:22", `ListenAddress: "::ffff:10.0.0.1:22": an IPv6 address stands in brackets before a port`},
+		{"ListenAddress 127.0.0.1 rdomain x", `ListenAddress: "rdomain" is one value too many`},
+		{`HostKey ""`, `HostKey: the path is empty`},
+		{"AuthorizedKeysFile %h/.ssh/authorized_keys", `AuthorizedKeysFile: "%h/.ssh/authorized_keys": accounts here have no home for %h: write an absolute path with %u`},
+		{"AuthorizedKeysFile .ssh/authorized_keys", `AuthorizedKeysFile: ".ssh/authorized_keys" is a relative path, and accounts here have no home: write an absolute one with %u`},
+		{"AuthorizedKeysFile /keys/%U", `AuthorizedKeysFile: "/keys/%U": the tokens are %u for the user name and %% for a percent sign`},
+		{"AuthorizedKeysFile /keys/%", `AuthorizedKeysFile: "/keys/%": the tokens are %u for the user name and %% for a percent sign`},
+		{"AuthorizedKeysFile /keys/%u none", `AuthorizedKeysFile: "none" is a relative path, and accounts here have no home: write an absolute one with %u`},
+		{"PubkeyAuthentication true", `PubkeyAuthentication: unknown value "true"`},
+		{"PasswordAuthentication yes", `PasswordAuthentication: it needs a PasswordFile: make one with "culvertd passwd"`},
+		{"AllowTcpForwarding some", `AllowTcpForwarding: unknown value "some"`},
+		{"PermitOpen a:70000", `PermitOpen: port "70000" is out of range`},
+		{"PermitOpen a", `PermitOpen: "a" has no port: write a:22, or a:* for every port`},
+		{"PermitOpen any a:1", `PermitOpen: "any" stands alone`},
+		{"PermitOpen a:1 none", `PermitOpen: "none" stands alone`},
+		{"DenyOpen ftp/a:21", `DenyOpen: "ftp/a:21": ftp/ means nothing here: write the host and port alone`},
+		{"LoginGraceTime 1y", `LoginGraceTime: "1y" is not a time`},
+		{"LoginGraceTime 4000w", `LoginGraceTime: time "4000w" is out of range`},
+		{"LoginGraceTime 9999999999", `LoginGraceTime: time "9999999999" is out of range`},
+		{"MaxAuthTries 0", `MaxAuthTries: "0" is out of range`},
+		{"MaxAuthTries six", `MaxAuthTries: "six" is not a number`},
+		{"MaxStartups 10:30", `MaxStartups: "10:30" is not start:rate:full`},
+		{"MaxStartups 10:101:100", `MaxStartups: rate "101" is out of range`},
+		{"MaxStartups 10:30:5", `MaxStartups: "10:30:5": full is less than start`},
+		{"MaxStartups 1:2:3:4", `MaxStartups: "3:4" is not a number`},
+		{"MaxSessions -1", `MaxSessions: "-1" is not a number`},
+		{"MaxChannels 0", `MaxChannels: "0" is out of range`},
+		{"MaxChannels 99999999999", `MaxChannels: "99999999999" is out of range`},
+		{"ConnectTimeout 0", `ConnectTimeout: time "0" is out of range`},
+		{"ConnectTimeout 11m", `ConnectTimeout: time "11m" is out of range`},
+		{"FTPDataPorts 1000-2000", `FTPDataPorts: "1000-2000": an announced data port below 1024 is never opened`},
+		{"FTPDataPorts 2000-1999", `FTPDataPorts: port range "2000-1999" is the wrong way round`},
+		{"FTPDataAddress ftp.corp", `FTPDataAddress: "ftp.corp" is neither an address nor a network`},
+		{"FTPDataTimeout 2h", `FTPDataTimeout: time "2h" is out of range`},
+		{"FTPActive yes", `FTPActive: "yes" is not served by this version`},
+		{"FTPActive forward", `FTPActive: "forward" is not served by this version`},
+		{"FTPActive maybe", `FTPActive: unknown value "maybe"`},
+		{"FTPUpstreamTLS require", `FTPUpstreamTLS: "require" is not served by this version`},
+		{"FTPUpstreamTLS prefer", `FTPUpstreamTLS: "prefer" is not served by this version`},
+		{"FTPAccess none", `FTPAccess: unknown value "none"`},
+		{"LogLevel LOUD", `LogLevel: unknown value "LOUD"`},
+		{"Match", `Match: it has no criteria: it wants user, address, localaddress or localport with a value, or all`},
+		{"Match all user alice", `Match: all stands alone`},
+		{"Match user alice all", `Match: all stands alone`},
+		{"Match user", `Match: criterion user has no value`},
+		{"Match user=", `Match: criterion user has no value`},
+		{"Match user a,,b", `Match: criterion user: the list "a,,b" has an empty pattern`},
+		{"Match address 10.0.0.1/8", `Match: criterion address: network "10.0.0.1/8" has host bits set: write 10.0.0.0/8`},
+		{"Match localport x", `Match: criterion localport: port "x" is not a number`},
+		{"Match group staff", `Match: criterion group is not served by this version`},
+		{"Match Time Mon-Fri", `Match: criterion time is not served by this version`},
+		{"Match exec x", `Match: unknown criterion "exec"`},
+		{"AllowUsers alice", "AllowUsers: not served by this version: " + host + "; who has no file in AuthorizedKeysFile and no line in PasswordFile stays out"},
+		{"denyusers bob", "DenyUsers: not served by this version: " + host},
+		{"X11Forwarding yes", "X11Forwarding: not served by this version: there are no shells, terminals, displays or environments here"},
+		{"Include /etc/culvert/*.conf", "Include: not served by this version: what it brings in would be missing"},
+		{"PermitOpne a:1", "PermitOpne: unknown keyword; did you mean PermitOpen?"},
+		{"PasswordAuthentification no", "PasswordAuthentification: unknown keyword; did you mean PasswordAuthentication?"},
+		{"Mach all", "Mach: unknown keyword; did you mean Match?"},
+		{"Xyzzy 1", "Xyzzy: unknown keyword"},
+		{`Banner "/a`, `Banner: a quote isn't closed`},
+		{"Banner /a\x00b", `the line has the control character '\x00'`},
+		{"# " + strings.Repeat("x", maxLine), `the line is over 65536 bytes`},
+	} {
+		_, _, err := parse("sshd_config", "HostKey /key\n\n"+test.line+"\n", nil)
+		if want := "sshd_config:3: " + test.want; err == nil || err.Error() != want {
+			t.Errorf("%.60q:\n got %v\nwant %s", test.line, err, want)
+		}
+	}
+}
+
+func TestKeywordsThatMayNotStandInsideMatch(t *testing.T) {
+	const never, later = "it may not stand inside Match", "inside Match it is not served by this version"
+	want := map[string]string{
+		"Port": never, "ListenAddress": never, "HostKey": never, "PasswordFile": never, "LoginGraceTime": never,
+		"MaxStartups": never, "MaxAuthTries": later, "AuditLog": later, "LogLevel": later,
+	}
+	for i := range keywords {
+		k := &keywords[i]
+		value := "/etc/culvert/file"
+		if k.standard != nil {
+			value = k.standard[0]
+		} else if strings.HasSuffix(k.name, "Open") {
+			value = "a:1"
+		}
+		got := ""
+		if _, _, err := parse("f", "HostKey /key\nMatch all\n"+k.name+" "+value, nil); err != nil {
+			got = err.Error()
+		}
+		expected := ""
+		if want[k.name] != "" {
+			expected = "f:3: " + k.name + ": " + want[k.name]
+		}
+		if got != expected {
+			t.Errorf("%s inside Match: got %q, want %q", k.name, got, expected)
+		}
+	}
+}
+
+func TestAllErrorsAreReportedAtOnce(t *testing.T) {
+	_, warnings, err := parse("sshd_config", "PermitOpen a:70000\nUseDNS no\nMatch group x\nMaxSessions x\n", []string{"Nonsense=1", "", "Match all"})
+	want := strings.Join([]string{
+		`-o:1: Nonsense: unknown keyword`,
+		`-o:2: it has no keyword`,
+		`-o:3: Match: it is for the file only`,
+		`sshd_config:1: PermitOpen: port "70000" is out of range`,
+		`sshd_config:3: Match: criterion group is not served by this version`,
+		`sshd_config:4: MaxSessions: "x" is not a number`,
+		`sshd_config: HostKey: at least one is needed: make them with "culvertd keygen DIR"`,
+	}, "\n")
+	if err == nil || err.Error() != want {
+		t.Errorf("got:\n%v\nwant:\n%s", err, want)
+	}
+	if len(warnings) != 1 {
+		t.Errorf("got warnings %v, want the one of UseDNS", warnings)
+	}
+}
+
+func TestErrorsAreBounded(t *testing.T) {
+	_, _, err := parse("f", strings.Repeat("nonsense\n", 1000), nil)
+	lines := strings.Split(err.Error(), "\n")
+	if want := "f:100: too many errors, the rest isn't read"; len(lines) != 101 || lines[100] != want {
+		t.Errorf("got %d errors, the last %q, want 101 and %q", len(lines), lines[len(lines)-1], want)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"UseDNS yes", "f:2: UseDNS: it is ignored: names of clients aren't looked up"},
+		{"x11forwarding NO", "f:2: X11Forwarding: it is ignored: this value changes nothing here"},
+		{"UsePAM no", "f:2: UsePAM: it is ignored: this value changes nothing here"},
+		{"Subsystem sftp internal-sftp", "f:2: Subsystem: it is ignored: subsystems aren't offered"},
+		{"PermitOpen a:1\nPermitOpen b:2", "f:3: PermitOpen: it is not used: the first one counts, and that is f:2"},
+		{"Match user a\nPermitOpen a:1\nMatch user b\nPermitOpen a:1\n", ""},
+		{"DenyOpen a:1\nDenyOpen b:2\nPort 1\nPort 2", ""},
+		{"Match all\nPermitOpen a:1\nMatch user b\nDenyOpen x:1\nPermitOpen b:1", "f:6: PermitOpen: it is never used: under Match all, f:3 comes first"},
+		{"PermitOpen *:21 ftp/ftp.corp:21", `f:2: PermitOpen: "ftp/ftp.corp:21" has no effect: the word "*:21" before it matches first`},
+		{"PermitOpen ftp/*:21 a:21", `f:2: PermitOpen: "a:21" has no effect: the word "ftp/*:21" before it matches first`},
+		{"PermitOpen a:21 ftp/*:21", ""},
+		{"LoginGraceTime 0", "f:2: LoginGraceTime: without a limit, connections that never log in stay, and fill MaxStartups"},
+	} {
+		_, warnings, err := parse("f", "HostKey /key\n"+test.text, []string{"MaxSessions=3"})
+		if err != nil {
+			t.Errorf("%q: %v", test.text, err)
+			continue
+		}
+		var got []string
+		for _, w := range warnings {
+			got = append(got, w.String())
+		}
+		if got := strings.Join(got, "\n"); got != test.want {
+			t.Errorf("%q:\n got %s\nwant %s", test.text, got, test.want)
+		}
+	}
+	if _, warnings, _ := parse("f", "HostKey /key\nMaxSessions 5", []string{"MaxSessions=3"}); len(warnings) > 0 {
+		t.Errorf("an override must not warn: %v", warnings)
+	}
+}
+
+func TestForeignKeywordsAreNotOurs(t *testing.T) {
+	seen := map[string]bool{}
+	for _, f := range foreigns {
+		if findKeyword(f.name) != nil || f.why == "" || seen[strings.ToLower(f.name)] {
+			t.Errorf("%s: it is served, or there twice, or gives no reason", f.name)
+		}
+		seen[strings.ToLower(f.name)] = true
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("HostKey /key\nPermitOpen ftp/ftp.corp:21 # x\nMatch User a,!b Address 10.0.0.0/8\n\tDenyOpen \"*:*\"\n", "Port=1")
+	f.Add("HostKey /key\nMaxStartups 1:2:3\nListenAddress [::1]:22\nLoginGraceTime 1h30m\n", "AllowTcpForwarding no")
+	f.Add("Match all\n\\\"'#=", "")
+	f.Fuzz(func(t *testing.T, text, override string) {
+		c, _, err := parse("f", text, []string{override})
+		if err != nil {
+			if err.Error() == "" || c != nil {
+				t.Fatalf("an error without a text, or with a configuration: %v", c)
+			}
+			return
+		}
+		s := c.Global()
+		switch {
+		case len(s.HostKeys) == 0, len(s.ListenAddress) == 0, s.MaxAuthTries < 1, s.MaxChannels < 1, s.MaxSessions < 0,
+			s.ConnectTimeout <= 0, s.LoginGraceTime < 0, s.ClientAliveInterval < 0, s.FTP.DataTimeout <= 0,
+			s.MaxStartups.Start < 1, s.MaxStartups.Full < s.MaxStartups.Start, s.MaxStartups.Rate < 1 || s.MaxStartups.Rate > 100:
+			t.Fatalf("%q has the settings %+v", text, s)
+		case c.PasswordAuthentication() && s.PasswordFile == "":
+			t.Fatalf("%q has passwords without a file", text)
+		}
+		for _, r := range s.FTP.DataPorts {
+			if r.First < 1024 || r.Last < r.First {
+				t.Fatalf("%q has the data ports %v", text, r)
+			}
+		}
+		if p := c.Policy(); p.Global.AllowTCPForwarding == nil {
+			t.Fatalf("%q has no AllowTcpForwarding in its policy", text)
+		}
+	})
+}
