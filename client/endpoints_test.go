@@ -324,6 +324,41 @@ func TestOwnerOfALocalConnectionIsFound(t *testing.T) {
 		if want := (owner{addr: addrPort(c.LocalAddr()).Addr(), uid: os.Getuid()}); err != nil || o != want {
 			t.Errorf("%s: got %+v, %v; want %+v", addr, o, err, want)
 		}
+		if uid, err := askKernel(addrPort(c.LocalAddr()), addrPort(c.RemoteAddr())); err != nil || uid != os.Getuid() {
+			t.Errorf("%s: the kernel answered uid %d, %v; want %d", addr, uid, err, os.Getuid())
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if uid, err := askKernel(addrPort(c.LocalAddr()), addrPort(c.RemoteAddr())); err != nil || uid != -1 {
+			t.Errorf("%s: for a closed socket, the kernel answered uid %d, %v; want none", addr, uid, err)
+		}
 		_ = ln.Close()
+	}
+}
+
+// TestOwnerOfAnIPv6SocketOverIPv4IsFound has the socket that Java programs have.
+func TestOwnerOfAnIPv6SocketOverIPv4IsFound(t *testing.T) {
+	ln, err := listenTCP(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	hop := addrPort(ln.Addr())
+	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	if err := syscall.Connect(fd, &syscall.SockaddrInet6{Addr: hop.Addr().As16(), Port: int(hop.Port())}); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ln.AcceptTCP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if uid, err := askKernel(addrPort(c.RemoteAddr()), hop); err != nil || uid != os.Getuid() {
+		t.Errorf("got uid %d, %v; want %d", uid, err, os.Getuid())
 	}
 }

@@ -13,11 +13,15 @@ import (
 	"strings"
 )
 
-// socketUID returns the uid of the program on this machine that connected from client to hop: the owner of the
-// row in /proc/net/tcp or tcp6 whose local address is client and whose remote one is hop (proc_net_tcp in the kernel's
-// documentation).
+// socketUID returns the uid of the program on this machine that connected from client to hop. It asks the kernel
+// for that one socket (sock_diag(7)), and only where that tells nothing, it reads the tables of all sockets: with
+// thousands of them that takes longer than a small upload, and a socket that its program has closed has no owner any more.
 func socketUID(client, hop netip.AddrPort) (int, error) {
-	client, hop = withoutZone(client), withoutZone(hop) // the rows have none
+	client, hop = withoutZone(client), withoutZone(hop) // the kernel's answers have none
+	if uid, err := askKernel(client, hop); err == nil && uid >= 0 {
+		return uid, nil
+	}
+	// proc_net_tcp in the kernel's documentation.
 	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
 		f, err := os.Open(table)
 		if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(table, "6") {
