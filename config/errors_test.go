@@ -38,6 +38,7 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"DenyOpen ftp/a:21", `DenyOpen: "ftp/a:21": ftp/ means nothing here: write the host and port alone`},
 		{"LoginGraceTime 1y", `LoginGraceTime: "1y" is not a time`},
 		{"LoginGraceTime 4000w", `LoginGraceTime: time "4000w" is out of range`},
+		{"LoginGraceTime 2147457105w", `LoginGraceTime: time "2147457105w" is out of range`}, // modulo 2^64 ns it isn't
 		{"LoginGraceTime 9999999999", `LoginGraceTime: time "9999999999" is out of range`},
 		{"MaxAuthTries 0", `MaxAuthTries: "0" is out of range`},
 		{"MaxAuthTries six", `MaxAuthTries: "six" is not a number`},
@@ -159,6 +160,7 @@ func TestWarnings(t *testing.T) {
 		{"PermitOpen *:21 ftp/ftp.corp:21", `f:2: PermitOpen: "ftp/ftp.corp:21" has no effect: the word "*:21" before it matches first`},
 		{"PermitOpen ftp/*:21 a:21", `f:2: PermitOpen: "a:21" has no effect: the word "ftp/*:21" before it matches first`},
 		{"PermitOpen a:21 ftp/*:21", ""},
+		{"PermitOpen *:21 a:21", ""},
 		{"LoginGraceTime 0", "f:2: LoginGraceTime: without a limit, connections that never log in stay, and fill MaxStartups"},
 	} {
 		_, warnings, err := parse("f", "HostKey /key\n"+test.text, []string{"MaxSessions=3"})
