@@ -29,6 +29,7 @@ func mustParse(t testing.TB, text string, overrides ...string) *Config {
 var compareWords = cmp.Options{
 	cmp.Transformer("text", func(p policy.OpenPattern) string { return p.String() }),
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
+	cmp.AllowUnexported(Settings{}),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 }
 
@@ -69,6 +70,7 @@ func TestEveryKeyword(t *testing.T) {
 		{"Port 22\nPort 2222\nPort 22", func(s Settings) any { return s.ListenAddress }, "[0.0.0.0:22 0.0.0.0:2222 [::]:22 [::]:2222]"},
 		{"ListenAddress 127.0.0.1\nListenAddress [::1]:9\nPort 1\nPort 2", func(s Settings) any { return s.ListenAddress }, "[127.0.0.1:1 127.0.0.1:2 [::1]:9]"},
 		{"ListenAddress ::1\nListenAddress [::]\nListenAddress 127.0.0.1:23", func(s Settings) any { return s.ListenAddress }, "[[::1]:22 [::]:22 127.0.0.1:23]"},
+		{"ListenAddress 127.0.0.1:0\nListenAddress [::1]:0", func(s Settings) any { return s.ListenAddress }, "[127.0.0.1:0 [::1]:0]"},
 		{"ListenAddress fe80::1%eth0", func(s Settings) any { return s.ListenAddress }, "[[fe80::1%eth0]:22]"},
 		{"HostKey /second\nHostKey third", func(s Settings) any { return s.HostKeys }, "[/key /second " + filepath.Join(working, "third") + "]"},
 		{"AuthorizedKeysFile /keys/%u /more/%%%u", func(s Settings) any { return s.AuthorizedKeysFile }, "[/keys/%u /more/%%%u]"},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"log/slog"
 	"time"
 
 	"github.com/culvert-ssh/culvert/policy"
@@ -51,7 +52,7 @@ var keywords = []keyword{
 		name: "ListenAddress", where: outsideMatch, repeats: accumulatesUnlessOverridden,
 		wants:    "an address, or address:port; IPv6 with a port stands in brackets",
 		standard: []string{"0.0.0.0", "::"},
-		parse:    each(listenAddress, parseListenAddress),
+		parse:    each(func(s *Settings) *[]listenAddress { return &s.listen }, parseListenAddress),
 	}, {
 		name: "HostKey", where: outsideMatch, repeats: accumulates,
 		wants: "the path of a private key",
@@ -193,7 +194,7 @@ var keywords = []keyword{
 		name: "LogLevel", where: notYetMatch,
 		wants:    "QUIET, FATAL, ERROR, INFO, VERBOSE, DEBUG, DEBUG2 or DEBUG3",
 		standard: []string{"INFO"},
-		parse:    one(logLevel, among(logLevels...)),
+		parse:    one(func(s *Settings) *slog.Level { return &s.LogLevel }, among(logLevels...)),
 	},
 }
 

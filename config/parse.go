@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"math"
 	"net/netip"
 	"path/filepath"
@@ -129,37 +128,38 @@ func parseTime(word string) (time.Duration, error) {
 	}
 }
 
-func listenAddress(s *Settings) *[]netip.AddrPort { return &s.ListenAddress }
-
-// parseListenAddress leaves the port 0 where none is given.
-func parseListenAddress(word string) (netip.AddrPort, error) {
-	bare := word
-	if inner, ok := strings.CutPrefix(word, "["); ok && strings.HasSuffix(inner, "]") {
-		bare = strings.TrimSuffix(inner, "]")
-	}
-	if addr, err := netip.ParseAddr(bare); err == nil {
-		return netip.AddrPortFrom(addr.Unmap(), 0), nil
+func parseListenAddress(word string) (listenAddress, error) {
+	if addr, err := netip.ParseAddr(unbracketed(word)); err == nil {
+		return listenAddress{addr: netip.AddrPortFrom(addr.Unmap(), 0)}, nil
 	}
 	// The last colon is before the port: a bare IPv6 address was read above.
 	colon := strings.LastIndexByte(word, ':')
 	if colon < 0 {
-		return netip.AddrPort{}, fmt.Errorf("%q is not an address; names aren't looked up here", word)
+		return listenAddress{}, fmt.Errorf("%q is not an address; names aren't looked up here", word)
 	}
-	port, err := policy.ParsePort(word[colon+1:])
+	host, number := word[:colon], word[colon+1:]
+	if strings.Contains(host, ":") && unbracketed(host) == host {
+		return listenAddress{}, fmt.Errorf("%q: an IPv6 address stands in brackets before a port", word)
+	}
+	addr, err := netip.ParseAddr(unbracketed(host))
 	if err != nil {
-		return netip.AddrPort{}, err
+		return listenAddress{}, fmt.Errorf("%q is not an address; names aren't looked up here", host)
 	}
-	host := word[:colon]
-	if inner, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inner, "]") {
-		host = strings.TrimSuffix(inner, "]")
-	} else if strings.Contains(host, ":") {
-		return netip.AddrPort{}, fmt.Errorf("%q: an IPv6 address stands in brackets before a port", word)
+	var port uint16
+	if number != "0" { // the system chooses
+		if port, err = policy.ParsePort(number); err != nil {
+			return listenAddress{}, err
+		}
 	}
-	addr, err := netip.ParseAddr(host)
-	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("%q is not an address; names aren't looked up here", host)
+	return listenAddress{netip.AddrPortFrom(addr.Unmap(), port), true}, nil
+}
+
+// unbracketed returns what stands in brackets, or else the word itself.
+func unbracketed(word string) string {
+	if len(word) > 2 && word[0] == '[' && word[len(word)-1] == ']' {
+		return word[1 : len(word)-1]
 	}
-	return netip.AddrPortFrom(addr.Unmap(), port), nil
+	return word
 }
 
 // parsePath makes a path absolute, from where the program was started, as sshd does.
@@ -305,5 +305,3 @@ func parseFTPDataAddress(words []string) (setter, error) {
 	}
 	return func(s *Settings) { s.FTP.DataAddresses = slices.Clone(networks) }, nil
 }
-
-func logLevel(s *Settings) *slog.Level { return &s.LogLevel }

@@ -12,7 +12,7 @@ import (
 // Settings are the values of all keywords for somebody.
 type Settings struct {
 	Ports         []uint16
-	ListenAddress []netip.AddrPort // each of Ports where the line has none; wildcards are one family each
+	ListenAddress []netip.AddrPort // wildcards are one family each; port 0 is one that the system chooses
 	HostKeys      []string
 
 	AuthorizedKeysFile     []string // absolute, with the tokens %% and %u still in it; empty for none
@@ -37,6 +37,14 @@ type Settings struct {
 	FTP      policy.FTP
 	AuditLog string // path, empty for stderr
 	LogLevel slog.Level
+
+	listen []listenAddress // before it is combined with Ports
+}
+
+// listenAddress is the value of a ListenAddress line.
+type listenAddress struct {
+	addr    netip.AddrPort
+	hasPort bool // if not, it is for each Port
 }
 
 // MaxStartups is how many connections may be unauthenticated at once: from Start on, Rate percent
@@ -72,14 +80,14 @@ func (s *Settings) combineListenAddresses() {
 			all = append(all, a)
 		}
 	}
-	for _, a := range s.ListenAddress {
-		if a.Port() != 0 {
-			add(a)
+	for _, l := range s.listen {
+		if l.hasPort {
+			add(l.addr)
 			continue
 		}
 		for _, port := range s.Ports {
-			add(netip.AddrPortFrom(a.Addr(), port))
+			add(netip.AddrPortFrom(l.addr.Addr(), port))
 		}
 	}
-	s.ListenAddress = all
+	s.ListenAddress, s.listen = all, nil
 }
