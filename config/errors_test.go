@@ -81,6 +81,7 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"Include /etc/culvert/*.conf", "Include: not served by this version: what it brings in would be missing"},
 		{"PermitOpne a:1", "PermitOpne: unknown keyword; did you mean PermitOpen?"},
 		{"PasswordAuthentification no", "PasswordAuthentification: unknown keyword; did you mean PasswordAuthentication?"},
+		{"Prot 22", "Prot: unknown keyword; did you mean Port?"},
 		{"Mach all", "Mach: unknown keyword; did you mean Match?"},
 		{"Xyzzy 1", "Xyzzy: unknown keyword"},
 		{`Banner "/a`, `Banner: a quote isn't closed`},

@@ -168,7 +168,7 @@ func findKeyword(name string) *keyword {
 
 // closest returns the keyword that differs least from name, or nothing if none is near.
 func closest(name string) string {
-	best, least := "", 1+min(3, len(name)/3)
+	best, least := "", 1+min(3, (len(name)+2)/3)
 	consider := func(candidate string) {
 		if d := distance(strings.ToLower(name), strings.ToLower(candidate), least); d < least {
 			best, least = candidate, d
