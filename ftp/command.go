@@ -42,8 +42,10 @@ func (c command) arg() string { return strings.TrimPrefix(c.rest, " ") }
 // overtakes reports whether c may go out while an earlier command is held back: RFC 959, section 4.1.3,
 // has these two sent during a transfer. STAT with a path is an ordinary command, as it depends on a CWD before it.
 func (c command) overtakes() bool {
-	return c.verb == "ABOR" || c.verb == "STAT" && strings.TrimSpace(c.rest) == ""
+	return c.aborts() || c.verb == "STAT" && strings.TrimSpace(c.rest) == ""
 }
+
+func (c command) aborts() bool { return c.verb == "ABOR" }
 
 // shown returns the verb for a log. A password is no verb, but PASSsecret reads as one.
 func (c command) shown() string {

@@ -23,6 +23,9 @@ const (
 	stat
 	noop
 	feat
+	// probe is a NOOP of our own, after an ABOR of which nobody knows whether another reply is due. Its reply
+	// tells, and goes no further.
+	probe
 )
 
 // barrier reports whether a command of kind k goes out only when no other reply is due, and is then the
@@ -32,7 +35,7 @@ const (
 // The greeting is one, so nothing goes to a server before it has shown that it speaks FTP.
 func (k kind) barrier() bool {
 	switch k {
-	case greeting, passive, epsvAll, modeChange, rein:
+	case greeting, passive, epsvAll, modeChange, rein, probe:
 		return true
 	}
 	return false
@@ -50,26 +53,20 @@ type entry struct {
 	running bool   // transfer: a 1xx came
 	bridged *reply // passive: this is the second try, and that was the answer to the first
 
-	// optional says that the reply may never come, because one that was seen may have been
-	// it. It begins with ABOR: some servers answer RETR and ABOR with one 226, others with two replies.
-	//
-	// So that nobody waits for ever, an optional entry holds nothing back; so that no reply is
-	// paired wrongly for good, it ends at the first reply that can only be for what was sent after it. If a
-	// reply may be for either, it is taken for the first, and the doubt goes over to the second.
-	optional bool
+	// during says of an ABOR that it was sent during a transfer. Some servers answer both by one
+	// 226, others each by its own, so that once the transfer has its final reply, nobody knows whether one more is due.
+	// If nothing came to show it until there is something else to be sent, a probe goes out first.
+	during bool
 }
 
-// mayGet reports whether a reply with this code can be meant for e. It is asked only where
-// there is a doubt about that: where e may have had its reply, and where commands may be
-// answered during a transfer. A failure is possible for anything.
+// mayGet reports whether a reply with this code can be meant for e. It is asked only where more than one
+// entry is in question: during a transfer and after an ABOR. A failure is possible for anything.
 func (e *entry) mayGet(code int) bool {
 	switch {
 	case code < 200:
-		return e.kind == transfer || e.kind == greeting || e.kind == rein
+		return e.kind == transfer
 	case code >= 400:
 		return true
-	case announces(code):
-		return e.kind == passive
 	}
 	switch e.kind {
 	case abor:
@@ -78,21 +75,10 @@ func (e *entry) mayGet(code int) bool {
 		return code == 225 || code == 226 || code == 250
 	case stat:
 		return code >= 211 && code <= 213
-	case noop, modeChange:
+	case noop, probe:
 		return code == 200
-	case feat:
-		return code == 211
-	case userName, login:
-		return code == 202 || code/10 == 23 || code/10 == 33
-	case rein, greeting:
-		return code == 220
-	case epsvAll:
-		return code == 200 || code == 220
-	case passive:
-		return false
 	}
-	// Every other command. 221 ends QUIT.
-	return code != 211 && (code/10 != 22 || code == 221) && code/10 != 23 && code/10 != 33
+	return code != 225 && code != 226 && !announces(code)
 }
 
 func announces(code int) bool { return code == 227 || code == 229 }
@@ -102,24 +88,33 @@ func (s *Session) next() int {
 	if len(s.held) == 0 || len(s.due) >= maxDue {
 		return -1
 	}
-	busy, transferring := false, false
+	transferring, aborting := false, false
 	for _, e := range s.due {
-		switch {
-		case e.optional:
-			continue
-		case e.kind.barrier():
+		if e.kind.barrier() {
 			return -1
 		}
-		busy = true
 		transferring = transferring || e.kind == transfer
+		aborting = aborting || e.during
 	}
 	switch {
-	case !busy || !s.plan(s.held[0]).entry.kind.barrier():
+	case aborting && transferring:
+		// Whatever else went out now could not be told from the ABOR by its reply.
+		return s.overtaker(command.aborts)
+	case aborting:
+		return -1
+	case len(s.due) == 0 || !s.plan(s.held[0]).entry.kind.barrier():
 		return 0
-	case transferring && s.overtakers > 0:
-		return slices.IndexFunc(s.held, command.overtakes)
+	case transferring:
+		return s.overtaker(command.overtakes)
 	}
 	return -1
+}
+
+func (s *Session) overtaker(is func(command) bool) int {
+	if s.overtakers == 0 {
+		return -1
+	}
+	return slices.IndexFunc(s.held, is)
 }
 
 // pump lets go of what is held back, as far as it may go.
@@ -132,10 +127,20 @@ func (s *Session) pump() {
 		c := s.release(i)
 		s.carryOut(c, s.plan(c))
 	}
-	if s.clientEnded && len(s.held) == 0 && !s.serverEOF && !s.waits() {
+	switch {
+	case s.waits():
+	case len(s.held) > 0 && s.inDoubt():
+		s.due = append(s.due, entry{kind: probe})
+		s.toServer("NOOP")
+	case len(s.held) == 0 && s.clientEnded && !s.serverEOF:
 		s.serverEOF = true
 		s.emit(ServerEOF{})
 	}
+}
+
+// inDoubt reports whether all that is due are ABORs that may have had their replies.
+func (s *Session) inDoubt() bool {
+	return len(s.due) > 0 && !slices.ContainsFunc(s.due, func(e entry) bool { return !e.during })
 }
 
 // release takes a command out of what is held.
@@ -168,80 +173,70 @@ func (s *Session) carryOut(c command, p plan) {
 		s.cancel("the client asks for a new endpoint")
 	case transfer:
 		s.used = true
+	case abor:
+		p.entry.during = slices.ContainsFunc(s.due, func(e entry) bool { return e.kind == transfer })
 	}
 	s.due = append(s.due, p.entry)
 	s.toServer(p.line)
 }
 
-// flush emits the answers given here that are next in line. An optional entry doesn't hold them back: its
-// reply may never come.
+// flush emits the answers given here that are next in line.
 func (s *Session) flush() {
-	for i := 0; i < len(s.due); {
-		switch e := s.due[i]; {
-		case e.local != "":
-			s.due = slices.Delete(s.due, i, i+1)
-			s.toClient(e.local)
-		case !e.optional:
-			return
-		default:
-			i++
-		}
+	for len(s.due) > 0 && s.due[0].local != "" {
+		s.toClient(s.pop(0).local)
 	}
 }
 
-// target returns which entry a reply with this code answers, or -1 if none. Entries that it
-// shows to have been answered before leave the FIFO.
+// target returns which entry a reply with this code answers, or -1 if none.
 //
-// Servers answer in the order of the commands, with the exception of a transfer, which has a preliminary reply and a
-// final one, between which some answer other commands. RFC 959, section 4.1.3, has STAT so.
+// Servers answer in the order of the commands, with three exceptions. A transfer has a preliminary reply and a
+// final one, and between the two some servers answer other commands (RFC 959, section 4.1.3, has STAT so). An ABOR is
+// read ahead of its turn by some. And an ABOR may have had its reply already.
+//
+// Each command sent takes one entry and each final reply takes one away, whichever it is; so a
+// wrong guess among these exchanges two replies, but never leaves a command waiting, or one reply too many.
 func (s *Session) target(code int) int {
-	if announces(code) && !slices.ContainsFunc(s.due, asks) {
-		return -1
-	}
-	for len(s.due) > 1 && s.due[0].optional && (!s.due[0].mayGet(code) || announces(code) && s.asksLater()) {
-		s.pop(0)
+	for len(s.due) > 1 && s.due[0].during && !s.due[0].mayGet(code) {
+		s.pop(0) // what was sent after it is answered
 	}
 	if len(s.due) == 0 {
 		return -1
 	}
 	head := &s.due[0]
 	switch {
-	case head.optional && !head.mayGet(code):
-		return -1
-	case announces(code) && !asks(*head):
+	case announces(code):
+		if head.kind != passive && head.kind != epsvAll {
+			return -1
+		}
+	case head.during && !head.mayGet(code):
 		return -1
 	case head.kind == transfer && !head.mayGet(code):
-		// Without another command to be answered, it ends the transfer: better a strange end than none.
-		if i := s.during(func(e entry) bool { return e.mayGet(code) }); i > 0 {
-			return i
-		}
+		// If there is no other to be answered, it ends the transfer: better a strange end than none.
+		return s.later(func(e entry) bool { return e.mayGet(code) })
 	case head.kind == transfer && head.running && code >= 500 && code <= 504:
 		// A syntax error can't befall a command that is under way.
-		if i := s.during(func(e entry) bool { return e.kind == stat || e.kind == noop }); i > 0 {
+		return s.later(func(e entry) bool { return e.kind == stat || e.kind == noop })
+	case head.kind != transfer && head.kind != abor && (code == 225 || code == 226):
+		return s.later(func(e entry) bool { return e.kind == abor })
+	}
+	return 0
+}
+
+// later returns the first entry after the head that was sent on, is no transfer, and fits; if there is none, the head.
+func (s *Session) later(fits func(entry) bool) int {
+	for i, e := range s.due {
+		if i > 0 && e.local == "" && e.kind != transfer && fits(e) {
 			return i
 		}
 	}
 	return 0
 }
 
-// asks reports whether e takes a 227 or 229 for its answer. EPSV ALL asks for none, but some servers
-// take it for an EPSV; as a barrier it is the only one that can be meant.
-func asks(e entry) bool { return e.kind == passive || e.kind == epsvAll }
-
-func (s *Session) asksLater() bool { return slices.ContainsFunc(s.due[1:], asks) }
-
-// during returns the first entry after the head that is sent on and that is fits, or -1.
-func (s *Session) during(fits func(entry) bool) int {
-	return slices.IndexFunc(s.due, func(e entry) bool {
-		return e.local == "" && e.kind != transfer && fits(e)
-	})
-}
-
 // pop takes an entry out of the FIFO.
 func (s *Session) pop(i int) entry {
 	e := s.due[i]
 	s.due = slices.Delete(s.due, i, i+1)
-	if e.kind == abor && e.local == "" {
+	if e.kind == abor {
 		s.cancel("ABOR ended")
 	}
 	return e

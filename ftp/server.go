@@ -116,14 +116,11 @@ func (s *Session) unasked(r reply) {
 // finish ends the command of entry i with its final reply.
 func (s *Session) finish(i int, r reply) {
 	e := s.pop(i)
-	if e.optional && i < len(s.due) && s.due[i].local == "" && s.due[i].mayGet(r.code) {
-		s.due[i].optional = true
-	}
 	switch e.kind {
 	case passive:
 		s.finishPassive(e, r)
 	case transfer:
-		s.finishTransfer(i, r)
+		s.finishTransfer(r)
 	case userName, login:
 		s.finishLogin(e, r)
 	case feat:
@@ -137,6 +134,7 @@ func (s *Session) finish(i int, r reply) {
 		s.forward(r)
 	case rein:
 		s.finishREIN(r)
+	case probe: // its reply has served
 	default:
 		s.forward(r)
 	}
@@ -144,15 +142,10 @@ func (s *Session) finish(i int, r reply) {
 }
 
 // finishTransfer ends a transfer. A failure ends its endpoint too; success doesn't, as the reply may
-// overtake the data. The ABORs that were sent during the transfer may have been answered by this.
-func (s *Session) finishTransfer(from int, r reply) {
+// overtake the data.
+func (s *Session) finishTransfer(r reply) {
 	if r.code >= 400 {
 		s.cancel(fmt.Sprintf("the transfer failed (%d)", r.code))
-	}
-	for i := from; i < len(s.due) && s.due[i].kind != transfer; i++ {
-		if s.due[i].kind == abor {
-			s.due[i].optional = true
-		}
 	}
 	s.forward(r)
 }
@@ -232,7 +225,7 @@ func (s *Session) announced(e entry, r reply) {
 // follows is held back, so that one more command fits in.
 func (s *Session) bridges(e entry, code int) bool {
 	understood := code == 425 || code >= 500 && code != 530
-	if !understood || e.optional || !s.loggedIn || s.clientEnded || s.epsvAll {
+	if !understood || !s.loggedIn || s.clientEnded || s.epsvAll {
 		return false
 	}
 	if e.mode == PASV {

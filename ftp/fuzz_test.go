@@ -1,0 +1,297 @@
+package ftp
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// secret is the password in the words below; no note may have it.
+const secret = "hunter2"
+
+// words are what the peers of a fuzzed session say, each with its CRLF.
+var clientWords = []string{
+	"USER a", "PASS " + secret, "PASV", "EPSV", "EPSV ALL", "EPSV 1", "RETR f", "STOR f", "LIST", "ABOR", "STAT", "STAT f",
+	"NOOP", "REIN", "MODE B", "MODE S", "CWD d", "PORT 127,0,0,1,200,10", "AUTH TLS", "FEAT", "QUIT", "pass " + secret, "ACCT x", "P@SW",
+}
+
+var serverWords = []string{
+	"220 ready", "331 password", "230 in", "232 in", "227 Entering Passive Mode (10,0,0,5,4,1)", "227 (9,9,9,9,8,8).",
+	"229 Entering Extended Passive Mode (|||6446|)", "227 (10,0,0,5,0,1)", "150 go", "226 done", "225 idle", "426 cut", "200 ok", "250 ok",
+	"211 status", "213 12", "211-x", "227 (10,0,0,5,4,2)", "211 end", "227-more", "500 what", "502 no", "550 no", "530 log in", "421 bye", "120 wait", "257 \"d\"", "331-a",
+	"hello",
+}
+
+// An act is one thing that a driver does in a fuzzed session.
+type act struct {
+	fromServer bool
+	data       []byte
+	end        bool
+}
+
+// acts reads a script: a byte below 0x80 is a word of the client or, with 0x40 in it, of the server. One above
+// is so many raw bytes, which follow, with 0x40 for the server. 0xBF and 0xFF are ends.
+func acts(script []byte) (all []act) {
+	for len(script) > 0 {
+		b := script[0]
+		script = script[1:]
+		a := act{fromServer: b&0x40 != 0}
+		n := int(b & 0x3f)
+		switch {
+		case b < 0x80 && a.fromServer:
+			a.data = []byte(serverWords[n%len(serverWords)] + "\r\n")
+		case b < 0x80:
+			a.data = []byte(clientWords[n%len(clientWords)] + "\r\n")
+		case n == 0x3f:
+			a.end = true
+		default:
+			n = min(n, len(script))
+			a.data, script = script[:n], script[n:]
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// A batch is what one call of a Session returned.
+type batch struct {
+	call    string // "client", "server", "answer", "end"
+	effects []Effect
+}
+
+// play drives a session through the acts, answering each announcement at once, and returns every batch.
+// seen, if not nil, is called after each.
+func play(o Options, all []act, cut feeder, seen func(a act, b batch)) (batches []batch) {
+	s := NewSession(o)
+	answers := 0
+	var settle func(a act, b batch)
+	settle = func(a act, b batch) {
+		batches = append(batches, b)
+		if seen != nil {
+			seen(a, b)
+		}
+		if len(b.effects) == 0 {
+			return
+		}
+		if _, open := b.effects[len(b.effects)-1].(Announce); !open {
+			return
+		}
+		answers++
+		if answers%4 == 0 {
+			settle(act{}, batch{"refused", s.Refused("no")})
+			return
+		}
+		settle(act{}, batch{"announced", s.Announced(netip.AddrPortFrom(o.Hop, uint16(40000+answers)))})
+	}
+	for _, a := range all {
+		switch {
+		case a.end && a.fromServer:
+			settle(a, batch{"end", s.ServerClosed()})
+		case a.end:
+			settle(a, batch{"end", s.ClientClosed()})
+		case a.fromServer:
+			cut(a.data, func(p []byte) []Effect {
+				settle(act{fromServer: true, data: p}, batch{"server", s.FromServer(p)})
+				return nil
+			})
+		default:
+			cut(a.data, func(p []byte) []Effect {
+				settle(act{data: p}, batch{"client", s.FromClient(p)})
+				return nil
+			})
+		}
+	}
+	return batches
+}
+
+func effectsOf(batches []batch) (all []Effect) {
+	for _, b := range batches {
+		all = append(all, b.effects...)
+	}
+	return merge(all)
+}
+
+// fuzzOptions are chosen by a byte.
+func fuzzOptions(pick byte) Options {
+	o := usualOptions()
+	if pick&1 != 0 {
+		o.Hop, o.Client = netip.IPv6Loopback(), netip.IPv6Loopback()
+	}
+	switch pick >> 1 & 3 {
+	case 1:
+		o.Peer = netip.Addr{}
+	case 2:
+		o.Peer = netip.MustParseAddr("2001:db8::5")
+	}
+	o.Access = Access(pick >> 3 & 3)
+	return o
+}
+
+// login, as a script.
+var loginScript = []byte{0x40, 0x00, 0x41, 0x01, 0x42}
+
+func script(acts ...byte) []byte { return append(bytes.Clone(loginScript), acts...) }
+
+// FuzzSession holds that the effects don't depend on the cuts, and what is true of all effects.
+func FuzzSession(f *testing.F) {
+	f.Add(byte(0), script(0x02, 0x44, 0x06, 0x48, 0x49))
+	f.Add(byte(1), script(0x03, 0x55, 0x44, 0x06, 0x48, 0x09, 0x4b, 0x49))
+	f.Add(byte(0), script(0x02, 0x44, 0x06, 0x48, 0x09, 0x02, 0x49, 0x44, 0x06, 0x55))
+	f.Add(byte(2), script(0x04, 0x4c, 0x02, 0x03, 0x46, 0x0d, 0x40, 0xbf, 0xff))
+	f.Add(byte(8), append(script(0x10), 0xc9, '2', '5', '0', ' ', 'a', '\n', '2', '\r', '\n'))
+	addTranscripts(f)
+	f.Fuzz(checkCuts)
+}
+
+func checkCuts(t *testing.T, pick byte, data []byte) {
+	o := fuzzOptions(pick)
+	all := acts(data)
+	whole := play(o, all, whole, nil)
+	checkInvariants(t, whole)
+	want := written(effectsOf(whole))
+	for _, n := range []int{1, 3} {
+		got := play(o, all, inPieces(n), nil)
+		checkInvariants(t, got)
+		if diff := cmp.Diff(want, written(effectsOf(got))); diff != "" {
+			t.Fatalf("the effects of %#v depend on the cuts (-whole +in pieces of %d):\n%s", data, n, diff)
+		}
+	}
+}
+
+// TestRandomSessions goes where a fuzzer takes long to get: sessions that make some sense.
+func TestRandomSessions(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	for range 2000 {
+		data := bytes.Clone(loginScript)
+		for range 3 + r.IntN(30) {
+			if r.IntN(2) == 0 {
+				data = append(data, byte(r.IntN(len(clientWords))))
+			} else {
+				data = append(data, 0x40|byte(r.IntN(len(serverWords))))
+			}
+		}
+		pick := byte(r.IntN(32))
+		checkCuts(t, pick, data)
+		checkWitness(t, pick, data)
+	}
+}
+
+// addTranscripts makes seeds of what the transcripts feed.
+func addTranscripts(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for chunk := range strings.SplitSeq(string(data), "\n-- ") {
+			s := bytes.Clone(loginScript)
+			for line := range strings.SplitSeq(chunk, "\n") {
+				if len(line) < 3 || line[1] != '>' && line[1] != ']' {
+					continue
+				}
+				p, err := unescape(line[3:])
+				if err != nil || len(p) > 2000 {
+					continue
+				}
+				if line[1] == '>' {
+					p = append(p, "\r\n"...)
+				}
+				head := byte(0x80)
+				if line[0] == 'S' {
+					head |= 0x40
+				}
+				for len(p) > 0 {
+					n := min(len(p), 0x3e)
+					s = append(append(s, head|byte(n)), p[:n]...)
+					p = p[n:]
+				}
+			}
+			f.Add(byte(0), s)
+		}
+	}
+}
+
+var (
+	canonical   = regexp.MustCompile(`^(227 Entering Passive Mode \(127,0,0,1,\d{1,3},\d{1,3}\)|229 Entering Extended Passive Mode \(\|\|\|4\d{4}\|\))\r\n$`)
+	wholeToUp   = regexp.MustCompile(`^([A-Z0-9@]+( [^\x00-\x1f]*)?\r\n)+$`)
+	wholeToDown = regexp.MustCompile(`^([^\r\n\x00]*\r\n)+$`)
+)
+
+func checkInvariants(t *testing.T, batches []batch) {
+	t.Helper()
+	closed, live := false, false
+	for _, b := range batches {
+		for i, e := range b.effects {
+			if closed {
+				t.Fatalf("%T after Close", e)
+			}
+			switch e := e.(type) {
+			case ToServer:
+				if !wholeToUp.Match(e.Data) {
+					t.Fatalf("to the server: %q", e.Data)
+				}
+			case ToClient:
+				checkToClient(t, e.Data, b.call == "announced" && i == 0)
+			case Announce:
+				if i != len(b.effects)-1 {
+					t.Fatalf("Announce is followed by %T", b.effects[i+1])
+				}
+				if live {
+					t.Fatal("a second endpoint without a Cancel of the first")
+				}
+				live = true
+			case Cancel:
+				if !live {
+					t.Fatalf("Cancel (%s) without an endpoint", e.Reason)
+				}
+				live = false
+			case Note:
+				if strings.Contains(e.Text, secret) {
+					t.Fatalf("a password in a note: %s", e.Text)
+				}
+			case Close:
+				closed = true
+				if live {
+					t.Fatal("Close without a Cancel")
+				}
+			}
+		}
+		if b.call == "refused" {
+			live = live && endsInAnnounce(b.effects)
+		}
+	}
+}
+
+func endsInAnnounce(effects []Effect) bool {
+	if len(effects) == 0 {
+		return false
+	}
+	_, ok := effects[len(effects)-1].(Announce)
+	return ok
+}
+
+// checkToClient holds that an announcement has one form and comes from the driver's answer alone.
+func checkToClient(t *testing.T, p []byte, answersAnnounce bool) {
+	t.Helper()
+	if !wholeToDown.Match(p) {
+		t.Fatalf("to the client: %q", p)
+	}
+	announcing := bytes.HasPrefix(p, []byte("227")) || bytes.HasPrefix(p, []byte("229"))
+	if announcing && (!answersAnnounce || !canonical.Match(p)) {
+		t.Fatalf("announced to the client: %q", p)
+	}
+	if !announcing && (bytes.Contains(p, []byte("\n227")) || bytes.Contains(p, []byte("\n229"))) {
+		t.Fatalf("announced inside another reply: %q", p)
+	}
+}
