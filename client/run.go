@@ -43,7 +43,7 @@ func Run(ctx context.Context, cfg *Config) error {
 	wg.Go(func() { conn.keepAlive(ctx, cfg.ServerAliveInterval, cfg.ServerAliveCountMax) })
 	for _, l := range listeners {
 		if l.first {
-			cfg.notice(l.ready(cfg.Network))
+			cfg.notice(l.ready(addrPort(l.Addr()), cfg.Network))
 		}
 	}
 
@@ -62,20 +62,19 @@ type listener struct {
 	first bool // the one that the ready line names
 }
 
-// ready is what a person needs to use the forward.
-func (l *listener) ready(network string) string {
-	at := addrPort(l.Addr())
+// ready is what a person needs to use the forward that listens at at.
+func (f Forward) ready(at netip.AddrPort, network string) string {
 	if at.Addr().IsUnspecified() { // say an address that one can type
 		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
-		if at.Addr().Is6() && (network == "tcp6" || l.Bind != "*") {
+		if at.Addr().Is6() && (network == "tcp6" || f.Bind != "*") {
 			loopback = netip.IPv6Loopback()
 		}
 		at = netip.AddrPortFrom(loopback, at.Port())
 	}
-	if !l.FTP {
-		return fmt.Sprintf("%s is at %s", l.Target(), at)
+	if !f.FTP {
+		return fmt.Sprintf("%s is at %s", f.Target(), at)
 	}
-	return fmt.Sprintf("FTP to %s is at %s, try: lftp -p %d %s", l.Target(), at, at.Port(), at.Addr())
+	return fmt.Sprintf("FTP to %s is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())
 }
 
 // listenAll opens the sockets of all forwards. A forward that fails is logged and left out, unless

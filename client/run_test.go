@@ -29,7 +29,7 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	if uidHelper() {
+	if uidHelper() || askHelper() {
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -387,4 +387,71 @@ func TestStoppedRunResetsAndReturnsNil(t *testing.T) {
 		t.Errorf("Run: got %v, want nil", err)
 	}
 	wantReset(t, c)
+}
+
+func TestPortThatIsTakenIsLeftOutAndTheOthersServed(t *testing.T) {
+	_, cfg := bastion(t)
+	taken := destination(t, func(*net.TCPConn) {})
+	echo := destination(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
+	cfg.Forwards = []Forward{{Port: taken.HostPort, Host: "ftp.corp", HostPort: 21}, echo}
+	r := start(t, cfg)
+	c := dial(t, r.ready())
+	_, _ = io.WriteString(c, "x")
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Error(err)
+	}
+	r.log.wait(t, "the port is already used: choose another, or 0 for a free one")
+}
+
+func TestPortThatIsTakenEndsRunIfThatWasAsked(t *testing.T) {
+	_, cfg := bastion(t)
+	taken := destination(t, func(*net.TCPConn) {})
+	bad := Forward{Port: taken.HostPort, Host: "ftp.corp", HostPort: 21}
+	for name, test := range map[string]struct {
+		forwards []Forward
+		exit     bool
+		want     string
+	}{
+		"one of two, ExitOnForwardFailure": {[]Forward{{Host: "h", HostPort: 1}, bad}, true, "the port is already used"},
+		"the only one":                     {[]Forward{bad}, false, "no forward could be set up"},
+	} {
+		cfg.Forwards, cfg.ExitOnForwardFailure = test.forwards, test.exit
+		if err := start(t, cfg).end(); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: got %v, want %q", name, err, test.want)
+		}
+	}
+}
+
+func TestReadyLineSaysWhatToType(t *testing.T) {
+	for _, test := range []struct {
+		forward Forward
+		network string
+		at      string
+		want    string
+	}{
+		{Forward{FTP: true, Host: "ftp.corp", HostPort: 21}, "tcp", "127.0.0.1:2121", "FTP to ftp.corp:21 is at 127.0.0.1:2121, try: lftp -p 2121 127.0.0.1"},
+		{Forward{FTP: true, Host: "2001:db8::1", HostPort: 21}, "tcp", "[::1]:2121", "FTP to [2001:db8::1]:21 is at [::1]:2121, try: lftp -p 2121 ::1"},
+		{Forward{Host: "db.corp", HostPort: 5432, Bind: "*"}, "tcp", "[::]:5432", "db.corp:5432 is at 127.0.0.1:5432"},
+		{Forward{Host: "db.corp", HostPort: 5432, Bind: "*"}, "tcp6", "[::]:5432", "db.corp:5432 is at [::1]:5432"},
+		{Forward{Host: "db.corp", HostPort: 5432, Bind: "0.0.0.0"}, "tcp", "0.0.0.0:5432", "db.corp:5432 is at 127.0.0.1:5432"},
+	} {
+		if got := test.forward.ready(netip.MustParseAddrPort(test.at), test.network); got != test.want {
+			t.Errorf("got  %q\nwant %q", got, test.want)
+		}
+	}
+}
+
+func TestForwardWithoutAnAddressListensOnBothLoopbacks(t *testing.T) {
+	ls, err := listen(context.Background(), "tcp", Forward{Host: "h", HostPort: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range ls {
+		got = append(got, addrPort(l.Addr()).Addr().String())
+		_ = l.Close()
+	}
+	if strings.Join(got, " ") != "127.0.0.1 ::1" {
+		t.Errorf("got %q, want 127.0.0.1 and ::1", got)
+	}
 }

@@ -99,7 +99,8 @@ func askTerminal(ctx context.Context, tty *os.File, question string, echo bool) 
 	case ctx.Err() != nil:
 		return "", context.Cause(ctx)
 	case errors.Is(err, io.EOF): // ^C or ^D
-		_, _ = io.WriteString(screen, "\n")
+		// Not through screen, which would draw the line anew and show what was typed of a password.
+		_, _ = io.WriteString(tty, "\r\n")
 		return "", errors.New("interrupted")
 	}
 	return answer, err
