@@ -33,7 +33,8 @@ func (h *hearing) silence() time.Duration {
 func (c *connection) keepAlive(interval time.Duration, countMax int) {
 	var (
 		asking   atomic.Bool
-		unheard  int
+		seen     int64 // value of heard.last
+		unheard  int   // questions since then
 		deadline = time.NewTimer(interval)
 	)
 	defer deadline.Stop()
@@ -43,9 +44,13 @@ func (c *connection) keepAlive(interval time.Duration, countMax int) {
 			return
 		case <-deadline.C:
 		}
-		if silence := c.heard.silence(); silence < interval {
-			unheard = 0
-			deadline.Reset(interval - silence)
+		// An answer comes right after its question, so that on a fast network an interval of silence has
+		// passed again when the timer fires: the time alone doesn't tell.
+		if last := c.heard.last.Load(); last != seen {
+			seen, unheard = last, 0
+		}
+		if rest := interval - c.heard.silence(); rest > 0 {
+			deadline.Reset(rest)
 			continue
 		}
 		if countMax > 0 && unheard >= countMax {

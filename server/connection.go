@@ -150,10 +150,14 @@ func (c *connection) reason() error {
 	if conn == nil {
 		return errInternal
 	}
-	if err := conn.Wait(); err != nil && err != io.EOF {
+	switch err := conn.Wait(); {
+	case err == nil, err == io.EOF:
+		return errors.New("closed by the client")
+	case errors.Is(err, net.ErrClosed):
+		return errors.New("closed by the server, its log says why") // by package channels
+	default:
 		return fmt.Errorf("%.200s", err) // bounded: a disconnect has a text of the client's
 	}
-	return errors.New("closed by the client")
 }
 
 // serverConn is the connection after the handshake, nil before.

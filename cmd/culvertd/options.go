@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -24,7 +23,6 @@ type options struct {
 	config    string
 	logFile   string   // if empty, stderr
 	overrides []string // for config.Load
-	freePort  bool     // -p 0: let the system choose
 	test      bool
 	version   bool
 }
@@ -63,10 +61,6 @@ func (p program) parseOptions(args []string) (options, error) {
 	// Of the things that -o can say as well, the letters win.
 	var first []string
 	for _, port := range ports {
-		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n == 0 {
-			o.freePort = true
-			continue
-		}
 		first = append(first, "Port="+quote(port))
 	}
 	for _, key := range keys {

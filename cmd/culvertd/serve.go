@@ -77,7 +77,7 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	listeners, err := listen(addresses(settings.ListenAddress, o.freePort), log)
+	listeners, err := listen(settings.ListenAddress, log)
 	if err != nil {
 		return err
 	}
@@ -172,22 +172,6 @@ func untilSignal(srv *server.Server, listeners []net.Listener, signals <-chan os
 			}
 		}
 	}
-}
-
-// addresses are where to listen.
-func addresses(configured []netip.AddrPort, freePort bool) []netip.AddrPort {
-	if !freePort {
-		return configured
-	}
-	var free []netip.AddrPort
-	seen := make(map[netip.Addr]bool)
-	for _, a := range configured {
-		if !seen[a.Addr()] {
-			free = append(free, netip.AddrPortFrom(a.Addr(), 0))
-		}
-		seen[a.Addr()] = true
-	}
-	return free
 }
 
 // listen opens what it can, as sshd does: a machine without IPv6 is no reason not to start. It fails if
