@@ -189,7 +189,7 @@ func keyGate(t *testing.T, accept ssh.PublicKey, offered *[]string) gate {
 // encryptedKey makes an RSA key whose passphrase is fast to check.
 func encryptedKey(t *testing.T, path, passphrase string) ssh.PublicKey {
 	t.Helper()
-	out, err := exec.Command("ssh-keygen", "-q", "-t", "rsa", "-a", "1", "-N", passphrase, "-f", path).CombinedOutput()
+	out, err := exec.Command("ssh-keygen", "-q", "-t", "rsa", "-b", "2048", "-a", "1", "-N", passphrase, "-f", path).CombinedOutput()
 	if err != nil {
 		t.Fatalf("ssh-keygen: %v\n%s", err, out)
 	}
