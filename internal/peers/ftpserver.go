@@ -32,7 +32,8 @@ type FTPConfig struct {
 	Addr netip.Addr
 }
 
-// FTP is a running FTP server. It drops, or never shows under its name, an upload that was aborted.
+// FTP is a running FTP server. It answers an upload that was aborted, by a reset of its data connection, with a 4xx. What
+// came of such an upload is not kept under its name; only pure-ftpd keeps it, and has no option against it.
 type FTP struct {
 	*inetd
 	Kind           FTPServer
@@ -145,7 +146,6 @@ func (s *FTP) servePureFTPD(path string) error {
 		"--login", "puredb:"+database,
 		"--noanonymous",
 		"--dontresolve",
-		"--notruncate",
 		"--umask", "022:022",
 		"--syslogfacility", "none",
 		"--altlog", "clf:"+s.folder+"/transfers.log",

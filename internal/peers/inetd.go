@@ -28,7 +28,8 @@ type inetd struct {
 
 	mu       sync.Mutex
 	children map[*exec.Cmd]bool
-	log      string // once the folder is gone
+	ended    chan struct{} // closed, and replaced, when a child ends
+	log      string        // once the folder is gone
 }
 
 // newInetd listens on a free port of addr and makes the server's folder. The caller must fill the folder and call
@@ -45,7 +46,7 @@ func newInetd(name string, addr netip.Addr) (*inetd, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), os.RemoveAll(folder))
 	}
-	return &inetd{listener: listener, folder: folder, cancel: func() {}, children: map[*exec.Cmd]bool{}}, nil
+	return &inetd{listener: listener, folder: folder, cancel: func() {}, children: map[*exec.Cmd]bool{}, ended: make(chan struct{})}, nil
 }
 
 // write writes a file of the server's folder and returns its path. Nobody else may read it: OpenSSH wants
@@ -111,6 +112,8 @@ func (d *inetd) spawn(ctx context.Context, conn *net.TCPConn) error {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		delete(d.children, cmd)
+		close(d.ended)
+		d.ended = make(chan struct{})
 	})
 	return nil
 }
@@ -134,11 +137,21 @@ func (d *inetd) Kill() {
 	}
 }
 
-// Connections returns how many of the server's processes run: one for each connection.
-func (d *inetd) Connections() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return len(d.children)
+// Idle waits until the server has no connection left. What it did to its files is done then.
+func (d *inetd) Idle(ctx context.Context) error {
+	for {
+		d.mu.Lock()
+		n, ended := len(d.children), d.ended
+		d.mu.Unlock()
+		if n == 0 {
+			return nil
+		}
+		select {
+		case <-ended:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for the last of %d connections: %w", n, context.Cause(ctx))
+		}
+	}
 }
 
 // Log returns what the server has logged so far. It stays available after Close.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/textproto"
 	"os"
 	"path/filepath"
 	"strings"
@@ -218,5 +219,59 @@ func wantFile(t *testing.T, path string, want []byte, out string) {
 		t.Errorf("%v; the client said:\n%s", err, out)
 	} else if string(got) != string(want) {
 		t.Errorf("%s has %d bytes that are not the %d sent; the client said:\n%s", path, len(got), len(want), out)
+	}
+}
+
+// TestResetUploadIsNotKept is what FTP's doc promises, and what the tests of broken tunnels rest on.
+func TestResetUploadIsNotKept(t *testing.T) {
+	for _, kind := range FTPServers() {
+		server := TestFTP(t, kind, FTPConfig{Root: t.TempDir()})
+		name := filepath.Join(server.Root, "file")
+		control, err := textproto.Dial("tcp", server.Addr.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer control.Close()
+		want := func(code int) string {
+			t.Helper()
+			_, text, err := control.ReadResponse(code)
+			if err != nil {
+				t.Fatalf("%s: want %d: %v", kind, code, err)
+			}
+			return text
+		}
+		command := func(code int, line string) string {
+			t.Helper()
+			if err := control.PrintfLine("%s", line); err != nil {
+				t.Fatal(err)
+			}
+			return want(code)
+		}
+		want(220)
+		command(331, "USER "+server.User)
+		command(230, "PASS "+server.Password)
+		command(200, "TYPE I")
+		port := strings.Split(command(229, "EPSV"), "|")[3]
+		data, err := net.Dial("tcp", net.JoinHostPort(server.Addr.Addr().String(), port))
+		if err != nil {
+			t.Fatal(err)
+		}
+		command(150, "STOR file")
+		if _, err := data.Write(random(t, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(data.(*net.TCPConn).SetLinger(0), data.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if code, text, err := control.ReadResponse(4); err != nil {
+			t.Errorf("%s: got %d %q, %v, want 4xx", kind, code, text, err)
+		}
+		control.Close()
+		if err := server.Idle(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Stat(name); os.IsNotExist(err) == (kind == PureFTPD) {
+			t.Errorf("%s: after an aborted upload: %v", kind, err)
+		}
 	}
 }

@@ -1,0 +1,174 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/culvert-ssh/culvert/internal/peers"
+)
+
+const (
+	big        = 64 << 20 // bytes
+	smallFiles = 300
+)
+
+// TestMatrix is each server, each client, each path and each address family, by the bytes.
+func TestMatrix(t *testing.T) {
+	files := makeFiles(t)
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		for _, p := range []path{culvertCulvertd, culvertSSHD, sshCulvertd} {
+			for _, kind := range peers.FTPServers() {
+				t.Run(fmt.Sprintf("%s/%s/%s", addr, p, kind), func(t *testing.T) {
+					t.Parallel()
+					root := t.TempDir()
+					files.linkInto(t, filepath.Join(root, "files"))
+					server := peers.TestFTP(t, kind, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr(addr)})
+					tun := p.open(t, server, nil, nil)
+					for _, client := range p.clients() {
+						if server.Addr.Addr().Is6() && !client.IPv6() {
+							continue
+						}
+						t.Run(string(client), func(t *testing.T) { files.cell(t, client, tun.target, root) })
+					}
+				})
+			}
+		}
+	}
+}
+
+// cell is one client on one path to one server. The server serves root, with the files in root/files.
+func (f *files) cell(t *testing.T, c peers.FTPClient, target peers.Target, root string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	local := t.TempDir()
+
+	out, err := c.List(ctx, target, "files/small")
+	if err != nil {
+		t.Fatalf("List: %v", err)
+	}
+	for _, name := range f.small {
+		if !strings.Contains(out, name) {
+			t.Fatalf("List: no %q in\n%s", name, out)
+		}
+	}
+	for _, name := range f.single {
+		if out, err := c.Download(ctx, target, "files/"+name, filepath.Join(local, name)); err != nil {
+			t.Fatalf("Download: %v", err)
+		} else {
+			f.want(t, filepath.Join(local, name), name, out)
+		}
+	}
+	if out, err := c.DownloadAll(ctx, target, "files/small", f.small, local); err != nil {
+		t.Fatalf("DownloadAll: %v", err)
+	} else {
+		f.wantAll(t, local, out)
+	}
+	if !c.Uploads() {
+		return
+	}
+
+	up := filepath.Join(root, "up")
+	if err := os.Mkdir(up, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(up)
+	for _, name := range f.single {
+		if out, err := c.Upload(ctx, target, filepath.Join(f.folder, name), "up/"+name); err != nil {
+			t.Fatalf("Upload: %v", err)
+		} else {
+			f.want(t, filepath.Join(up, name), name, out)
+		}
+	}
+	if out, err := c.UploadAll(ctx, target, filepath.Join(f.folder, "small"), f.small, "up"); err != nil {
+		t.Fatalf("UploadAll: %v", err)
+	} else {
+		f.wantAll(t, up, out)
+	}
+}
+
+// files are what is transferred, in a folder, with their hashes.
+type files struct {
+	folder string
+	single []string // in folder
+	small  []string // in folder/small
+	sums   map[string][sha256.Size]byte
+}
+
+// makeFiles writes files with contents that no compression and no conversion of line ends leaves alone.
+func makeFiles(t *testing.T) *files {
+	t.Helper()
+	f := &files{folder: t.TempDir(), sums: map[string][sha256.Size]byte{}}
+	if err := os.Mkdir(filepath.Join(f.folder, "small"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	random := rand.NewChaCha8([32]byte{})
+	write := func(dir, name string, size int) {
+		content := make([]byte, size)
+		_, _ = random.Read(content) // never fails
+		f.sums[name] = sha256.Sum256(content)
+		if err := os.WriteFile(filepath.Join(f.folder, dir, name), content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, size := range map[string]int{"empty": 0, "byte": 1, "big": big} {
+		f.single = append(f.single, name)
+		write("", name, size)
+	}
+	for i := range smallFiles {
+		name := fmt.Sprintf("small-%03d", i)
+		f.small = append(f.small, name)
+		write("small", name, i*i%5000) // some of them empty
+	}
+	return f
+}
+
+// linkInto makes the files appear in dir without a copy.
+func (f *files) linkInto(t *testing.T, dir string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Join(dir, "small"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range f.single {
+		if err := os.Link(filepath.Join(f.folder, name), filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range f.small {
+		if err := os.Link(filepath.Join(f.folder, "small", name), filepath.Join(dir, "small", name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (f *files) want(t *testing.T, path, name, out string) {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatalf("%v; the client said:\n%s", err, out)
+	}
+	defer file.Close()
+	h := sha256.New()
+	n, err := io.Copy(h, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := f.sums[name]; !bytes.Equal(h.Sum(nil), want[:]) {
+		t.Fatalf("%s: got %d bytes with SHA-256 %x, want %x; the client said:\n%s", name, n, h.Sum(nil), want, out)
+	}
+}
+
+func (f *files) wantAll(t *testing.T, dir, out string) {
+	t.Helper()
+	for _, name := range f.small {
+		f.want(t, filepath.Join(dir, name), name, out)
+	}
+}
