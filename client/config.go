@@ -40,7 +40,7 @@ type Config struct {
 
 	Ciphers []string // in order of preference
 
-	ConnectTimeout      time.Duration // to connect, and for each silence of the handshake
+	ConnectTimeout      time.Duration // to connect, and again for the handshake, not counting what a person does
 	ServerAliveInterval time.Duration // between two keepalive requests; 0 sends none
 	ServerAliveCountMax int           // this many intervals without an answer end the connection
 
@@ -115,6 +115,14 @@ func (c *Config) identities() (files []string, named bool) {
 		files = append(files, filepath.Join(c.home, ".ssh", name))
 	}
 	return files, false
+}
+
+// dialled is the host that is connected to, and whose key is checked.
+func (c *Config) dialled() string {
+	if c.HostName != "" {
+		return c.HostName
+	}
+	return c.Host
 }
 
 func (c *Config) notice(line string) {

@@ -26,10 +26,7 @@ func connect(ctx context.Context, cfg *Config) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	host := cfg.Host
-	if cfg.HostName != "" {
-		host = cfg.HostName
-	}
+	host := cfg.dialled()
 	port := strconv.Itoa(int(cfg.Port))
 	dialer := net.Dialer{Timeout: cfg.ConnectTimeout}
 	cfg.log().Debug("connecting", "host", host, "port", port)
@@ -51,7 +48,7 @@ func connect(ctx context.Context, cfg *Config) (*connection, error) {
 	if err != nil {
 		return nil, handshakeError(ctx, cfg, host, err)
 	}
-	cfg.log().Debug("authenticated", "user", cfg.User, "server", printable(string(conn.ServerVersion())))
+	logHandshake(cfg, conn)
 	c := newConnection(conn, chans, reqs, wire, cfg.log())
 	if err := c.negotiate(ctx); err != nil {
 		c.Close()
@@ -93,6 +90,14 @@ func handshake(ctx context.Context, cfg *Config, keys *hostKeys, wire *relay.Wir
 		},
 	}
 	return ssh.NewClientConn(wire, keys.addr, config)
+}
+
+func logHandshake(cfg *Config, conn ssh.Conn) {
+	cfg.log().Debug("authenticated", "user", cfg.User, "server", printable(string(conn.ServerVersion())))
+	if meta, ok := conn.(ssh.AlgorithmsConnMetadata); ok {
+		a := meta.Algorithms()
+		cfg.log().Debug("algorithms", "kex", a.KeyExchange, "hostkey", a.HostKey, "cipher", a.Write.Cipher, "mac", a.Write.MAC)
+	}
 }
 
 // onceThenSame runs check for the first key and then accepts that key alone.

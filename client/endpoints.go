@@ -74,6 +74,7 @@ func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPo
 	defer func() {
 		if err != nil {
 			<-e.room
+			e.log.Error("no data connection is offered", "err", err)
 		}
 	}()
 

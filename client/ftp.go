@@ -63,6 +63,7 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *ne
 	defer e.end()
 	err = control.Run(ctx, control.Config{
 		Client: local, Server: server, Endpoints: e, Log: log,
+		Note:    func(n ftp.Note) { logNote(log, n) },
 		Session: ftp.NewSession(ftp.Options{Peer: peer, Hop: hop.Addr(), Client: from.Addr()}),
 	})
 	switch {
@@ -73,6 +74,16 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *ne
 	default:
 		log.Info("FTP control connection cut short", "err", err)
 	}
+}
+
+// logNote tells of what a server should not do. What the client is told anyway, such as a refusal, and what
+// is ordinary is for debugging.
+func logNote(log *slog.Logger, n ftp.Note) {
+	level := slog.LevelDebug
+	if n.Kind == ftp.NoteUnsolicited || n.Kind == ftp.NoteMalformed {
+		level = slog.LevelWarn
+	}
+	log.Log(context.Background(), level, "FTP protocol", "note", n.Text)
 }
 
 // sayGoodbye tells the FTP client why it isn't served (RFC 959, section 5.4), and closes.

@@ -31,7 +31,7 @@ type hostKeys struct {
 // loadHostKeys reads the files that exist. A file that can't be read or parsed is an error: a
 // line in it might revoke the key that we are about to trust.
 func loadHostKeys(cfg *Config) (*hostKeys, error) {
-	h := &hostKeys{cfg: cfg, addr: net.JoinHostPort(strings.ToLower(cfg.Host), strconv.Itoa(int(cfg.Port)))}
+	h := &hostKeys{cfg: cfg, addr: net.JoinHostPort(strings.ToLower(cfg.dialled()), strconv.Itoa(int(cfg.Port)))}
 	if cfg.HostKeyAlias != "" {
 		h.addr = net.JoinHostPort(strings.ToLower(cfg.HostKeyAlias), "22") // an alias stands without a port
 	}
@@ -170,7 +170,7 @@ func (h *hostKeys) question(ctx context.Context, remote net.Addr, key ssh.Public
 
 // name is the host as the person knows it, with its port where that isn't 22.
 func (h *hostKeys) name() string {
-	return knownhosts.Normalize(net.JoinHostPort(h.cfg.Host, strconv.Itoa(int(h.cfg.Port))))
+	return knownhosts.Normalize(net.JoinHostPort(h.cfg.dialled(), strconv.Itoa(int(h.cfg.Port))))
 }
 
 // hostKeyError is the loud kind of refusal: several lines.

@@ -17,7 +17,7 @@ const maxSessions = 256
 
 // acceptRetry is how long a listener waits after an accept that failed for want of something (file
 // descriptors, most likely) and that may succeed later.
-const acceptRetry = 100 * time.Millisecond
+const acceptRetry = time.Second
 
 // serve accepts connections until ctx is done, and then returns when all of them have ended.
 func (l *listener) serve(ctx context.Context, cfg *Config, t Transport) {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -74,7 +75,7 @@ func newConnection(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.
 		err := conn.Wait()
 		c.mu.Lock()
 		if c.cause = c.lost; c.cause == nil {
-			c.cause = err
+			c.cause = errors.New(printable(err.Error())) // the server may have had a last word
 		}
 		c.mu.Unlock()
 		close(c.done)
@@ -86,7 +87,7 @@ func newConnection(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.
 func (c *connection) negotiate(ctx context.Context) error {
 	ok, err := c.request(ctx, relay.EndOfDataRequest, openTimeout)
 	if err != nil {
-		return fmt.Errorf("ask the server for its extensions: %w", err)
+		return fmt.Errorf("ask the server for its extensions: %s", printable(err.Error()))
 	}
 	c.channel.EndOfData = ok
 	c.log.Debug("explicit end of data", "agreed", ok)
