@@ -25,7 +25,7 @@ func (s *Session) planActive(c command) plan {
 	switch {
 	case !ok:
 		return answer("501 Syntax error in the address")
-	case !s.opt.Client.IsValid() || at.Addr() != s.opt.Client.WithZone(""):
+	case at.Addr() != s.opt.Client.WithZone(""): // so it is if Client isn't known
 		return answer("501 The address is not that of the control connection")
 	case at.Port() < 1024:
 		return answer("504 The port is below 1024")

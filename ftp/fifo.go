@@ -208,8 +208,6 @@ func (s *Session) target(code int) int {
 		if head.kind != passive && head.kind != epsvAll {
 			return -1
 		}
-	case head.during && !head.mayGet(code):
-		return -1
 	case head.kind == transfer && !head.mayGet(code):
 		// If there is no other to be answered, it ends the transfer: better a strange end than none.
 		return s.later(func(e entry) bool { return e.mayGet(code) })
