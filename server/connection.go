@@ -101,6 +101,8 @@ func (c *connection) shutdown() {
 
 // own makes the handshake, serves the connection until it ends, and cleans up after it.
 func (c *connection) own() {
+	defer c.s.forget(c)
+	defer c.recovered("end")
 	defer c.finish()
 	defer c.recovered("connection")
 	if !c.record(audit.ConnectionOpened{Conn: c.id, Local: c.local}) {
@@ -132,7 +134,6 @@ func (c *connection) finish() {
 	seconds := c.s.cfg.Now().Sub(c.opened).Seconds()
 	c.record(audit.ConnectionClosed{Conn: c.id, Seconds: seconds, Reason: reason.Error()})
 	c.log.Info("connection closed", "user", c.id.User, "reason", reason.Error())
-	c.s.forget(c)
 }
 
 // reason is why the connection has ended, once HandleConn has returned.
