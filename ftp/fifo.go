@@ -196,7 +196,7 @@ func (s *Session) flush() {
 // Each command sent takes one entry and each final reply takes one away, whichever it is; so a
 // wrong guess among these exchanges two replies, but never leaves a command waiting, or one reply too many.
 func (s *Session) target(code int) int {
-	for len(s.due) > 1 && s.due[0].during && !s.due[0].mayGet(code) {
+	for code >= 200 && len(s.due) > 1 && s.due[0].during && !s.due[0].mayGet(code) {
 		s.pop(0) // what was sent after it is answered
 	}
 	if len(s.due) == 0 {

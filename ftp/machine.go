@@ -37,7 +37,7 @@ type Session struct {
 
 	// What was fed and not yet read: everything that came after an announcement waits here.
 	inputs  []input
-	overfed int
+	overfed int // bytes of them that were fed while an announcement was open
 
 	closed   bool
 	awaiting bool // Announce is out and unanswered, for asked
@@ -155,6 +155,7 @@ func (s *Session) resume() []Effect {
 	if s.overfed > maxOverfed {
 		s.close("the driver kept on feeding while an announcement was open")
 	}
+	s.overfed = 0
 	s.pump()
 	return s.run()
 }

@@ -192,7 +192,7 @@ func (s *Session) finishPassive(e entry, r reply) {
 	case r.code < 400:
 		s.note(NoteRefused, "the answer to PASV or EPSV announces nothing: "+quote(r.lines[0]))
 		s.toClient("500 The server did not announce an endpoint")
-	case e.bridged != nil:
+	case e.bridged != nil && r.code != 421:
 		s.forward(*e.bridged)
 	case s.bridges(e, r.code):
 		s.bridge(e, r)
@@ -220,9 +220,9 @@ func (s *Session) announced(e entry, r reply) {
 	s.emit(Announce{at})
 }
 
-// bridges reports whether the other of PASV and EPSV is worth a try, which is where the client can't
-// try itself, or wouldn't know why, as the family of the server's address isn't that of its own hop. What
-// follows is held back, so that one more command fits in.
+// bridges reports whether the other of PASV and EPSV is worth a try: where the client can't try it itself, as PASV on an
+// IPv6 hop, or has no reason to, as the server's address is of another family than its own hop. What follows
+// is held back, so that one more command fits in.
 func (s *Session) bridges(e entry, code int) bool {
 	understood := code == 425 || code >= 500 && code != 530
 	if !understood || !s.loggedIn || s.clientEnded || s.epsvAll {

@@ -168,6 +168,20 @@ func TestDriverThatFeedsWhileAnAnnouncementIsOpen(t *testing.T) {
 	}
 }
 
+// What arrives late, a little at every announcement, doesn't add up.
+func TestDriverThatFeedsALittleTooMuch(t *testing.T) {
+	s := loggedIn(usualOptions())
+	for i := range 100 {
+		s.FromClient([]byte("PASV\r\n"))
+		s.FromServer([]byte("227 (10,0,0,5,4,1)\r\n"))
+		s.FromClient(bytes.Repeat([]byte("\r\n"), 16<<10))
+		want := []string{"client: 227 Entering Passive Mode (127,0,0,1,156,65)"}
+		if diff := cmp.Diff(want, written(s.Announced(here))); diff != "" {
+			t.Fatalf("announcement %d (-want +got):\n%s", i, diff)
+		}
+	}
+}
+
 func TestNotesOfOneKindAreBounded(t *testing.T) {
 	s := loggedIn(usualOptions())
 	for kind, feed := range map[string]func() []Effect{
