@@ -40,7 +40,8 @@ func notInVerb(r rune) bool {
 func (c command) arg() string { return strings.TrimPrefix(c.rest, " ") }
 
 // overtakes reports whether c may go out while an earlier command is held back: RFC 959, section 4.1.3,
-// has these two sent during a transfer. STAT with a path is an ordinary command, as it depends on a CWD before it.
+// has these two sent during a transfer, and a client may read no data before it has their replies. STAT with a path is
+// an ordinary command, as it depends on a CWD before it.
 func (c command) overtakes() bool {
 	return c.aborts() || c.verb == "STAT" && strings.TrimSpace(c.rest) == ""
 }

@@ -78,7 +78,7 @@ func (e *entry) mayGet(code int) bool {
 	case noop, probe:
 		return code == 200
 	}
-	return code != 225 && code != 226 && !announces(code)
+	return code != 225 && code != 226
 }
 
 func announces(code int) bool { return code == 227 || code == 229 }
@@ -196,6 +196,12 @@ func (s *Session) flush() {
 // Each command sent takes one entry and each final reply takes one away, whichever it is; so a
 // wrong guess among these exchanges two replies, but never leaves a command waiting, or one reply too many.
 func (s *Session) target(code int) int {
+	if announces(code) { // which only a barrier asks for, so that it's alone
+		if len(s.due) > 0 && (s.due[0].kind == passive || s.due[0].kind == epsvAll) {
+			return 0
+		}
+		return -1
+	}
 	for code >= 200 && len(s.due) > 1 && s.due[0].during && !s.due[0].mayGet(code) {
 		s.pop(0) // what was sent after it is answered
 	}
@@ -204,10 +210,6 @@ func (s *Session) target(code int) int {
 	}
 	head := &s.due[0]
 	switch {
-	case announces(code):
-		if head.kind != passive && head.kind != epsvAll {
-			return -1
-		}
 	case head.kind == transfer && !head.mayGet(code):
 		// If there is no other to be answered, it ends the transfer: better a strange end than none.
 		return s.later(func(e entry) bool { return e.mayGet(code) })

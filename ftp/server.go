@@ -201,6 +201,11 @@ func (s *Session) finishPassive(e entry, r reply) {
 	}
 }
 
+// announced takes a 227 or 229 that answers a PASV or EPSV.
+//
+// One limit is left: if PASV is pipelined behind a command whose reply holds a name echoed raw, and the name holds a CRLF
+// and a 227, then that one is read first, as bytes don't say whether they were sent before PASV arrived. It can
+// choose a port, subject to DataPort, never an address; the real 227 is then dropped and noted.
 func (s *Session) announced(e entry, r reply) {
 	if !s.loggedIn {
 		s.note(NoteRefused, "an announcement before login: "+quote(r.lines[0]))
