@@ -19,8 +19,8 @@ help: ## list the targets
 build: ## bin/culvertd and bin/culvert, static
 	$(BUILD) -o bin/ ./cmd/culvertd ./cmd/culvert
 
-demo: ## the whole path in ten seconds; HOLD=1 leaves it running
-	HOLD=$(HOLD) $(GO) run ./cmd/demo
+demo: build ## the whole path in ten seconds; HOLD=1 leaves it running
+	@$(GO) run ./cmd/demo $(if $(HOLD),-hold)
 
 test: peers ## everything, with the race detector and real programs
 	$(GO) test -race -timeout=$(TIMEOUT) ./...

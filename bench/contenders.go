@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
 	"os"
 
@@ -104,4 +107,32 @@ func contenders(ctx context.Context, bin string, w *work) (all []*contender, clo
 		all = append(all, k)
 	}
 	return append(all, &contender{name: "no tunnel", ftp: w.ftp.Addr}), closeAll, nil
+}
+
+// dialFTP connects as an FTP client of this contender does: straight, or by the SOCKS proxy (RFC 1928).
+func (c *contender) dialFTP(network, address string) (net.Conn, error) {
+	if !c.socks.IsValid() {
+		return net.Dial(network, address)
+	}
+	to, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := net.Dial("tcp", c.socks.String())
+	if err != nil {
+		return nil, err
+	}
+	ask := append([]byte{5, 1, 0, 5, 1, 0, 1}, to.Addr().Unmap().AsSlice()...) // both messages at once: there is no password
+	ask = binary.BigEndian.AppendUint16(ask, to.Port())
+	reply := make([]byte, 2+10)
+	if _, err = conn.Write(ask); err == nil {
+		_, err = io.ReadFull(conn, reply)
+	}
+	if err == nil && reply[3] != 0 {
+		err = fmt.Errorf("SOCKS: connect to %s failed with %d", address, reply[3])
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
