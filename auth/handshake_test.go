@@ -393,17 +393,3 @@ func TestSHA1SignaturesAreNotAccepted(t *testing.T) {
 		t.Error("RSA with SHA-1 got in")
 	}
 }
-
-func TestSubjectOfNobody(t *testing.T) {
-	for name, conn := range map[string]*ssh.ServerConn{
-		"no connection":     nil,
-		"no permissions":    {},
-		"empty permissions": {Permissions: &ssh.Permissions{}},
-		"somebody else's":   {Permissions: &ssh.Permissions{ExtraData: map[any]any{"subject": policy.Subject{User: "root"}}}},
-		"the zero subject":  {Permissions: &ssh.Permissions{ExtraData: map[any]any{subjectKey{}: policy.Subject{}}}},
-	} {
-		if s, err := SubjectOf(conn); err == nil {
-			t.Errorf("%s: got %+v, want an error", name, s)
-		}
-	}
-}

@@ -27,7 +27,7 @@ const (
 )
 
 // noHash is matched by no password: nobody knows one whose key is all zero bits.
-var noHash = hashPrefix + strings.Repeat("A", saltText) + "$" + strings.Repeat("A", keyText)
+const noHash = hashPrefix + "AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 
 // passwords compares passwords with hashes, few at a time.
 type passwords struct{ running chan struct{} }

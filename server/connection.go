@@ -68,6 +68,7 @@ func newConnection(s *Server, nc net.Conn, client, local netip.AddrPort, release
 		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
 			Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
 		})
+		nc = relay.QuickACK(tcp)
 	}
 	c := &connection{
 		s:      s,

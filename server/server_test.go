@@ -106,69 +106,6 @@ func TestLoginGraceTime(t *testing.T) {
 	}
 }
 
-func TestMaxStartups(t *testing.T) {
-	b := newBastion(t)
-	key, _ := b.user("alice")
-	b.cfg.MaxStartups = Startups{1, 100, 1}
-	b.start()
-	// A place is given back by authentication ...
-	b.mustDial("alice", ssh.PublicKeys(key))
-	first := b.connect()
-	b.events.wait("connection.opened", "client", first.LocalAddr().String())
-	if got, want := gone(t, b.connect()), "Exceeded MaxStartups\r\n"; got != want {
-		t.Errorf("second: got %q, want %q", got, want)
-	}
-	if got := b.events.count("connection.opened"); got != 2 {
-		t.Errorf("connections: got %d, want 2", got)
-	}
-	// ... and by the end of a connection.
-	first.Close()
-	b.events.wait("connection.closed", "client", first.LocalAddr().String())
-	b.mustDial("alice", ssh.PublicKeys(key))
-}
-
-func TestEarlyDrop(t *testing.T) {
-	for _, tt := range []struct {
-		limit   Startups
-		others  int
-		percent int // refused
-	}{
-		{Startups{10, 30, 100}, 0, 0},
-		{Startups{10, 30, 100}, 9, 0},
-		{Startups{10, 30, 100}, 10, 30},
-		{Startups{10, 30, 100}, 55, 65},
-		{Startups{10, 30, 100}, 99, 99},
-		{Startups{10, 30, 100}, 100, 100},
-		{Startups{10, 30, 100}, 1000, 100},
-		{Startups{5, 100, 5}, 4, 0},
-		{Startups{5, 100, 5}, 5, 100},
-		{Startups{5, 0, 10}, 5, 0},
-	} {
-		refused := 0
-		for random := range 100 {
-			if tt.limit.refuses(tt.others, random) {
-				refused++
-			}
-		}
-		if refused != tt.percent {
-			t.Errorf("%v with %d: got %d%% refused, want %d%%", tt.limit, tt.others, refused, tt.percent)
-		}
-	}
-}
-
-func TestStartupIsReleasedOnce(t *testing.T) {
-	s := startups{limit: Startups{1, 100, 1}, random: func(int) int { return 0 }}
-	release, _, ok := s.admit()
-	if !ok {
-		t.Fatal("the first is refused")
-	}
-	release()
-	release()
-	if s.pending != 0 {
-		t.Errorf("pending: got %d, want 0", s.pending)
-	}
-}
-
 func TestPanicEndsItsConnectionAlone(t *testing.T) {
 	b := newBastion(t)
 	alice, _ := b.user("alice")
@@ -268,48 +205,6 @@ func TestRefusedChannelOpensDoNotAddUp(t *testing.T) {
 		if _, _, err := client.OpenChannel("no-such-type", nil); !errors.As(err, &refused) {
 			t.Fatalf("got %v, want a refusal on a connection that lives", err)
 		}
-	}
-}
-
-func TestSilentClientIsDisconnected(t *testing.T) {
-	b := newBastion(t)
-	key, _ := b.user("alice")
-	b.all.ClientAliveInterval, b.all.ClientAliveCountMax = 20*time.Millisecond, 2
-	b.start()
-	conn := b.connect()
-	client, _, reqs, err := ssh.NewClientConn(conn, b.addr, b.clientConfig("alice", ssh.PublicKeys(key)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = client.Wait() // nobody answers what comes in reqs
-	b.events.wait("connection.closed", "reason", "didn't answer")
-	if got := (<-reqs).Type; got != "keepalive@openssh.com" {
-		t.Errorf("request: got %q, want keepalive@openssh.com", got)
-	}
-}
-
-func TestClientThatAnswersStays(t *testing.T) {
-	b := newBastion(t)
-	key, _ := b.user("alice")
-	b.all.ClientAliveInterval, b.all.ClientAliveCountMax = 20*time.Millisecond, 25
-	b.start()
-	conn := b.connect()
-	client, _, reqs, err := ssh.NewClientConn(conn, b.addr, b.clientConfig("alice", ssh.PublicKeys(key)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 30 { // without answers, 25 would be the last
-		r, ok := <-reqs
-		if !ok {
-			t.Fatal("the connection was closed")
-		}
-		if err := r.Reply(false, nil); err != nil {
-			t.Fatal(err)
-		}
-	}
-	client.Close()
-	if got := b.events.wait("connection.closed"); !got.has([]string{"reason", "closed by the client"}) {
-		t.Errorf("got %v, want that the client closed the connection", got)
 	}
 }
 

@@ -66,6 +66,8 @@ func (p program) dispatch(args []string) error {
 	if o.test {
 		return p.test(o)
 	}
+	// A log that nobody reads any more is an error of its writer's, not the end of every connection.
+	signal.Ignore(syscall.SIGPIPE)
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
 	defer signal.Stop(signals)

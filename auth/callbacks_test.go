@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -131,36 +130,16 @@ func TestNewChecksItsConfig(t *testing.T) {
 	}
 }
 
-func TestValidUser(t *testing.T) {
-	for _, name := range []string{"alice", "a", "alice.b-c_d+e@corp.example", "0day", strings.Repeat("x", maxUserName)} {
-		if err := ValidUser(name); err != nil {
-			t.Errorf("%q: %v", name, err)
-		}
-	}
-	for _, name := range []string{
-		"", ".", "..", "../x", ".ssh", "-rf", "a/b", "/etc/passwd", "a:b", "a b", "a\nb", "a\x00b", "a%u", "*", "é",
-		strings.Repeat("x", maxUserName+1),
+func TestSubjectOfNobody(t *testing.T) {
+	for name, conn := range map[string]*ssh.ServerConn{
+		"no connection":     nil,
+		"no permissions":    {},
+		"empty permissions": {Permissions: &ssh.Permissions{}},
+		"somebody else's":   {Permissions: &ssh.Permissions{ExtraData: map[any]any{"subject": policy.Subject{User: "root"}}}},
+		"the zero subject":  {Permissions: &ssh.Permissions{ExtraData: map[any]any{subjectKey{}: policy.Subject{}}}},
 	} {
-		if err := ValidUser(name); err == nil {
-			t.Errorf("%q is valid", name)
+		if s, err := SubjectOf(conn); err == nil {
+			t.Errorf("%s: got %+v, want an error", name, s)
 		}
 	}
-}
-
-func FuzzValidUserStaysInItsDirectory(f *testing.F) {
-	for _, seed := range []string{"alice", "..", "a/../b", "a\x00", "-x"} {
-		f.Add(seed)
-	}
-	f.Fuzz(func(t *testing.T, name string) {
-		if ValidUser(name) != nil {
-			return
-		}
-		path, err := expandUser("/keys/%u", name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if filepath.Clean(path) != path || filepath.Dir(path) != "/keys" {
-			t.Errorf("%q leads to %q", name, path)
-		}
-	})
 }
