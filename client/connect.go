@@ -38,7 +38,7 @@ func connect(ctx context.Context, cfg *Config) (*connection, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("connect to %s port %s: not a TCP connection", host, port), raw.Close())
 	}
-	wire := relay.NewWire(wireConn(tcp))
+	wire := relay.NewWire(relay.QuickACK(tcp))
 
 	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
 	conn, chans, reqs, err := handshake(ctx, cfg, keys, wire)

@@ -10,6 +10,7 @@ import (
 // peer takes for the end of a file.
 type TCP struct {
 	*net.TCPConn
+	quick net.Conn // the same, see QuickACK
 	ended sync.Once
 }
 
@@ -20,8 +21,10 @@ func NewTCP(c *net.TCPConn) *TCP {
 	_ = c.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
 	})
-	return &TCP{TCPConn: c}
+	return &TCP{TCPConn: c, quick: QuickACK(c)}
 }
+
+func (t *TCP) Read(p []byte) (int, error) { return t.quick.Read(p) }
 
 // Close releases the connection. Data not yet read, or a direction not yet ended, makes
 // the kernel or the peer see a reset, as [Stream] asks.
