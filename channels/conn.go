@@ -69,7 +69,9 @@ type Conn struct {
 	cfg    Config
 	ctx    context.Context // ends with the connection
 	cancel context.CancelCauseFunc
-	wg     sync.WaitGroup
+	wg     sync.WaitGroup // of the channels
+	mu     sync.Mutex
+	closed bool
 
 	requests  atomic.Uint64
 	endOfData atomic.Bool // relay.EndOfDataRequest was agreed on
@@ -114,6 +116,9 @@ func New(cfg Config) (*Conn, error) {
 
 // Close aborts every channel, closes the SSH connection, and returns when all have ended.
 func (c *Conn) Close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
 	c.cancel(errClosed)
 	_ = c.cfg.SSH.Close() // its error says that it is closed
 	c.wg.Wait()
@@ -122,13 +127,18 @@ func (c *Conn) Close() {
 
 // Serve serves one channel that the client asks for, and returns when it has ended.
 func (c *Conn) Serve(nc ssh.NewChannel) {
-	c.wg.Add(1)
+	if !c.enter() {
+		_ = nc.Reject(ssh.ConnectionFailed, "the connection ends") // which is why it may fail
+		return
+	}
 	defer c.wg.Done()
 	if c.waiting.Add(1) > maxWaiting {
 		c.cfg.Log.Warn("connection closed: too many channels asked for at once", "limit", maxWaiting)
 		_ = c.cfg.SSH.Close()
 	}
-	defer c.waiting.Add(-1)
+	w := &waiting{nc, sync.OnceFunc(func() { c.waiting.Add(-1) })}
+	defer w.answered()
+	nc = w
 
 	switch nc.ChannelType() {
 	case "direct-tcpip":
@@ -140,6 +150,32 @@ func (c *Conn) Serve(nc ssh.NewChannel) {
 			code: ssh.UnknownChannelType, text: "unsupported channel type", reason: "unsupported channel type",
 		})
 	}
+}
+
+// enter counts a channel, which must then call c.wg.Done. It reports false once the connection is closed.
+func (c *Conn) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.wg.Add(1)
+	}
+	return !c.closed
+}
+
+// waiting is a channel that has no answer yet.
+type waiting struct {
+	ssh.NewChannel
+	answered func()
+}
+
+func (w *waiting) Accept() (ssh.Channel, <-chan *ssh.Request, error) {
+	defer w.answered()
+	return w.NewChannel.Accept()
+}
+
+func (w *waiting) Reject(reason ssh.RejectionReason, text string) error {
+	defer w.answered()
+	return w.NewChannel.Reject(reason, text)
 }
 
 // GlobalRequest answers a global request (RFC 4254, section 4), at once.

@@ -105,7 +105,7 @@ func newServer(c *config.Config, keys []ssh.Signer, events *audit.Log, log *slog
 				PasswordAuthentication: st.PasswordAuthentication, PasswordFile: st.PasswordFile,
 			}
 		},
-		Password: global.PasswordFile != "", // config sees to it that there is one if anybody may use it
+		Password: c.PasswordAuthentication(),
 		Now:      time.Now,
 	})
 	if err != nil {

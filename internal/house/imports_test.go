@@ -26,7 +26,7 @@ var arrows = map[string][]string{
 	"control":  {"ftp", "relay"},
 	"client":   {"ftp", "relay", "control"},
 	"channels": {"policy", "ftp", "relay", "audit", "control"},
-	"server":   {"auth", "channels", "policy", "audit", "hostkeys"},
+	"server":   {"auth", "channels", "policy", "audit", "hostkeys", "relay"},
 
 	"cmd/culvertd": {"config", "hostkeys", "auth", "policy", "channels", "server", "audit"},
 	"cmd/culvert":  {"client"},
@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 var outside = []string{"bench", "cmd/demo"}
 
 // forTests are packages that only tests, and those outside, import. They know nothing of the house.
-var forTests = []string{"internal/peers", "internal/house", "internal/e2e"}
+var forTests = []string{"internal/peers", "internal/stage", "internal/house", "internal/e2e"}
 
 type listed struct {
 	ImportPath string
