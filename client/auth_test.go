@@ -175,7 +175,8 @@ func TestKeyThenPassword(t *testing.T) {
 // keyGate accepts public keys, and tells which were offered.
 func keyGate(t *testing.T, accept ssh.PublicKey, offered *[]string) gate {
 	return startGate(t, &ssh.ServerConfig{
-		MaxAuthTries: -1,
+		MaxAuthTries:            -1,
+		PublicKeyAuthAlgorithms: ssh.SupportedAlgorithms().PublicKeyAuths, // no SHA-1
 		PublicKeyCallback: func(_ ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
 			*offered = append(*offered, ssh.FingerprintSHA256(key))
 			if string(key.Marshal()) != string(accept.Marshal()) {

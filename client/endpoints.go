@@ -79,9 +79,8 @@ func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPo
 	}()
 
 	d := &dataListener{
-		log:      e.log.With("data", fmt.Sprintf("%s:%d", host, end.Port)),
-		accepts:  e.owner.accepts,
-		announce: time.Now(),
+		log:     e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target()),
+		accepts: e.owner.accepts,
 	}
 	d.open = func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
 		return e.transport.Open(ctx, host, end.Port, origin)
@@ -98,6 +97,7 @@ func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPo
 		}
 		e.proven[end.Mode] = true
 	}
+	d.announced = time.Now() // the bastion's time for the channel is not the client's
 	e.current = d
 	e.wg.Go(func() {
 		defer func() { <-e.room }()
@@ -130,11 +130,11 @@ func (e *endpoints) end() {
 // dataListener waits for the one data connection that was announced.
 type dataListener struct {
 	*net.TCPListener
-	log      *slog.Logger
-	accepts  func(conn *net.TCPConn) error
-	open     func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
-	eager    relay.Stream // the channel, if it was opened beforehand
-	announce time.Time
+	log       *slog.Logger
+	accepts   func(conn *net.TCPConn) error
+	open      func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
+	eager     relay.Stream // the channel, if it was opened beforehand
+	announced time.Time
 }
 
 // serve accepts the connection, relays it, and returns when that has ended. It owns the listener and the
@@ -168,7 +168,7 @@ func (d *dataListener) serve(ctx context.Context) {
 func (d *dataListener) accept(ctx context.Context) (*net.TCPConn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = d.Close() })
 	defer stop()
-	if err := d.SetDeadline(d.announce.Add(endpointTimeout)); err != nil {
+	if err := d.SetDeadline(d.announced.Add(endpointTimeout)); err != nil {
 		return nil, err
 	}
 	for range maxRejects {

@@ -25,10 +25,12 @@ var loopback = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 type direct struct {
 	fail   atomic.Bool
 	opened atomic.Int32
+	asked  atomic.Value // the last host:port
 	to     Forward
 }
 
-func (d *direct) Open(ctx context.Context, _ string, _ uint16, _ netip.AddrPort) (relay.Stream, error) {
+func (d *direct) Open(ctx context.Context, host string, port uint16, _ netip.AddrPort) (relay.Stream, error) {
+	d.asked.Store(Forward{Host: host, HostPort: port}.Target())
 	d.opened.Add(1)
 	if d.fail.Load() {
 		return nil, errors.New("the bastion refused")
@@ -109,6 +111,33 @@ func TestFirstEndpointOfAModeIsEager(t *testing.T) {
 	wantResetFrom(t, "127.0.0.1", openEndpoint(t, e, ftp.EPSV))
 	if _, err := e.Open(context.Background(), ftp.Endpoint{Mode: ftp.PASV, Port: 1548}); err == nil {
 		t.Error("PASV: got no error, want the failure of the channel")
+	}
+}
+
+func TestDataIsAskedForByTheControlHost(t *testing.T) {
+	for name, test := range map[string]struct {
+		option    bool // FTPDataAddress=announced
+		announced string
+		want      string
+	}{
+		"control":                {false, "10.1.60.99", "ftp.corp:1548"},
+		"announced":              {true, "10.1.60.99", "10.1.60.99:1548"},
+		"announced, IPv6":        {true, "2001:db8::9", "[2001:db8::9]:1548"},
+		"announced by 229, port": {true, "", "ftp.corp:1548"},
+	} {
+		e, d := testEndpoints(t)
+		e.endpointsConfig.announced = test.option
+		end := ftp.Endpoint{Mode: ftp.PASV, Port: 1548}
+		if test.announced != "" {
+			end.Announced = netip.MustParseAddr(test.announced)
+		}
+		if _, err := e.Open(context.Background(), end); err != nil {
+			t.Fatal(err)
+		}
+		if got := d.asked.Load(); got != test.want {
+			t.Errorf("%s: asked for %v, want %s", name, got, test.want)
+		}
+		e.Cancel("the test is over")
 	}
 }
 
@@ -207,7 +236,7 @@ func TestDataListenerGivesUpInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dataListener{TCPListener: ln, log: e.log, accepts: e.owner.accepts, announce: time.Now().Add(-endpointTimeout)}
+	d := &dataListener{TCPListener: ln, log: e.log, accepts: e.owner.accepts, announced: time.Now().Add(-endpointTimeout)}
 	d.serve(context.Background()) // returns at once
 	wantRefused(t, ln.Addr().String())
 }
