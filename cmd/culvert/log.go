@@ -22,6 +22,17 @@ func (p *printer) line(s string) {
 	_, _ = io.WriteString(p.w, s+"\n") // there is nowhere to tell of a broken stderr
 }
 
+// failure writes the error that ends the program. It may have several lines, but nothing else that
+// a terminal obeys: some of it may be what a server said.
+func (p *printer) failure(err error) {
+	p.line("culvert: " + strings.Map(func(r rune) rune {
+		if r == '\n' {
+			return r
+		}
+		return visible(r)
+	}, err.Error()))
+}
+
 // handler is a slog.Handler that writes for people: "culvert: target: message: error (key value, ...)".
 type handler struct {
 	out   *printer

@@ -38,11 +38,11 @@ func run(args []string, stderr io.Writer) int {
 		out.line(version())
 		return 0
 	case errors.Is(err, errUsage):
-		out.line("culvert: " + err.Error())
+		out.failure(err)
 		out.line(usage)
 		return 255
 	default:
-		out.line("culvert: " + err.Error())
+		out.failure(err)
 		return 255
 	}
 }
