@@ -30,7 +30,10 @@ type program struct {
 func start(t *testing.T, name string, args ...string) *program {
 	t.Helper()
 	cmd := exec.Command(filepath.Join(binaries, name), args...)
-	cmd.Env = []string{"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin", "LC_ALL=C"}
+	cmd.Env = []string{
+		"HOME=" + t.TempDir(), "PATH=/usr/bin:/bin", "LC_ALL=C",
+		"GORACE=atexit_sleep_ms=10", // the default second adds up
+	}
 	p := &program{t: t, name: name, cmd: cmd, log: newTranscript(), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {

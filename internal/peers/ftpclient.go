@@ -111,8 +111,8 @@ func (c FTPClient) Upload(ctx context.Context, t Target, local, remote string) (
 	return "", c.unknown()
 }
 
-// DownloadAll gets the files dir/name for all names, as local/name, in one FTP session. Wget takes
-// whatever files dir has.
+// DownloadAll gets the files dir/name for all names, as local/name, in one FTP session; curl in
+// eight. Wget takes whatever files dir has.
 func (c FTPClient) DownloadAll(ctx context.Context, t Target, dir string, names []string, local string) (string, error) {
 	remote := joined(dir, names)
 	switch c {
@@ -121,7 +121,7 @@ func (c FTPClient) DownloadAll(ctx context.Context, t Target, dir string, names 
 		for i, name := range names {
 			conf.WriteString(curlDownload(t, remote[i], filepath.Join(local, name)))
 		}
-		return c.curl(ctx, t, conf.String())
+		return c.curl(ctx, t, conf.String(), curlMany...)
 	case LFTP:
 		return lftp(ctx, t, "mget -O "+local+" "+strings.Join(remote, " "))
 	case NcFTP:
@@ -136,7 +136,8 @@ func (c FTPClient) DownloadAll(ctx context.Context, t Target, dir string, names 
 	return "", c.unknown()
 }
 
-// UploadAll puts the files local/name to dir/name for all names, in one FTP session; dir exists.
+// UploadAll puts the files local/name to dir/name for all names, in one FTP session; curl in eight. The
+// folder dir exists.
 func (c FTPClient) UploadAll(ctx context.Context, t Target, local string, names []string, dir string) (string, error) {
 	from := joined(local, names)
 	switch c {
@@ -145,7 +146,7 @@ func (c FTPClient) UploadAll(ctx context.Context, t Target, local string, names 
 		for i, name := range names {
 			conf.WriteString(curlUpload(t, from[i], dir+"/"+name))
 		}
-		return c.curl(ctx, t, conf.String())
+		return c.curl(ctx, t, conf.String(), curlMany...)
 	case LFTP:
 		return lftp(ctx, t, "mput -O "+dir+" "+strings.Join(from, " "))
 	case NcFTP:
@@ -165,9 +166,14 @@ func (c FTPClient) unknown() error {
 	return fmt.Errorf("%q is no FTP client that we know", string(c))
 }
 
+// curlMany makes curl use several sessions at once. Curl 7.88 may look only once a second whether a data connection
+// is there; one file after the other would then take a second each.
+var curlMany = []string{"--parallel", "--parallel-max", "8"}
+
 // curl runs curl with a configuration, so that many transfers share one session.
-func (c FTPClient) curl(ctx context.Context, t Target, conf string) (string, error) {
+func (c FTPClient) curl(ctx context.Context, t Target, conf string, more ...string) (string, error) {
 	args := []string{"-q", "-sS", "-K", "-", "--ftp-pasv", "--fail-early", "--user", t.User + ":" + t.Password}
+	args = append(args, more...)
 	if c == CurlSOCKS {
 		args = append(args, "--socks5-hostname", t.SOCKS.String())
 	}

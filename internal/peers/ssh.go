@@ -119,6 +119,13 @@ func (s *SSH) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read from ssh: %w", err)
 	}
+	// ssh says why it lost its connection on standard error, whatever -E is.
+	stderr, err := os.OpenFile(s.logPath(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("make a log for ssh: %w", err)
+	}
+	defer stderr.Close()
+	s.cmd.Stderr = stderr
 	if err := s.cmd.Start(); err != nil {
 		return fmt.Errorf("run ssh: %w", err)
 	}
