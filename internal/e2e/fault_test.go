@@ -196,7 +196,12 @@ func TestKilledClientLeavesTheTunnelUsable(t *testing.T) {
 			if err := x.server.Idle(idle); err != nil {
 				t.Fatal(err)
 			}
-			files.cell(t, client, x.target, x.server.Root)
+			local := filepath.Join(t.TempDir(), "byte")
+			out, err := client.Download(t.Context(), x.target, "files/byte", local)
+			if err != nil {
+				t.Fatalf("Download after the other client was killed: %v", err)
+			}
+			files.want(t, local, "byte", out)
 		})
 	}
 }

@@ -194,6 +194,8 @@ func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
 		"set cmd:interactive false",
 		"set net:max-retries 1",
 		"set net:persist-retries 0",
+		"set net:reconnect-interval-base 1", // it does try again after a transfer that broke off
+		"set net:reconnect-interval-max 1",
 		"set net:timeout 20",
 		"set xfer:clobber true",
 		"set ftp:passive-mode true",
