@@ -13,6 +13,29 @@ import (
 const usage = `usage: culvert [-46NqVv] [-i identity] [-l user] [-o Option=value] [-p port]
                -L [ftp/][bind:]port:host:hostport [user@]host`
 
+const help = usage + `
+
+culvert opens ports on this machine and carries their connections through an
+SSH server. With ftp/ it follows the FTP dialogue, so that any FTP client in
+passive mode works through the one port.
+
+  -L [ftp/][bind:]port:host:hostport
+                what to forward; port 0 lets the system choose; may be repeated
+  -p port       of the SSH server; -l user, to log in as
+  -i identity   file with a private key; may be repeated; the agent is asked too
+  -o Option=value
+                as in ssh_config(5): StrictHostKeyChecking, UserKnownHostsFile,
+                ConnectTimeout, ExitOnForwardFailure, BatchMode, and others
+  -4, -6        IPv4 or IPv6 alone
+  -v, -q        say more, or nothing; -V says the version
+  -N, -n, -T    taken for ssh's sake
+
+  culvert -N -L ftp/2121:ftp.corp:21 alice@bastion
+  lftp -p 2121 127.0.0.1
+
+The whole of it is in culvert(1).
+`
+
 var (
 	errUsage   = errors.New("wrong usage")
 	errHelp    = errors.New("help")
@@ -100,6 +123,8 @@ func flagError(err error) error {
 	var unknown *pflag.NotExistError
 	var bare *pflag.ValueRequiredError
 	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		return errHelp
 	case errors.As(err, &unknown):
 		return &usageError{fmt.Sprintf("unknown option -%s", unknown.GetSpecifiedName())}
 	case errors.As(err, &bare):

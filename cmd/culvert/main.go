@@ -4,6 +4,9 @@ package main
 
 import "os"
 
+// version is set by the linker (see Makefile).
+var version = "unknown"
+
 func main() {
-	os.Exit(run(os.Args[1:], os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }

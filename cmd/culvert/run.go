@@ -3,13 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"os/user"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/culvert-ssh/culvert/client"
@@ -17,7 +15,7 @@ import (
 
 // run is the command. It returns the exit status: 0 after a signal or for -V and -h, and 255, as ssh(1),
 // for everything else.
-func run(args []string, stderr io.Writer) int {
+func run(args []string, stdout, stderr io.Writer) int {
 	out := &printer{w: stderr}
 	home, _ := os.UserHomeDir() // without one, there are no default files
 	cfg := client.NewConfig(home, userName())
@@ -32,11 +30,9 @@ func run(args []string, stderr io.Writer) int {
 	case err == nil:
 		return 0
 	case errors.Is(err, errHelp):
-		out.line(usage)
-		return 0
+		return printed(stdout, help)
 	case errors.Is(err, errVersion):
-		out.line(version())
-		return 0
+		return printed(stdout, "culvert "+version+"\n")
 	case errors.Is(err, errUsage):
 		out.failure(err)
 		out.line(usage)
@@ -45,6 +41,14 @@ func run(args []string, stderr io.Writer) int {
 		out.failure(err)
 		return 255
 	}
+}
+
+// printed writes what was asked for and returns the exit status.
+func printed(w io.Writer, text string) int {
+	if _, err := io.WriteString(w, text); err != nil {
+		return 255
+	}
+	return 0
 }
 
 // equip gives cfg what it reaches the person by.
@@ -82,12 +86,4 @@ func userName() string {
 		return u.Username
 	}
 	return os.Getenv("USER")
-}
-
-func version() string {
-	v := "(unknown version)"
-	if info, ok := debug.ReadBuildInfo(); ok {
-		v = info.Main.Version
-	}
-	return fmt.Sprintf("culvert %s", v)
 }

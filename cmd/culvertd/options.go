@@ -18,6 +18,22 @@ const usageText = `usage: culvertd [-DetV] [-E log_file] [-f config_file] [-h ho
        culvertd passwd [-d] [-f password_file] user
 `
 
+const helpText = usageText + `
+culvertd is an SSH bastion that understands FTP. It stays in the foreground.
+
+  -f config_file    the default is ` + defaultConfig + `, see culvertd_config(5)
+  -t                check the configuration and the host keys, and end
+  -o Keyword=value  as if it stood at the top of the file; it may be given several times
+  -p port           to listen on; -h host_key_file
+  -E log_file       instead of the standard error; -e and -D are what it does anyway
+  -V                say the version
+
+  culvertd keygen /etc/culvert    makes host keys
+  culvertd passwd -f FILE USER    sets a password, -d takes the user out
+
+The whole of it is in culvertd(8).
+`
+
 // options are the command line of the server. The letters mean what they mean to sshd.
 type options struct {
 	config    string
@@ -49,7 +65,7 @@ func (p program) parseOptions(args []string) (options, error) {
 		return options{}, &usageError{err.Error()}
 	}
 	if help {
-		_, err := io.WriteString(p.stdout, usageText)
+		_, err := io.WriteString(p.stdout, helpText)
 		return options{}, errors.Join(pflag.ErrHelp, err)
 	}
 	if f.NArg() > 0 {
