@@ -63,16 +63,20 @@ func run(ctx context.Context, bin string, hold bool) error {
 
 	title("Running")
 	fmt.Printf("  FTP server %s   culvertd %s   culvert %s\n", server, daemon.Addr, local)
-	if err := transfers(ctx, local.String(), data, files); err != nil {
+	seen, err := transfers(ctx, local.String(), data, files)
+	if err != nil {
 		return err
 	}
 	title("A destination that no line allows")
 	if err := refused(s, daemon.Addr, netip.AddrPortFrom(server.Addr(), server.Port()^1)); err != nil {
 		return err
 	}
-	if err := showAudit(daemon.Audit); err != nil {
+	events, err := readAudit(daemon.Audit)
+	if err != nil {
 		return err
 	}
+	showRewriting(events, seen)
+	showAudit(events, s.Folder)
 	if hold {
 		title("It stays up until you press Ctrl-C. Try")
 		fmt.Printf("  lftp -u demo,demo -p %d %s\n  curl --user demo:demo ftp://%s/\n", local.Port(), local.Addr(), local)
@@ -82,22 +86,22 @@ func run(ctx context.Context, bin string, hold bool) error {
 	return nil
 }
 
-// transfers lists, downloads and uploads as any FTP client would.
-func transfers(ctx context.Context, local string, data []byte, files afero.Fs) error {
+// transfers lists, downloads and uploads as any FTP client would, and returns the 227 replies that it saw.
+func transfers(ctx context.Context, local string, data []byte, files afero.Fs) (seen []string, err error) {
 	title("An FTP client, pointed at culvert")
 	var dialogue bytes.Buffer
 	c, err := ftp.Dial(local, ftp.DialWithContext(ctx), ftp.DialWithDisabledEPSV(true),
 		ftp.DialWithTrustPasvIP(true), ftp.DialWithDebugOutput(&dialogue))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer c.Quit()
 	if err := c.Login("demo", "demo"); err != nil {
-		return err
+		return nil, err
 	}
 	list, err := c.List("/")
 	if err != nil {
-		return fmt.Errorf("list: %w", err)
+		return nil, fmt.Errorf("list: %w", err)
 	}
 	for _, e := range list {
 		fmt.Printf("  list      %s, %d bytes\n", e.Name, e.Size)
@@ -105,33 +109,32 @@ func transfers(ctx context.Context, local string, data []byte, files afero.Fs) e
 	begin := time.Now()
 	r, err := c.Retr("report.dat")
 	if err != nil {
-		return fmt.Errorf("download: %w", err)
+		return nil, fmt.Errorf("download: %w", err)
 	}
 	got, err := io.ReadAll(r)
 	if err := errors.Join(err, r.Close()); err != nil {
-		return fmt.Errorf("download: %w", err)
+		return nil, fmt.Errorf("download: %w", err)
 	}
 	if err := report("download", got, data, begin); err != nil {
-		return err
+		return nil, err
 	}
 	begin = time.Now()
 	if err := c.Stor("copy.dat", bytes.NewReader(data)); err != nil {
-		return fmt.Errorf("upload: %w", err)
+		return nil, fmt.Errorf("upload: %w", err)
 	}
 	got, err = afero.ReadFile(files, "/copy.dat")
 	if err != nil {
-		return fmt.Errorf("upload: %w", err)
+		return nil, fmt.Errorf("upload: %w", err)
 	}
 	if err := report("upload", got, data, begin); err != nil {
-		return err
+		return nil, err
 	}
-	title("The announcement that the client saw, each rewritten to where culvert listens")
 	for lines := bufio.NewScanner(&dialogue); lines.Scan(); {
 		if strings.HasPrefix(lines.Text(), "227 ") {
-			fmt.Println("  " + lines.Text())
+			seen = append(seen, lines.Text())
 		}
 	}
-	return nil
+	return seen, nil
 }
 
 func report(what string, got, want []byte, begin time.Time) error {
@@ -162,38 +165,63 @@ func refused(s *stage.Stage, bastion, to netip.AddrPort) error {
 	return nil
 }
 
-// showAudit prints the audit lines that tell the story.
-func showAudit(path string) error {
-	title("What the audit log says")
+// event is what the demo shows of an audit line.
+type event struct {
+	Event, Reply, Address, Request, FTP, Rule, Reason, Result, Keyline, Target, End string
+	Up, Down                                                                        int64
+}
+
+func readAudit(path string) (events []event, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		var e struct {
-			Event, Reply, Address, Named, Control, Request, Type, FTP, Rule, Reason, Result, Key, Keyline, Target, End string
-			Up, Down                                                                                                   int64
-		}
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		var e event
 		if err := json.Unmarshal(lines.Bytes(), &e); err != nil {
-			return fmt.Errorf("audit line %q: %w", lines.Text(), err)
+			return nil, fmt.Errorf("audit line %q: %w", lines.Text(), err)
 		}
-		switch e.Event {
-		case "authentication":
-			fmt.Printf("  %-16s %s by %s\n", e.Event, e.Result, e.Keyline)
-		case "ftp.announced":
-			fmt.Printf("  %-16s %q: %s may be opened, once\n", e.Event, e.Reply, e.Address)
-		case "ftp.consumed":
-			fmt.Printf("  %-16s %s by request %s\n", e.Event, e.Address, e.Request)
-		case "channel.opened":
-			fmt.Printf("  %-16s %s %s, permitted by %s\n", e.Event, e.Address, e.FTP, e.Rule)
-		case "channel.closed":
-			fmt.Printf("  %-16s request %s: %d bytes up, %d down, %s\n", e.Event, e.Request, e.Up, e.Down, e.End)
-		case "channel.refused":
-			fmt.Printf("  %-16s %s: %s %s\n", e.Event, e.Target, e.Reason, e.Rule)
+		events = append(events, e)
+	}
+	return events, lines.Err()
+}
+
+// showRewriting shows each announcement as the server made it and as the client saw it.
+func showRewriting(events []event, seen []string) {
+	title("What the server announced (an address behind NAT that leads nowhere), and what the client saw")
+	for _, e := range events {
+		if e.Event == "ftp.announced" && len(seen) > 0 {
+			fmt.Printf("  %-52s → %s\n", e.Reply, seen[0])
+			seen = seen[1:]
 		}
 	}
-	return nil
+}
+
+// showAudit prints the events that tell the story.
+func showAudit(events []event, folder string) {
+	title("What the audit log says")
+	for _, e := range events {
+		var text string
+		switch e.Event {
+		case "authentication":
+			text = fmt.Sprintf("%s by %s", e.Result, e.Keyline)
+		case "ftp.announced":
+			text = fmt.Sprintf("%s may be opened, once", e.Address)
+		case "ftp.consumed":
+			text = fmt.Sprintf("%s by request %s", e.Address, e.Request)
+		case "channel.opened":
+			text = fmt.Sprintf("%s %s, permitted by %s", e.Address, e.FTP, e.Rule)
+		case "channel.closed":
+			text = fmt.Sprintf("request %s: %d bytes up, %d down, %s", e.Request, e.Up, e.Down, e.End)
+		case "channel.refused":
+			text = fmt.Sprintf("%s: %s, %s", e.Target, e.Reason, e.Rule)
+		default:
+			continue
+		}
+		fmt.Printf("  %-16s %s\n", e.Event, strings.ReplaceAll(text, folder+"/", ""))
+	}
 }
 
 func title(s string) { fmt.Printf("\n%s\n", s) }
