@@ -31,9 +31,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type bastion struct {
 	t      *testing.T
 	client ssh.Conn
-	reqs   <-chan *ssh.Request
 	audit  *journal
-	config channels.Config
 }
 
 // journal is an audit log that can be asked.

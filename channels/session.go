@@ -44,7 +44,7 @@ func (c *Conn) session(nc ssh.NewChannel) {
 	})
 }
 
-// tellTimeout is how long Tell waits for clients that don't read.
+// tellTimeout is how long a line on stderr waits for a client that doesn't read.
 const tellTimeout = 500 * time.Millisecond
 
 // Tell writes a line to the stderr of every open session, the only place where a
@@ -71,11 +71,15 @@ type session struct {
 	*Conn
 	ch      ssh.Channel
 	pty     atomic.Bool
-	started bool
+	started bool       // the one program, or what stands in for it
+	warned  bool       // that there are no subsystems
+	saying  sync.Mutex // x/crypto/ssh has one buffer for all that write to the same stream
 	written atomic.Int64
 }
 
-// serve answers the channel's requests until the client closes it.
+// serve answers the channel's requests until the client closes it. It writes nothing that the client's window could
+// hold up: x/crypto/ssh reads no further until a request is taken, so that a client that doesn't read would stop the
+// whole connection for good, and closing it wouldn't help.
 func (s *session) serve(reqs <-chan *ssh.Request) {
 	defer s.ch.Close()
 	for r := range reqs {
@@ -90,7 +94,7 @@ func (s *session) serve(reqs <-chan *ssh.Request) {
 		case "exec":
 			ok = !s.started // refused below, where the reason can be said
 		case "subsystem":
-			s.say(s.ch.Stderr(), "culvertd: no subsystem is offered here\n")
+			s.noSubsystem()
 		case "window-change", "signal":
 			ok = true
 		}
@@ -106,10 +110,31 @@ func (s *session) serve(reqs <-chan *ssh.Request) {
 			s.wg.Go(s.shell)
 		case "exec":
 			s.started = true
-			s.say(s.ch.Stderr(), "culvertd: this is a bastion, it runs no commands; to carry a connection through it use ssh -L, -W or -J, or culvert\n")
-			s.exit(1)
+			s.wg.Go(s.noCommand)
 		}
 	}
+}
+
+// noSubsystem says so once, before the reply at which sftp(1) ends, but waits for nobody who doesn't read.
+func (s *session) noSubsystem() {
+	if s.warned {
+		return
+	}
+	s.warned = true
+	said := make(chan struct{})
+	s.wg.Go(func() {
+		defer close(said)
+		s.say(s.ch.Stderr(), "culvertd: no subsystem is offered here\n")
+	})
+	select {
+	case <-said:
+	case <-time.After(tellTimeout):
+	}
+}
+
+func (s *session) noCommand() {
+	s.say(s.ch.Stderr(), "culvertd: this is a bastion, it runs no commands; to carry a connection through it use ssh -L, -W or -J, or culvert\n")
+	s.exit(1)
 }
 
 // shell shows the text and waits for the client's end: at a terminal the keys that end
@@ -135,6 +160,8 @@ func (s *session) say(w io.Writer, text string) {
 	if s.pty.Load() {
 		text = strings.ReplaceAll(text, "\n", "\r\n")
 	}
+	s.saying.Lock()
+	defer s.saying.Unlock()
 	n, _ := io.WriteString(w, text) // whoever doesn't read it has gone
 	s.written.Add(int64(n))
 }

@@ -128,3 +128,15 @@ func TestMaxSessionsBoundsSessions(t *testing.T) {
 	}
 	ch.Close()
 }
+
+func TestSessionThatIsNotReadEndsWithItsConnection(t *testing.T) {
+	b := newBastion(t, permit(t, "", ""), nil)
+	ch, reqs := b.session()
+	go ssh.DiscardRequests(reqs)
+	// What the bastion would say to each of these fills the channel's window of 2 MiB. The clean-up waits for it.
+	for range 60_000 {
+		if _, err := ch.SendRequest("subsystem", false, ssh.Marshal(struct{ C string }{"sftp"})); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
