@@ -219,6 +219,29 @@ func TestResetArrivesAsReset(t *testing.T) {
 	}
 }
 
+// The kernel closes what a killed program had open, and asks nobody how.
+func TestConnectionOfAKilledProgramIsReset(t *testing.T) {
+	near, far := tcpPair(t)
+	if _, err := near.Write([]byte("half a file")); err != nil {
+		t.Fatal(err)
+	}
+	near.TCPConn.Close()
+	wantReset(t, "far end", far)
+}
+
+func TestClosedConnectionDeliversWhatWasWritten(t *testing.T) {
+	near, far := tcpPair(t)
+	whole := random(1 << 20) // more than the far end's receive buffer takes at once
+	go func() {
+		near.Write(whole)
+		near.CloseWrite()
+		near.Close()
+	}()
+	if got, err := io.ReadAll(far); err != nil || !bytes.Equal(got, whole) {
+		t.Errorf("%d bytes of %d arrived: %v", len(got), len(whole), err)
+	}
+}
+
 func TestLostConnectionArrivesAsReset(t *testing.T) {
 	for _, endOfData := range []bool{false, true} {
 		c := newChain(t, endOfData)

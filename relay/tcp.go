@@ -16,8 +16,13 @@ type TCP struct {
 
 // NewTCP makes c a Stream and owns it from now on. It turns on TCP keepalive (30 s idle, then
 // every 15 s, 4 times), so that a peer that vanished is noticed in about 90 seconds.
+//
+// From now on until [TCP.Close] the connection is one that a close resets. So a program that
+// is killed, whose connections the kernel closes, aborts them: the FIN that they would end with
+// otherwise is the end of a file to an FTP server, and it would keep what came so far.
 func NewTCP(c *net.TCPConn) *TCP {
 	// An error here means the connection is gone already; the first Read says so.
+	_ = c.SetLinger(0)
 	_ = c.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
 	})
@@ -29,14 +34,14 @@ func (t *TCP) Read(p []byte) (int, error) { return t.quick.Read(p) }
 // Close releases the connection. Data not yet read, or a direction not yet ended, makes
 // the kernel or the peer see a reset, as [Stream] asks.
 func (t *TCP) Close() (err error) {
-	t.ended.Do(func() { err = t.TCPConn.Close() })
+	t.ended.Do(func() {
+		_ = t.SetLinger(-1) // see NewTCP; fails only if the connection is gone
+		err = t.TCPConn.Close()
+	})
 	return err
 }
 
 // Abort resets the connection.
 func (t *TCP) Abort() {
-	t.ended.Do(func() {
-		_ = t.SetLinger(0) // fails only if the connection is gone, which serves as well
-		_ = t.TCPConn.Close()
-	})
+	t.ended.Do(func() { _ = t.TCPConn.Close() }) // see NewTCP
 }

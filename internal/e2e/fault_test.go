@@ -52,6 +52,11 @@ func faults() []fault {
 				x.bastion.t.Errorf("culvertd ended with status %d after SIGTERM, want 0", status)
 			}
 		}, true, []path{culvertCulvertd, sshCulvertd}},
+		{"bastion killed", func(x *transfer) {
+			x.bastion.signal(syscall.SIGKILL)
+			x.bastion.ended()
+			x.wire.release()
+		}, true, []path{culvertCulvertd, sshCulvertd}},
 		{"FTP server killed", func(x *transfer) {
 			x.server.Kill()
 			x.wire.release()
