@@ -82,6 +82,9 @@ func (f *ftpControl) foreign(a netip.Addr) bool {
 // Open installs an expectation; only then is the announcement passed on, so an honest client
 // is never early.
 func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, error) {
+	if !f.rules.Data {
+		return netip.AddrPort{}, errors.New("PermitOpen and the key's permitopen don't both say ftp/")
+	}
 	if err := f.announcing.Wait(ctx); err != nil {
 		return netip.AddrPort{}, err
 	}

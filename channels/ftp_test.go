@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/channels"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -235,6 +236,22 @@ func TestPlainPermissionBringsNoDataChannels(t *testing.T) {
 	d := b.login(s)
 	d.say("PASV")
 	d.want("227 ") // passes as it is: nobody reads this channel
+	b.mustRefuse("127.0.0.1", s.data.Port(), ssh.Prohibited)
+}
+
+func TestKeyThatPermitsNoFTPIsReadAllTheSame(t *testing.T) {
+	s := newFTPServer(t, honest)
+	p := permit(t, "ftp/"+s.at.String(), "")
+	p.Global.FTPAccess = &policy.Line[policy.Access]{Value: policy.ReadOnly}
+	key := permit(t, s.at.String()+" ftp/other.corp:21", "").Global.PermitOpen.Value
+	b := newBastion(t, p, func(c *channels.Config) {
+		c.Subject.KeyRules = &policy.KeyRules{Source: "keys/alice:1", PermitOpen: key}
+	})
+	d := b.login(s)
+	d.say("DELE f")
+	d.want("550 ")
+	d.say("PASV")
+	d.want("425 ")
 	b.mustRefuse("127.0.0.1", s.data.Port(), ssh.Prohibited)
 }
 

@@ -236,17 +236,17 @@ Match User carol
 		ftp     *policy.FTP
 	}{
 		{policy.Subject{User: "alice"}, "198.51.100.1", "sshd_config:2", &policy.FTP{
-			DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
+			Data: true, DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
 		}},
 		{policy.Subject{User: "carol"}, "198.51.100.1", "sshd_config:2", &policy.FTP{
-			DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
+			Data: true, DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
 			DataAddresses: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/16")}, Access: policy.ListOnly,
 		}},
 		{policy.Subject{User: "alice"}, "127.0.0.1", "sshd_config:3", nil},
 		{bob, "198.51.100.1", "sshd_config:6", nil},
 		{bob, "10.1.2.3", "sshd_config:7", nil},
 		{policy.Subject{User: "bob", Addr: netip.MustParseAddr("198.51.100.7")}, "198.51.100.1", "sshd_config:2", &policy.FTP{
-			DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
+			Data: true, DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
 		}},
 	} {
 		d := p.Decide(policy.Request{

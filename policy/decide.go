@@ -16,7 +16,8 @@ const lowestDataPort = 1024
 //
 // Within a PermitOpen the first word that matches the target decides whether it is
 // read as FTP, so that exceptions stand in front: ftp.corp:21 ftp/*:21. The key has its word in it: if it has
-// permitopen=, the target is read as FTP only if the first of them that matches has ftp/ as well.
+// permitopen=, the target is read as FTP if the first of them that matches has ftp/ or the configuration's has, as being
+// read is what FTPAccess holds by; its data endpoints may be opened only if both have.
 //
 // The host as spelled matches names; the address, whether spelled or resolved, matches
 // addresses and networks.
@@ -97,16 +98,17 @@ func (r *Rules) decideOpen(key *KeyRules, t target) Decision {
 		return Decision{Rule: r.PermitOpen.Source, Reason: "not in PermitOpen"}
 	}
 	d := Decision{Rule: r.PermitOpen.Source, Reason: "PermitOpen " + word.String(), allowed: true}
-	asFTP := word.ftp
+	asFTP, withData := word.ftp, word.ftp
 	if key != nil && len(key.PermitOpen) > 0 {
 		own, ok := permitting(key.PermitOpen, t)
 		if !ok {
 			return Decision{Rule: key.Source, Reason: "not in the key's permitopen"}
 		}
-		asFTP = asFTP && own.ftp
+		asFTP, withData = word.ftp || own.ftp, word.ftp && own.ftp
 	}
 	if asFTP && t.addr.IsValid() {
 		d.FTP = r.ftp()
+		d.FTP.Data = withData
 	}
 	return d
 }

@@ -223,26 +223,27 @@ func TestFTPFollowsTheFirstWordThatMatches(t *testing.T) {
 		host, addr string
 		key        *KeyRules
 		allowed    bool
-		ftp        bool
+		ftp        string
 		rule       string
 	}{
-		{"ftp.corp", "10.9.9.9", nil, true, true, "f:1"},
-		{"plain.corp", "10.9.9.9", nil, true, false, "f:1"},
-		{"10.4.0.9", "10.4.0.9", nil, true, true, "f:1"},
-		{"ftp.example", "10.4.0.9", nil, true, true, "f:1"},
-		{"ftp.corp", "10.9.9.9", key("ftp/ftp.corp:21"), true, true, "f:1"},
-		{"ftp.corp", "10.9.9.9", key("ftp/other.corp:21 ftp/*:21"), true, true, "f:1"},
-		{"ftp.corp", "10.9.9.9", key("ftp.corp:21"), true, false, "f:1"},
-		{"ftp.corp", "10.9.9.9", key("ftp.corp:21 ftp/ftp.corp:21"), true, false, "f:1"},
-		{"plain.corp", "10.9.9.9", key("ftp/plain.corp:21"), true, false, "f:1"},
-		{"ftp.corp", "10.9.9.9", key("ftp/other.corp:21"), false, false, "keys/alice:2"},
+		{"ftp.corp", "10.9.9.9", nil, true, "ftp", "f:1"},
+		{"plain.corp", "10.9.9.9", nil, true, "", "f:1"},
+		{"10.4.0.9", "10.4.0.9", nil, true, "ftp", "f:1"},
+		{"ftp.example", "10.4.0.9", nil, true, "ftp", "f:1"},
+		{"ftp.corp", "10.9.9.9", key("ftp/ftp.corp:21"), true, "ftp", "f:1"},
+		{"ftp.corp", "10.9.9.9", key("ftp/other.corp:21 ftp/*:21"), true, "ftp", "f:1"},
+		{"ftp.corp", "10.9.9.9", key("ftp.corp:21"), true, "control", "f:1"},
+		{"ftp.corp", "10.9.9.9", key("ftp.corp:21 ftp/ftp.corp:21"), true, "control", "f:1"},
+		{"plain.corp", "10.9.9.9", key("ftp/plain.corp:21"), true, "control", "f:1"},
+		{"plain.corp", "10.9.9.9", key("plain.corp:21"), true, "", "f:1"},
+		{"ftp.corp", "10.9.9.9", key("ftp/other.corp:21"), false, "", "keys/alice:2"},
 	} {
 		d := examplePolicy(t).Decide(Request{
 			Subject: Subject{User: "alice", KeyRules: test.key}, Action: Open,
 			Target: Target{Host: test.host, Port: 21, Addr: netip.MustParseAddr(test.addr)},
 		})
-		if d.Allowed() != test.allowed || (d.FTP != nil) != test.ftp || d.Rule != test.rule {
-			t.Errorf("%s key %+v:\n got %+v\nwant allowed %v, ftp %v, rule %s", test.host, test.key, d, test.allowed, test.ftp, test.rule)
+		if d.Allowed() != test.allowed || ftpOf(d) != test.ftp || d.Rule != test.rule {
+			t.Errorf("%s key %+v:\n got %+v\nwant allowed %v, ftp %q, rule %s", test.host, test.key, d, test.allowed, test.ftp, test.rule)
 		}
 	}
 }

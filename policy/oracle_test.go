@@ -62,6 +62,17 @@ func (s sketch) policy(t testing.TB) (*Policy, *KeyRules) {
 	return p, &KeyRules{Source: "key", NoPortForwarding: s.keyNo, PermitOpen: words(t, s.key)}
 }
 
+// ftpOf is what a decision says about FTP, in the words of the oracle.
+func ftpOf(d Decision) string {
+	switch {
+	case d.FTP == nil:
+		return ""
+	case d.FTP.Data:
+		return "ftp"
+	}
+	return "control"
+}
+
 // oracle decides as the manual says it, over text, with regular expressions and package net.
 type oracle struct {
 	sketch
@@ -84,7 +95,7 @@ var (
 	oracleNumber = regexp.MustCompile(`(?i)(^|\.)([0-9]+|0x[0-9a-f]*)\.?$`)
 )
 
-func (o oracle) decide() (allowed, ftp bool, rule string) {
+func (o oracle) decide() (allowed bool, ftp, rule string) {
 	host, port := o.r.Target.Host, o.r.Target.Port
 	literal := net.ParseIP(strings.TrimSuffix(host, "."))
 	ip := net.IP(o.r.Target.Addr.AsSlice())
@@ -93,13 +104,13 @@ func (o oracle) decide() (allowed, ftp bool, rule string) {
 		port == 0, o.r.Target.Addr.Zone() != "",
 		o.r.Action == OpenData && (ip == nil || port < 1024),
 		o.r.Action == Open && ip != nil && literal != nil && !literal.Equal(ip):
-		return false, false, ""
+		return false, "", ""
 	}
 	if ip == nil {
 		ip = literal
 	}
 	if ip != nil && ip.IsUnspecified() {
-		return false, false, ""
+		return false, "", ""
 	}
 	name := ""
 	if literal == nil {
@@ -118,49 +129,51 @@ func (o oracle) decide() (allowed, ftp bool, rule string) {
 		}
 	}
 	if forwarding < 0 {
-		return false, false, ""
+		return false, "", ""
 	}
 	if f := o.scopes[forwarding].forwarding; f == "no" || f == "remote" {
-		return false, false, fmt.Sprintf("forwarding:%d", forwarding)
+		return false, "", fmt.Sprintf("forwarding:%d", forwarding)
 	}
 	if o.keyNo {
-		return false, false, "key"
+		return false, "", "key"
 	}
 	for _, i := range o.applicable() {
 		for j, word := range o.scopes[i].deny {
 			if hits, _ := oracleHit(word, name, ip, port, false); hits {
-				return false, false, fmt.Sprintf("deny:%d.%d", i, j)
+				return false, "", fmt.Sprintf("deny:%d.%d", i, j)
 			}
 		}
 	}
 	if permitAt < 0 {
-		return false, false, ""
+		return false, "", ""
 	}
 	rule = fmt.Sprintf("permit:%d", permitAt)
 	permit, key := o.scopes[permitAt].permit, strings.Fields(o.key)
 	if o.r.Action == OpenData {
 		switch {
 		case !strings.Contains(strings.Join(permit, " "), "ftp/"):
-			return false, false, rule
+			return false, "", rule
 		case len(key) > 0 && !strings.Contains(o.key, "ftp/"):
-			return false, false, "key"
+			return false, "", "key"
 		case portsAt >= 0 && !oraclePort(o.scopes[portsAt].dataPorts, port):
-			return false, false, fmt.Sprintf("ports:%d", portsAt)
+			return false, "", fmt.Sprintf("ports:%d", portsAt)
 		}
-		return true, false, rule
+		return true, "", rule
 	}
-	hits, ftp := oracleFirst(permit, name, ip, port)
+	hits, asFTP := oracleFirst(permit, name, ip, port)
 	if !hits {
-		return false, false, rule
+		return false, "", rule
 	}
 	if len(key) > 0 {
 		keyHits, keyFTP := oracleFirst(key, name, ip, port)
 		if !keyHits {
-			return false, false, "key"
+			return false, "", "key"
 		}
-		ftp = ftp && keyFTP
+		if keyFTP != asFTP {
+			return true, map[bool]string{true: "control"}[ip != nil], rule
+		}
 	}
-	return true, ftp && ip != nil, rule
+	return true, map[bool]string{true: "ftp"}[asFTP && ip != nil], rule
 }
 
 func oracleFirst(list []string, name string, ip net.IP, port uint16) (hits, ftp bool) {
@@ -281,17 +294,20 @@ func TestDecideAgreesWithOracle(t *testing.T) {
 		r := randomRequest(rng, key)
 		d := p.Decide(r)
 		allowed, ftp, rule := oracle{s, "alice", r}.decide()
-		if d.Allowed() != allowed || (d.FTP != nil) != ftp || d.Rule != rule {
-			t.Fatalf("%+v\n%+v\n got %+v\nwant allowed %v, ftp %v, rule %q", s, r.Target, d, allowed, ftp, rule)
+		if d.Allowed() != allowed || ftpOf(d) != ftp || d.Rule != rule {
+			t.Fatalf("%+v\n%+v\n got %+v\nwant allowed %v, ftp %q, rule %q", s, r.Target, d, allowed, ftp, rule)
 		}
 		kind, _, _ := strings.Cut(rule, ":")
 		answers[fmt.Sprint(kind, " ", allowed, " ", ftp)]++
 	}
 	// The test means something only if it sees each kind of answer often.
-	for _, kind := range []string{"permit true true", "permit true false", "permit false false", "key false false", "deny false false", "forwarding false false", "ports false false", " false false"} {
+	for _, kind := range []string{"permit true ftp", "permit true ", "permit false ", "key false ", "deny false ", "forwarding false ", "ports false ", " false "} {
 		if answers[kind] < 100 {
 			t.Errorf("%q was the answer %d times only: %v", kind, answers[kind], answers)
 		}
+	}
+	if n := answers["permit true control"]; n < 20 {
+		t.Errorf("FTP without data was the answer %d times only", n)
 	}
 }
 
@@ -330,6 +346,10 @@ func TestRestrictionsNeverAllowMore(t *testing.T) {
 		after := p.Decide(r)
 		if after.Allowed() && !before.Allowed() {
 			t.Fatalf("%+v\nbecame %+v\nfor %+v: %+v, before %+v", s, narrower, r.Target, after, before)
+		}
+		// FTPAccess holds only for what is read as FTP.
+		if r.Subject.KeyRules != nil && s.key == "" && before.FTP != nil && after.Allowed() && after.FTP == nil {
+			t.Fatalf("%+v\nbecame %+v\nfor %+v: not read as FTP any more", s, narrower, r.Target)
 		}
 		if before.Allowed() {
 			compared++

@@ -74,6 +74,10 @@ func (d Decision) Allowed() bool { return d.allowed }
 
 // FTP is what applies to an FTP control channel and its data endpoints.
 type FTP struct {
+	// Data is set if announced data endpoints may be opened: the configuration and the key, if it has
+	// permitopen=, both say ftp/. Otherwise there is the control channel alone.
+	Data bool
+
 	DataPorts     []PortRange    // FTPDataPorts; if empty, every port from 1024
 	DataAddresses []netip.Prefix // FTPDataAddress besides the control connection's own
 	DataTimeout   time.Duration  // FTPDataTimeout
