@@ -164,6 +164,9 @@ func TestWarnings(t *testing.T) {
 		{"PermitOpen ftp/*:21 a:21", `f:2: PermitOpen: "a:21" has no effect: the word "ftp/*:21" before it matches first`},
 		{"PermitOpen a:21 ftp/*:21", ""},
 		{"PermitOpen *:21 a:21", ""},
+		{"AuthorizedKeysFile /keys /k/%u /k%%u", `f:2: AuthorizedKeysFile: every key in "/keys" serves for every user name: put %u into the path, or the line under Match User` + "\n" +
+			`f:2: AuthorizedKeysFile: every key in "/k%%u" serves for every user name: put %u into the path, or the line under Match User`},
+		{"Match User a\nAuthorizedKeysFile /keys", ""},
 		{"LoginGraceTime 0", "f:2: LoginGraceTime: without a limit, connections that never log in stay, and fill MaxStartups"},
 	} {
 		_, warnings, err := parse("f", "HostKey /key\n"+test.text, []string{"MaxSessions=3"})

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // checkWhole finds what is wrong although each line is right.
@@ -47,6 +48,8 @@ func (r *reader) warnWhole() {
 			r.warnUnused(l, sc.lines[:j])
 			if i > 0 {
 				r.warnAfterAll(l, r.config.blocks[:i-1])
+			} else {
+				r.warnSharedKeys(l)
 			}
 			r.warnWords(l)
 			var s Settings
@@ -81,6 +84,18 @@ func indexFirst(lines []line, k *keyword) int {
 		return -1
 	}
 	return slices.IndexFunc(lines, func(l line) bool { return l.keyword == k })
+}
+
+// warnSharedKeys warns of a keys file that is everybody's: accounts are made by what stands in these files, so whoever has a
+// key in it chooses the user name, and with it the Match User blocks.
+func (r *reader) warnSharedKeys(l line) {
+	var s Settings
+	l.set(&s)
+	for _, file := range s.AuthorizedKeysFile {
+		if !strings.Contains(strings.ReplaceAll(file, "%%", ""), "%u") {
+			r.warn(l.at, l.keyword.name, fmt.Sprintf("every key in %q serves for every user name: put %%u into the path, or the line under Match User", file))
+		}
+	}
 }
 
 // warnWords warns of a PermitOpen word that never decides whether its target is read as FTP.
