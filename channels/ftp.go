@@ -20,6 +20,8 @@ import (
 // ended. A server that closes control first has sent its data; it needs to get through.
 const drainTime = 30 * time.Second
 
+var errDrained = fmt.Errorf("the control connection ended more than %v ago", drainTime)
+
 // ftpControl is one FTP control channel: the bastion's side of [control.Endpoints].
 type ftpControl struct {
 	*stream
@@ -46,7 +48,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 	if s == nil {
 		return
 	}
-	ctx, end := context.WithCancel(o.Conn.ctx)
+	ctx, end := context.WithCancelCause(o.Conn.ctx)
 	f := &ftpControl{
 		stream: s, peer: remote(tcp).Addr(), local: local(tcp),
 		rule: d.Rule, rules: d.FTP, ctx: ctx, channel: o.request,
@@ -62,7 +64,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 		Endpoints: f, Note: f.note, Log: o.cfg.Log, Count: &count,
 	})
 	o.expectations.forget(f.channel)
-	time.AfterFunc(drainTime, end)
+	time.AfterFunc(drainTime, func() { end(errDrained) })
 	if errors.Is(err, control.ErrRefused) {
 		f.refused(err.Error())
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -171,6 +172,32 @@ func TestAnnouncementEndsWithItsControlChannel(t *testing.T) {
 			b.audit.wait(t, "ftp.expired")
 			b.mustRefuse("127.0.0.1", s.data.Port(), ssh.Prohibited)
 		})
+	}
+}
+
+func TestFTPControlChannelsAreBounded(t *testing.T) {
+	s := newFTPServer(t, honest)
+	p := permit(t, "ftp/"+s.at.String(), "")
+	b := newBastion(t, p, func(c *channels.Config) { c.MaxChannels = 100 })
+	first := b.login(s)
+	for range 63 {
+		b.login(s)
+	}
+	e := b.mustRefuse("127.0.0.1", s.at.Port(), ssh.ResourceShortage)
+	if want := "64 FTP control channels are open"; e["reason"] != want {
+		t.Errorf("audit: %v, want the reason %q", e, want)
+	}
+	first.say("QUIT")
+	first.want("221 ")
+	for deadline := time.Now().Add(10 * time.Second); ; { // its place is free once it has ended
+		ch, err := b.open("127.0.0.1", s.at.Port())
+		if err == nil {
+			ch.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("no place became free: %v", err)
+		}
 	}
 }
 
