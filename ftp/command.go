@@ -19,15 +19,14 @@ type command struct {
 // parseCommand reads a line that the commandReader found whole. RFC 959, section 5.3.
 func parseCommand(line []byte) command {
 	c := command{size: perCommand + len(line)}
-	verb, rest, _ := strings.Cut(string(line), " ")
+	verb, arg, hasArg := strings.Cut(string(line), " ")
 	if verb == "" || strings.ContainsFunc(verb, notInVerb) {
 		c.refusal = "500 Syntax error, no command there"
 		return c
 	}
 	c.verb = strings.ToUpper(verb)
-	c.rest = string(line[len(line)-len(rest):])
-	if len(verb) < len(line) {
-		c.rest = " " + rest
+	if hasArg {
+		c.rest = " " + arg
 	}
 	return c
 }
