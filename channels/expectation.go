@@ -17,6 +17,8 @@ type expectation struct {
 	rule    string         // the line that permitted the control channel
 	owner   *ftpControl
 
+	ttl     time.Duration // from the announcement on, retried or not
+	until   time.Time
 	retried bool // given back once after a dial that failed
 	timer   *time.Timer
 }
@@ -60,15 +62,16 @@ func (t *expectations) install(e *expectation, ttl time.Duration) {
 	t.withdraw(e.control, "a newer announcement")
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.put(e, ttl)
+	e.ttl, e.until = ttl, time.Now().Add(ttl)
+	t.put(e)
 }
 
 // put needs t.mu.
-func (t *expectations) put(e *expectation, ttl time.Duration) {
+func (t *expectations) put(e *expectation) {
 	t.live[e.control] = e
 	delete(t.ended, e.control)
-	e.timer = time.AfterFunc(ttl, func() {
-		t.end(e, "nobody came in "+ttl.String())
+	e.timer = time.AfterFunc(time.Until(e.until), func() {
+		t.end(e, "nobody came in "+e.ttl.String())
 	})
 }
 
@@ -88,15 +91,15 @@ func (t *expectations) take(host string, port uint16) *expectation {
 }
 
 // giveBack makes a consumed expectation live again, once, after a dial that was refused or
-// timed out; not if its control channel has moved on meanwhile.
-func (t *expectations) giveBack(e *expectation, ttl time.Duration) {
+// timed out, for what is left of its time; not if its control channel has moved on meanwhile.
+func (t *expectations) giveBack(e *expectation) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e.retried || t.ended[e.control].consumed != e {
 		return
 	}
 	e.retried = true
-	t.put(e, ttl)
+	t.put(e)
 }
 
 // withdraw ends the expectation of a control channel, if there is one.

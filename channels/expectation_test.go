@@ -112,14 +112,32 @@ func TestExpectationIsGivenBackOnceAfterAFailedDial(t *testing.T) {
 	tab := newTable()
 	e := tab.announce("1", "10.4.0.9:50000")
 	tab.take("ftp.corp", 50000)
-	tab.giveBack(e, time.Minute)
+	tab.giveBack(e)
 	if got := tab.take("ftp.corp", 50000); got != e {
 		t.Fatalf("after the first failure: %v, want the expectation", got)
 	}
-	tab.giveBack(e, time.Minute)
+	tab.giveBack(e)
 	if got := tab.take("ftp.corp", 50000); got != nil {
 		t.Errorf("after the second failure: %v, want nothing", got)
 	}
+}
+
+func TestExpectationIsGivenBackForTheRestOfItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable()
+		e := tab.announce("1", "10.4.0.9:50000")
+		time.Sleep(50 * time.Second)
+		tab.take("ftp.corp", 50000)
+		tab.giveBack(e)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if got := tab.take("ftp.corp", 50000); got != nil {
+			t.Errorf("a minute after the announcement: %v, want nothing", got)
+		}
+		if want := []string{"1: nobody came in 1m0s"}; !slices.Equal(tab.expired, want) {
+			t.Errorf("expired: %q, want %q", tab.expired, want)
+		}
+	})
 }
 
 func TestExpectationIsNotGivenBackWhenItsControlChannelHasMovedOn(t *testing.T) {
@@ -133,7 +151,7 @@ func TestExpectationIsNotGivenBackWhenItsControlChannelHasMovedOn(t *testing.T) 
 		e := tab.announce("1", "10.4.0.9:50000")
 		tab.take("ftp.corp", 50000)
 		moveOn(tab)
-		tab.giveBack(e, time.Minute)
+		tab.giveBack(e)
 		if got := tab.take("ftp.corp", 50000); got == e {
 			t.Errorf("%s: the old expectation is live again", name)
 		}

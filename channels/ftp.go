@@ -155,7 +155,7 @@ func (o *opening) data(e *expectation) {
 	tcp, err := dial(o.ctx, e.local, e.address, o.cfg.ConnectTimeout)
 	if err != nil {
 		if worthRetrying(err) {
-			o.expectations.giveBack(e, e.owner.rules.DataTimeout)
+			o.expectations.giveBack(e)
 		}
 		o.refuse(ssh.ConnectionFailed, "connect failed", e.rule, err.Error())
 		return
