@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
+	"runtime/debug"
 	"syscall"
 
 	"github.com/culvert-ssh/culvert/client"
@@ -73,11 +74,21 @@ func equip(cfg *client.Config, out *printer) {
 	}.Ask
 }
 
+// tuneGC lets the heap grow to five times what is live before it is collected: x/crypto/ssh
+// allocates for every packet that it receives, and next to nothing of it lives (docs/performance.md). GOGC in the
+// environment wins.
+func tuneGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
 // serve runs until a signal. A second one ends the program at once.
 func serve(cfg *client.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	tuneGC()
 	return client.Run(ctx, cfg)
 }
 
