@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -183,4 +185,19 @@ func FuzzPasswordFile(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestHashingHoldsItsMemoryNoLonger(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as culvertd has it
+	p := newPasswords()
+	for range 3 {
+		if _, err := p.match(t.Context(), noHash, []byte("p")); err != nil {
+			t.Fatal(err)
+		}
+		var heap runtime.MemStats
+		runtime.ReadMemStats(&heap)
+		if heap.HeapAlloc > 32<<20 {
+			t.Errorf("%d MiB are held after a password was compared", heap.HeapAlloc>>20)
+		}
+	}
 }
