@@ -58,9 +58,29 @@ func encode(now time.Time, e Event) ([]byte, error) {
 	if err := enc.Encode(e); err != nil {
 		return nil, fmt.Errorf("encode audit event %q: %w", e.EventName(), err)
 	}
-	if line := b.Bytes(); line[at+1] == '}' { // an event without fields
-		return append(line[:at], "}\n"...), nil
+	line := b.Bytes()
+	if line[at+1] == '}' { // an event without fields
+		line = append(line[:at], "}\n"...)
+	} else {
+		line[at] = ','
 	}
-	b.Bytes()[at] = ','
-	return b.Bytes(), nil
+	return escapeControls(line), nil
+}
+
+// escapeControls escapes DEL and the C1 control characters, which JSON may hold as they are and which a terminal
+// obeys.
+func escapeControls(line []byte) []byte {
+	control := func(r rune) bool { return r >= 0x7f && r <= 0x9f }
+	if bytes.IndexFunc(line, control) < 0 {
+		return line
+	}
+	var b bytes.Buffer
+	for _, r := range string(line) {
+		if control(r) {
+			fmt.Fprintf(&b, `\u%04x`, r)
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	return b.Bytes()
 }

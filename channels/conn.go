@@ -59,6 +59,10 @@ const (
 	announcementRate  = 1000
 	announcementBurst = 200
 
+	// aliveTimeout is how long a client may take to show that the connection lives, when nothing else tells the
+	// end of its data from a loss. The answer may stand behind data that is queued on a slow line.
+	aliveTimeout = 2 * time.Minute
+
 	// maxControlChannels is how many FTP control channels one connection may have, and with
 	// one live expectation each, how many expectations.
 	maxControlChannels = 64
@@ -249,8 +253,13 @@ func (c *Conn) accept(nc ssh.NewChannel) *relay.Channel {
 	})
 }
 
-// alive makes a round trip to the client.
+// alive makes a round trip to the client. One that takes longer than aliveTimeout is its last.
 func (c *Conn) alive() error {
+	late := time.AfterFunc(aliveTimeout, func() {
+		c.cfg.Log.Warn("connection closed: the client doesn't answer", "timeout", aliveTimeout)
+		_ = c.cfg.SSH.Close()
+	})
+	defer late.Stop()
 	_, _, err := c.cfg.SSH.SendRequest("keepalive@openssh.com", true, nil)
 	if err != nil {
 		return fmt.Errorf("ask the SSH client for a sign of life: %w", err)

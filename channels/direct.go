@@ -189,6 +189,7 @@ func dial(ctx context.Context, from netip.Addr, to netip.AddrPort, timeout time.
 	d := net.Dialer{Timeout: timeout}
 	if from.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		d.Control = bindAddressOnly
 	}
 	c, err := d.DialContext(ctx, "tcp", to.String())
 	if err != nil {

@@ -75,19 +75,24 @@ func (t *expectations) put(e *expectation) {
 	})
 }
 
-// take consumes the expectation that a client asking for host and port meets, or returns nil.
+// take consumes the expectation that a client asking for host and port meets, or returns nil. If there are several,
+// which a name with several addresses makes possible, it is the one announced last: the others' clients
+// have most likely connected.
 func (t *expectations) take(host string, port uint16) *expectation {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	var newest *expectation
 	for _, e := range t.live {
-		if e.meets(host, port) {
-			e.timer.Stop()
-			delete(t.live, e.control)
-			t.ended[e.control] = ended{address: e.address, how: "used already", consumed: e}
-			return e
+		if e.meets(host, port) && (newest == nil || e.until.Add(-e.ttl).After(newest.until.Add(-newest.ttl))) {
+			newest = e
 		}
 	}
-	return nil
+	if newest != nil {
+		newest.timer.Stop()
+		delete(t.live, newest.control)
+		t.ended[newest.control] = ended{address: newest.address, how: "used already", consumed: newest}
+	}
+	return newest
 }
 
 // giveBack makes a consumed expectation live again, once, after a dial that was refused or

@@ -70,6 +70,22 @@ func TestExpectationIsTakenOnce(t *testing.T) {
 	}
 }
 
+func TestOfSeveralExpectationsTheNewestIsTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tab := newTable()
+		for _, server := range []string{"10.4.0.9", "10.4.0.10", "10.4.0.11"} { // ftp.corp has three addresses
+			tab.announce(server, server+":50000")
+			time.Sleep(time.Second)
+		}
+		for _, want := range []string{"10.4.0.11", "10.4.0.10", "10.4.0.9"} {
+			if got := tab.take("ftp.corp", 50000); got == nil || got.control != want {
+				t.Errorf("got %v, want that of %s", got, want)
+			}
+		}
+		tab.close()
+	})
+}
+
 func TestExpectationIsReplacedByANewerOne(t *testing.T) {
 	tab := newTable()
 	tab.announce("1", "10.4.0.9:50000")

@@ -9,7 +9,11 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 )
+
+// partingTimeout is how long the bastion may take to confirm that channels are closed, when we end.
+const partingTimeout = 2 * time.Second
 
 // Run connects to the bastion, serves the forwards, and returns when ctx is done (nil) or when the SSH
 // connection is lost (an error that matches [ErrConnectionLost]). Everything it started has ended by then,
@@ -49,6 +53,10 @@ func Run(ctx context.Context, cfg *Config) error {
 
 	select {
 	case <-ctx.Done():
+		// What is reset waits for the bastion to confirm it, and a silent one wouldn't.
+		late := time.AfterFunc(partingTimeout, func() { _ = conn.ssh.Close() })
+		wg.Wait()
+		late.Stop()
 		return nil
 	case <-conn.done:
 		return fmt.Errorf("%w: %w: what was running has been reset", ErrConnectionLost, conn.cause)

@@ -123,6 +123,26 @@ func TestStoppedRunResetsAndReturnsNil(t *testing.T) {
 	wantReset(t, c)
 }
 
+func TestStoppedRunReturnsEvenIfTheBastionIsSilent(t *testing.T) {
+	_, cfg := bastion(t)
+	cfg.Forwards = []Forward{destination(t, func(c *net.TCPConn) {
+		_, _ = c.Write([]byte("x"))
+		_, _ = c.Read(make([]byte, 1))
+	})}
+	wire := flaky(t, cfg)
+	r := start(t, cfg)
+	c := dial(t, r.ready())
+	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	wire.freeze()
+	r.stop()
+	wantReset(t, c)
+	if err := r.end(); err != nil {
+		t.Errorf("Run: got %v, want nil", err)
+	}
+}
+
 func TestPortThatIsTakenIsLeftOutAndTheOthersServed(t *testing.T) {
 	_, cfg := bastion(t)
 	taken := destination(t, func(*net.TCPConn) {})

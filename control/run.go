@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,12 @@ func Run(ctx context.Context, cfg Config) error {
 	r.client = r.read(cfg.Client)
 	r.server = r.read(cfg.Server)
 	stop := context.AfterFunc(ctx, r.abort)
+	defer func() { // also if something below panics
+		stop()
+		r.abort()
+		close(r.done)
+		r.readers.Wait()
+	}()
 
 	err := r.loop(ctx)
 	// Before anything that may wait: an endpoint must not outlive its session.
@@ -63,10 +70,6 @@ func Run(ctx context.Context, cfg Config) error {
 	if err == nil || errors.Is(err, ErrRefused) {
 		r.finish()
 	}
-	stop()
-	r.abort()
-	close(r.done)
-	r.readers.Wait()
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		return cause
 	}
@@ -86,31 +89,37 @@ type run struct {
 type chunk struct {
 	data []byte
 	err  error
+	bug  any // what Read panicked with
 }
 
-func (r *run) abort() {
-	r.Client.Abort()
-	r.Server.Abort()
-}
+func (r *run) abort() { relay.AbortAll(r.Client, r.Server) }
 
 // read reads s in a goroutine of its own until it ends.
 func (r *run) read(s relay.Stream) <-chan chunk {
 	out := make(chan chunk)
 	r.readers.Go(func() {
-		for {
-			buf := make([]byte, chunkSize)
-			n, err := s.Read(buf)
+		for more := true; more; {
+			c := readChunk(s)
+			more = c.err == nil
 			select {
-			case out <- chunk{buf[:n], err}:
+			case out <- c:
 			case <-r.done:
-				return
-			}
-			if err != nil {
 				return
 			}
 		}
 	})
 	return out
+}
+
+func readChunk(s relay.Stream) (c chunk) {
+	defer func() {
+		if p := recover(); p != nil { // for loop, in whose goroutine the caller may deal with it
+			c = chunk{err: relay.ErrAborted, bug: fmt.Sprintf("%v\n%s", p, debug.Stack())}
+		}
+	}()
+	buf := make([]byte, chunkSize)
+	n, err := s.Read(buf)
+	return chunk{data: buf[:n], err: err}
 }
 
 // loop feeds the state machine and carries out its effects. A side that the machine doesn't
@@ -156,6 +165,9 @@ func (r *run) loop(ctx context.Context) error {
 var errEnded = errors.New("ended")
 
 func (r *run) fromClient(ctx context.Context, c chunk) error {
+	if c.bug != nil {
+		panic(c.bug)
+	}
 	if err := r.do(ctx, r.Session.FromClient(c.data)); err != nil {
 		return err
 	}
@@ -170,6 +182,9 @@ func (r *run) fromClient(ctx context.Context, c chunk) error {
 }
 
 func (r *run) fromServer(ctx context.Context, c chunk) error {
+	if c.bug != nil {
+		panic(c.bug)
+	}
 	if err := r.do(ctx, r.Session.FromServer(c.data)); err != nil {
 		return err
 	}

@@ -13,7 +13,6 @@ var (
 	errAmbiguous   = errors.New("more than one endpoint in it")
 	errByte        = errors.New("a number in it is above 255")
 	errLowPort     = errors.New("the port is below 1024")
-	errPort        = errors.New("the port is not one that may be announced")
 	errOtherAddr   = errors.New("the address in it is not that of the control connection")
 	errUnknownPeer = errors.New("it has an address, and that of the control connection is not known here")
 )
@@ -35,8 +34,6 @@ func (o *Options) endpoint(mode Mode, code int, line string) (e Endpoint, mismat
 	switch {
 	case e.Port < 1024:
 		return Endpoint{}, false, errLowPort
-	case o.DataPort != nil && !o.DataPort(e.Port):
-		return Endpoint{}, false, errPort
 	case !o.Peer.IsValid(), !e.Announced.IsValid(), e.Announced == o.Peer.WithZone(""):
 		return e, false, nil
 	case o.ForeignAddress != nil && !e.Announced.IsUnspecified() && o.ForeignAddress(e.Announced):

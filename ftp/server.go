@@ -205,7 +205,7 @@ func (s *Session) finishPassive(e entry, r reply) {
 //
 // One limit is left: if PASV is pipelined behind a command whose reply holds a name echoed raw, and the name holds a CRLF
 // and a 227, then that one is read first, as bytes don't say whether they were sent before PASV arrived. It can
-// choose a port, subject to DataPort, never an address; the real 227 is then dropped and noted.
+// choose a port, as the policy lets it, and an address only where ForeignAddress does; the real 227 is then dropped and noted.
 func (s *Session) announced(e entry, r reply) {
 	if !s.loggedIn {
 		s.note(NoteRefused, "an announcement before login: "+quote(r.lines[0]))

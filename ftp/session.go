@@ -24,10 +24,6 @@ type Options struct {
 	// Peer, whatever was announced.
 	ForeignAddress func(netip.Addr) bool
 
-	// DataPort reports whether a server may announce this port (FTPDataPorts). If nil, every
-	// port may be announced. Ports below 1024 are refused before it is asked.
-	DataPort func(uint16) bool
-
 	// Access says which commands pass.
 	Access Access
 }

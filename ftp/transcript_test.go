@@ -182,12 +182,6 @@ func setOption(t *testing.T, o *Options, text string) {
 	case "foreign":
 		allowed := netip.MustParsePrefix(value)
 		o.ForeignAddress = allowed.Contains
-	case "port":
-		port, err := strconv.ParseUint(value, 10, 16)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o.DataPort = func(p uint16) bool { return p == uint16(port) }
 	case "access":
 		o.Access = map[string]Access{"read-only": ReadOnly, "list-only": ListOnly}[value]
 	default:

@@ -3,7 +3,9 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 )
@@ -22,7 +24,7 @@ func Join(ctx context.Context, a, b Stream, count *Counters) error {
 	if count == nil {
 		count = new(Counters)
 	}
-	abort := func() { a.Abort(); b.Abort() }
+	abort := func() { AbortAll(a, b) }
 	stop := context.AfterFunc(ctx, abort)
 	defer stop()
 
@@ -30,14 +32,23 @@ func Join(ctx context.Context, a, b Stream, count *Counters) error {
 		wg    sync.WaitGroup
 		once  sync.Once
 		first error
+		panik any
 	)
 	direction := func(dst, src Stream, n *atomic.Int64, name string) {
 		defer wg.Done()
-		if err := pump(dst, src, n); err != nil {
+		fail := func(err error, p any) {
 			once.Do(func() {
-				first = &DirectionError{Direction: name, Err: err}
+				first, panik = &DirectionError{Direction: name, Err: err}, p
 				abort()
 			})
+		}
+		defer func() {
+			if p := recover(); p != nil { // our caller's to deal with, and its goroutine's
+				fail(nil, fmt.Sprintf("%v\n%s", p, debug.Stack()))
+			}
+		}()
+		if err := pump(dst, src, n); err != nil {
+			fail(err, nil)
 		}
 	}
 	wg.Add(2)
@@ -45,6 +56,9 @@ func Join(ctx context.Context, a, b Stream, count *Counters) error {
 	direction(a, b, &count.BToA, "b to a")
 	wg.Wait()
 
+	if panik != nil {
+		panic(panik)
+	}
 	if first != nil {
 		if cause := context.Cause(ctx); cause != nil {
 			return cause
@@ -55,6 +69,16 @@ func Join(ctx context.Context, a, b Stream, count *Counters) error {
 		return nil
 	}
 	return errors.Join(a.Close(), b.Close())
+}
+
+// AbortAll aborts streams, beside each other: to abort an SSH channel may take as long as its peer
+// doesn't read, and the reset of a TCP connection must not wait for that.
+func AbortAll(streams ...Stream) {
+	var wg sync.WaitGroup
+	for _, s := range streams {
+		wg.Go(s.Abort)
+	}
+	wg.Wait()
 }
 
 // DirectionError is the error that ended a Join, with the direction that met it first.

@@ -389,3 +389,29 @@ type pipe struct{ net.Conn }
 
 func (p pipe) CloseWrite() error { return nil }
 func (p pipe) Abort()            { p.Close() }
+
+// bug is a stream that panics when it is read.
+type bug struct{ pipe }
+
+func (bug) Read([]byte) (int, error) { panic("a bug") }
+
+func TestPanicOfAStreamIsTheCallers(t *testing.T) {
+	for name, join := range map[string]func(sound, unsound relay.Stream){
+		"a": func(sound, unsound relay.Stream) { relay.Join(context.Background(), unsound, sound, nil) },
+		"b": func(sound, unsound relay.Stream) { relay.Join(context.Background(), sound, unsound, nil) },
+	} {
+		near, far := net.Pipe()
+		other, _ := net.Pipe()
+		caught := make(chan any)
+		go func() {
+			defer func() { caught <- recover() }()
+			join(pipe{near}, bug{pipe{other}})
+		}()
+		if got := <-caught; got == nil {
+			t.Errorf("%s: Join did not panic in its caller's goroutine", name)
+		}
+		if _, err := far.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%s: the other stream goes on", name)
+		}
+	}
+}

@@ -25,8 +25,8 @@ type Stream interface {
 	// CloseWrite says that everything was written and the data is complete.
 	CloseWrite() error
 
-	// Close releases the stream after both directions have ended. On a direction
-	// that has not ended it is an abort.
+	// Close releases the stream after both directions have ended. It is no abort: to a peer
+	// that only reads, it is the end of data.
 	Close() error
 
 	// Abort ends both directions at once, in such a way that the peer can't take

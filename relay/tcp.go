@@ -14,8 +14,8 @@ type TCP struct {
 	ended sync.Once
 }
 
-// NewTCP makes c a Stream and owns it from now on. It turns on TCP keepalive (30 s idle, then
-// every 15 s, 4 times), so that a peer that vanished is noticed in about 90 seconds.
+// NewTCP makes c a Stream and owns it from now on. It turns on [KeepAlive], so that a
+// peer that vanished is noticed in about 90 seconds.
 //
 // From now on until [TCP.Close] the connection is one that a close resets. So a program that
 // is killed, whose connections the kernel closes, aborts them: the FIN that they would end with
@@ -23,16 +23,21 @@ type TCP struct {
 func NewTCP(c *net.TCPConn) *TCP {
 	// An error here means the connection is gone already; the first Read says so.
 	_ = c.SetLinger(0)
+	KeepAlive(c)
+	return &TCP{TCPConn: c, quick: QuickACK(c)}
+}
+
+// KeepAlive turns on TCP keepalive: after 30 s of silence, then every 15 s, 4 times.
+func KeepAlive(c *net.TCPConn) {
+	// An error here means that the connection is gone already; the first Read says so.
 	_ = c.SetKeepAliveConfig(net.KeepAliveConfig{
 		Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
 	})
-	return &TCP{TCPConn: c, quick: QuickACK(c)}
 }
 
 func (t *TCP) Read(p []byte) (int, error) { return t.quick.Read(p) }
 
-// Close releases the connection. Data not yet read, or a direction not yet ended, makes
-// the kernel or the peer see a reset, as [Stream] asks.
+// Close releases the connection, and ends the data in order if CloseWrite hasn't.
 func (t *TCP) Close() (err error) {
 	t.ended.Do(func() {
 		_ = t.SetLinger(-1) // see NewTCP; fails only if the connection is gone

@@ -22,6 +22,18 @@ func (h *hearing) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// writeTimeout is how long the client may leave what is written to it unread. Its channels' windows hold back data
+// long before the socket is full; whoever gets here reads nothing at all, and has been stopped or lost, perhaps to
+// be resumed.
+const writeTimeout = 10 * time.Minute
+
+func (h *hearing) Write(p []byte) (int, error) {
+	if err := h.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
+		return 0, err
+	}
+	return h.Conn.Write(p)
+}
+
 // silence returns for how long nothing was read.
 func (h *hearing) silence() time.Duration {
 	return h.now().Sub(h.since) - time.Duration(h.last.Load())

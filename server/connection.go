@@ -64,10 +64,7 @@ type connection struct {
 
 func newConnection(s *Server, nc net.Conn, client, local netip.AddrPort, release func()) *connection {
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		// An error means that the connection is gone already, which the handshake will see.
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{
-			Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4,
-		})
+		relay.KeepAlive(tcp)
 		nc = relay.QuickACK(tcp)
 	}
 	c := &connection{

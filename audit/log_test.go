@@ -1,0 +1,63 @@
+package audit_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/culvert-ssh/culvert/audit"
+)
+
+func noon() time.Time { return time.Date(2026, 11, 22, 12, 0, 0, 0, time.FixedZone("", 3600)) }
+
+func TestEventIsOneLineThatBeginsWithTimeAndName(t *testing.T) {
+	for _, tt := range []struct {
+		event audit.Event
+		want  string
+	}{
+		{audit.Server{Action: "stop"}, `{"time":"2026-11-22T11:00:00.000Z","event":"server","action":"stop"}` + "\n"},
+		{empty{}, `{"time":"2026-11-22T11:00:00.000Z","event":"empty"}` + "\n"},
+	} {
+		var b bytes.Buffer
+		if err := audit.New(&b, noon).Write(tt.event); err != nil {
+			t.Fatal(err)
+		}
+		if b.String() != tt.want {
+			t.Errorf("got %s want %s", b.String(), tt.want)
+		}
+	}
+}
+
+type empty struct{}
+
+func (empty) EventName() string { return "empty" }
+
+func TestWhatAPeerControlsCannotReachATerminal(t *testing.T) {
+	const nasty = "a\nb\x1b[2J\x7f\u009b31m\u0085\u2028\"\\\x00é"
+	var b bytes.Buffer
+	if err := audit.New(&b, noon).Write(audit.FTPLogin{Login: nasty}); err != nil {
+		t.Fatal(err)
+	}
+	line := b.String()
+	if i := strings.IndexFunc(strings.TrimSuffix(line, "\n"), func(r rune) bool { return r < ' ' || r >= 0x7f && r <= 0x9f }); i >= 0 {
+		t.Errorf("control character at %d of %q", i, line)
+	}
+	var back struct{ Login string }
+	if err := json.Unmarshal([]byte(line), &back); err != nil || back.Login != nasty {
+		t.Errorf("reads back as %q, %v; want %q", back.Login, err, nasty)
+	}
+}
+
+func TestEventThatCannotBeWrittenIsAnError(t *testing.T) {
+	full := errors.New("disk full")
+	if err := audit.New(failing{full}, noon).Write(audit.Server{}); !errors.Is(err, full) {
+		t.Errorf("got %v, want %v", err, full)
+	}
+}
+
+type failing struct{ err error }
+
+func (f failing) Write([]byte) (int, error) { return 0, f.err }

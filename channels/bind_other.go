@@ -1,0 +1,8 @@
+//go:build !linux
+
+package channels
+
+import "syscall"
+
+// bindAddressOnly does nothing: what it is about is Linux's.
+func bindAddressOnly(string, string, syscall.RawConn) error { return nil }
