@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
 )
@@ -63,6 +64,7 @@ func (d *dialog) endpoint() uint16 {
 	return uint16(port)
 }
 
+// dial connects to addr, for no longer than anything here may take.
 func dial(t *testing.T, addr netip.AddrPort) *net.TCPConn {
 	t.Helper()
 	conn, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(addr))
@@ -70,5 +72,8 @@ func dial(t *testing.T, addr netip.AddrPort) *net.TCPConn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
 	return conn
 }

@@ -49,7 +49,7 @@ func wantThiefRejected(t *testing.T, at netip.AddrPort) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	script := `exec 3<>/dev/tcp/$0/$1 && cat <&3`
+	script := `exec 3<>/dev/tcp/$0/$1 && exec cat <&3`
 	host, port, _ := strings.Cut(at.String(), ":")
 	cmd := exec.CommandContext(ctx, "bash", "-c", script, host, port)
 	if os.Geteuid() == 0 {
@@ -59,6 +59,7 @@ func wantThiefRejected(t *testing.T, at netip.AddrPort) {
 		cmd = exec.CommandContext(ctx, "sudo", "-n", "-u", "nobody", "bash", "-c", script, host, port)
 	}
 	cmd.Dir = "/"
+	cmd.WaitDelay = patience // sudo would leave its child behind
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "reset by peer") {
 		t.Errorf("another user's connection to %v: got %q, %v, want a reset", at, out, err)

@@ -10,17 +10,29 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
 )
 
-// connect makes an SSH connection to the bastion.
+// connect makes an SSH connection to the bastion, for no longer than anything here may take.
 func (b *bastion) connect(login string, auth ...ssh.AuthMethod) (*ssh.Client, error) {
-	return ssh.Dial("tcp", b.addr.String(), &ssh.ClientConfig{
-		User: login, Auth: auth, Timeout: patience, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
+	conn, err := net.Dial("tcp", b.addr.String())
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	c, channels, requests, err := ssh.NewClientConn(conn, b.addr.String(), &ssh.ClientConfig{
+		User: login, Auth: auth, HostKeyCallback: ssh.InsecureIgnoreHostKey(),
 	})
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return ssh.NewClient(c, channels, requests), nil
 }
 
 // member is connect as user with user's key.

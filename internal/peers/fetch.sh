@@ -23,6 +23,8 @@ ssh-keygen            openssh-client
 curl                  curl
 lftp                  lftp
 ncftpget              ncftp
+ncftpput              ncftp
+ncftpls               ncftp
 tnftp                 tnftp
 wget                  wget
 mandoc                mandoc
@@ -125,7 +127,7 @@ compiler() {
 	command -v "${CC:-gcc}" >/dev/null && return
 	say "installing gcc, which go test -race needs"
 	apt-cache show gcc >/dev/null 2>&1 || update
-	as_root apt-get -qq -y install --no-install-recommends gcc libc6-dev >&2 ||
+	as_root apt-get -qq -y install --no-install-recommends gcc libc6-dev >/dev/null ||
 		fail "there is no C compiler, which go test -race needs. Do: sudo apt-get install gcc libc6-dev"
 }
 

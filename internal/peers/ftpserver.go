@@ -134,13 +134,17 @@ func (s *FTP) servePureFTPD(path string) error {
 	if _, err := run(ctx, "", "pure-pw", "mkdb", database, "-f", users); err != nil {
 		return fmt.Errorf("make the user database: %w", err)
 	}
-	program := []string{path}
-	if os.Geteuid() != 0 {
+	env, err := find("env")
+	if err != nil {
+		return err
+	}
+	program := []string{env, "LD_PRELOAD=" + wrapper, "UID_WRAPPER=1", "UID_WRAPPER_ROOT=1", path}
+	if os.Geteuid() != 0 { // it sheds capabilities, and those it has to have first
 		unshare, err := find("unshare")
 		if err != nil {
 			return err
 		}
-		program = []string{unshare, "--map-root-user", path}
+		program = append([]string{unshare, "--map-root-user"}, program...)
 	}
 	program = append(program,
 		"--login", "puredb:"+database,
@@ -151,7 +155,7 @@ func (s *FTP) servePureFTPD(path string) error {
 		"--altlog", "clf:"+s.folder+"/transfers.log",
 		"--pidfile", s.folder+"/pid",
 	)
-	s.serve([]string{"LD_PRELOAD=" + wrapper, "UID_WRAPPER=1", "UID_WRAPPER_ROOT=1"}, program...)
+	s.serve(nil, program...)
 	return nil
 }
 
@@ -166,6 +170,7 @@ func (s *FTP) serveProFTPD(path string) error {
 		"ServerType inetd",
 		"DefaultServer on",
 		"Port 0",
+		"DefaultAddress "+s.Addr.Addr().String(), // not what the machine's name stands for: it may be unknown
 		"UseIPv6 on",
 		"UseReverseDNS off",
 		"User nobody",
