@@ -28,7 +28,7 @@ test: peers ## everything, with the race detector and real programs
 peers: ## get the programs of others that the tests use
 	@internal/peers/fetch.sh
 
-bench: peers ## side by side with OpenSSH
+bench: build peers ## side by side with OpenSSH
 	$(GO) run ./bench
 
 lint: peers ## what .ci/run asks besides the tests

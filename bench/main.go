@@ -38,14 +38,18 @@ type options struct {
 	files  int
 }
 
-// measurement is one row: what is measured, and how. Run returns a value for each contender that takes part, in
-// more is better, or in less is better.
+// measurement is some work, and what is measured at it.
 type measurement struct {
+	rows []row
+	run  func(ctx context.Context, c *contender) ([]float64, error) // a value for each row
+	who  func(c *contender) bool                                    // takes part; if nil, all do
+}
+
+// row is one thing that is measured.
+type row struct {
 	name       string
 	unit       string
 	lessBetter bool
-	run        func(ctx context.Context, c *contender) (float64, error)
-	who        func(c *contender) bool
 }
 
 func run(ctx context.Context, o options) error {
@@ -66,7 +70,6 @@ func run(ctx context.Context, o options) error {
 	defer closeAll()
 
 	out := tabwriter.NewWriter(os.Stdout, 0, 8, 2, ' ', 0)
-	defer out.Flush()
 	for _, m := range w.measurements() {
 		var who []*contender
 		for _, c := range all {
@@ -74,32 +77,44 @@ func run(ctx context.Context, o options) error {
 				who = append(who, c)
 			}
 		}
-		values := make([][]float64, len(who))
+		values := make([][][]float64, len(m.rows)) // by row, by contender, by round
+		for r := range values {
+			values[r] = make([][]float64, len(who))
+		}
 		for round := range o.rounds {
 			for i := range who { // another one begins each time
 				at := (i + round) % len(who)
 				v, err := m.run(ctx, who[at])
 				if err != nil {
-					return fmt.Errorf("%s, %s: %w", m.name, who[at].name, err)
+					return fmt.Errorf("%s, %s: %w", m.rows[0].name, who[at].name, err)
 				}
-				values[at] = append(values[at], v)
+				for r := range v {
+					values[r][at] = append(values[r][at], v[r])
+				}
 			}
 		}
-		fmt.Fprintf(out, "%s (%s)\tmedian\tfrom\tto\t× %s\t\n", m.name, m.unit, who[0].name)
-		for i, c := range who {
-			slices.Sort(values[i])
-			v := values[i]
-			fmt.Fprintf(out, "  %s\t%.4g\t%.4g\t%.4g\t%.2f\t\n", c.name, median(v), v[0], v[len(v)-1], ratio(m, median(v), median(values[0])))
+		for r, row := range m.rows {
+			row.print(out, who, values[r])
 		}
-		out.Flush()
-		fmt.Println()
 	}
 	return nil
 }
 
+// print prints medians, spread, and ratios to the first contender.
+func (r row) print(out *tabwriter.Writer, who []*contender, values [][]float64) {
+	fmt.Fprintf(out, "%s (%s)\tmedian\tfrom\tto\t× %s\t\n", r.name, r.unit, who[0].name)
+	for i, c := range who {
+		v := values[i]
+		slices.Sort(v)
+		fmt.Fprintf(out, "  %s\t%.4g\t%.4g\t%.4g\t%.2f\t\n", c.name, median(v), v[0], v[len(v)-1], r.ratio(median(v), median(values[0])))
+	}
+	fmt.Fprintln(out)
+	_ = out.Flush() // to standard output; whoever closed it wants no more
+}
+
 // ratio is above 1 where v is better than the base.
-func ratio(m measurement, v, base float64) float64 {
-	if m.lessBetter {
+func (r row) ratio(v, base float64) float64 {
+	if r.lessBetter {
 		return base / v
 	}
 	return v / base

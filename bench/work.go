@@ -122,44 +122,52 @@ func listen(serve func(c *net.TCPConn)) (*listener, error) {
 }
 
 func (w *work) measurements() []measurement {
-	forward := func(c *contender) bool { return c.forward }
-	var cpu struct{ client, server float64 } // of the last bulk transfer
-	bulk := func(f func(c *contender) error) func(context.Context, *contender) (float64, error) {
-		return func(_ context.Context, c *contender) (float64, error) {
-			before, err := cpuOf(c.client, c.server)
-			if err != nil {
-				return 0, err
-			}
-			begin := time.Now()
-			if err := f(c); err != nil {
-				return 0, err
-			}
-			took := time.Since(begin)
-			after, err := cpuOf(c.client, c.server)
-			gb := float64(w.o.bulk) / 1e9
-			cpu.client, cpu.server = (after[0]-before[0])/gb, (after[1]-before[1])/gb
-			return float64(w.o.bulk) / 1e6 / took.Seconds(), err
+	forwards := func(c *contender) bool { return c.forward }
+	bulk := func(what string, f func(c *contender) error) measurement {
+		return measurement{
+			rows: []row{
+				{name: "bulk " + what + ", one stream", unit: "MB/s"},
+				{name: "CPU of the client, " + what, unit: "s/GB", lessBetter: true},
+				{name: "CPU of the server, " + what, unit: "s/GB", lessBetter: true},
+			},
+			run: func(_ context.Context, c *contender) ([]float64, error) { return w.bulk(c, f) },
+			who: forwards,
 		}
 	}
-	seconds := func(f func(c *contender) error, pick *float64) func(context.Context, *contender) (float64, error) {
-		run := bulk(f)
-		return func(ctx context.Context, c *contender) (float64, error) {
-			_, err := run(ctx, c)
-			return *pick, err
-		}
+	one := func(r row, f func(context.Context, *contender) (float64, error), who func(*contender) bool) measurement {
+		return measurement{rows: []row{r}, who: who, run: func(ctx context.Context, c *contender) ([]float64, error) {
+			v, err := f(ctx, c)
+			return []float64{v}, err
+		}}
 	}
+	many := fmt.Sprintf("%d FTP files of %d KiB", w.o.files, smallFile>>10)
 	return []measurement{
-		{name: "bulk download, one stream", unit: "MB/s", who: forward, run: bulk(w.download)},
-		{name: "bulk upload, one stream", unit: "MB/s", who: forward, run: bulk(w.upload)},
-		{name: "CPU of the client, download", unit: "s/GB", lessBetter: true, who: forward, run: seconds(w.download, &cpu.client)},
-		{name: "CPU of the server, download", unit: "s/GB", lessBetter: true, who: forward, run: seconds(w.download, &cpu.server)},
-		{name: "CPU of the client, upload", unit: "s/GB", lessBetter: true, who: forward, run: seconds(w.upload, &cpu.client)},
-		{name: "CPU of the server, upload", unit: "s/GB", lessBetter: true, who: forward, run: seconds(w.upload, &cpu.server)},
-		{name: "channel opens, one after another", unit: "1/s", who: forward, run: w.openMany},
-		{name: fmt.Sprintf("%d FTP files of %d KiB", w.o.files, smallFile>>10), unit: "s", lessBetter: true, run: w.manyFiles},
-		{name: fmt.Sprintf("%d FTP files of %d KiB, curl by SOCKS", w.o.files, smallFile>>10), unit: "s", lessBetter: true, run: w.manyFilesByCurl, who: func(c *contender) bool { return c.socks.IsValid() }},
-		{name: fmt.Sprintf("one FTP file of %d MiB, curl", w.o.bulk>>20), unit: "s", lessBetter: true, run: w.bigFile},
+		bulk("download", w.download),
+		bulk("upload", w.upload),
+		one(row{"channel opens, one after another", "1/s", false}, w.openMany, forwards),
+		one(row{many, "s", true}, w.manyFiles, nil),
+		one(row{many + ", curl by SOCKS", "s", true}, w.manyFilesByCurl, func(c *contender) bool { return c.socks.IsValid() }),
+		one(row{fmt.Sprintf("one FTP file of %d MiB, curl", w.o.bulk>>20), "s", true}, w.bigFile, nil),
 	}
+}
+
+// bulk returns the rate in MB/s, and the CPU seconds a GB of client and server.
+func (w *work) bulk(c *contender, f func(c *contender) error) ([]float64, error) {
+	before, err := cpuOf(c.client, c.server)
+	if err != nil {
+		return nil, err
+	}
+	begin := time.Now()
+	if err := f(c); err != nil {
+		return nil, err
+	}
+	took := time.Since(begin)
+	after, err := cpuOf(c.client, c.server)
+	if err != nil {
+		return nil, err
+	}
+	gb := float64(w.o.bulk) / 1e9
+	return []float64{gb * 1e3 / took.Seconds(), (after[0] - before[0]) / gb, (after[1] - before[1]) / gb}, nil
 }
 
 func (w *work) download(c *contender) error {
