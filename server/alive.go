@@ -1,14 +1,25 @@
 package server
 
 import (
+	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
 )
 
-// hearing is a connection that remembers when something was read from it.
+// maxUnknown is how many bytes a client may send before it is authenticated. Key exchange and MaxAuthTries
+// keys of 16384 bits fit in easily. x/crypto/ssh would queue up to 16 packets of 256 KiB for whoever
+// doesn't wait for answers.
+const maxUnknown = 128 << 10
+
+var errTooMuch = fmt.Errorf("more than %d bytes before authentication", maxUnknown)
+
+// hearing is a connection that remembers when something was read from it, and from which no more than maxUnknown
+// bytes are read until known is set.
 type hearing struct {
 	net.Conn
+	known atomic.Bool
+	total int // bytes read while known wasn't set; only Read uses it
 	now   func() time.Time
 	since time.Time
 	last  atomic.Int64 // time after since, in nanoseconds; thus a jump of the wall clock doesn't matter
@@ -18,6 +29,11 @@ func (h *hearing) Read(p []byte) (int, error) {
 	n, err := h.Conn.Read(p)
 	if n > 0 {
 		h.last.Store(int64(h.now().Sub(h.since)))
+	}
+	if !h.known.Load() {
+		if h.total += n; h.total > maxUnknown {
+			return 0, errTooMuch
+		}
 	}
 	return n, err
 }

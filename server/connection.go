@@ -32,6 +32,7 @@ var (
 	errNoRecord  = errors.New("an audit event can't be written")
 	errInternal  = errors.New("internal error")
 	errNoSubject = errors.New("not authenticated")
+	errBroken    = errors.New("the client broke the protocol")
 )
 
 // connection is one SSH connection. Its owner is the goroutine that runs own; the
@@ -149,13 +150,30 @@ func (c *connection) reason() error {
 	if conn == nil {
 		return errInternal
 	}
-	switch err := conn.Wait(); {
+	switch err := ended(conn); {
 	case err == nil, err == io.EOF:
 		return errors.New("closed by the client")
 	case errors.Is(err, net.ErrClosed):
 		return errors.New("closed by the server, its log says why") // by package channels
 	default:
 		return fmt.Errorf("%.200s", err) // bounded: a disconnect has a text of the client's
+	}
+}
+
+// waitTime is how long x/crypto/ssh may take to say why a connection has ended.
+const waitTime = 5 * time.Second
+
+// ended returns why conn has ended. x/crypto/ssh (v0.58.0) never says it of a client that broke the protocol and had
+// sent more than 16 packets after that: two of its goroutines then wait for each other for good. The rest of
+// the connection must end all the same.
+func ended(conn ssh.Conn) error {
+	why := make(chan error, 1)
+	go func() { why <- conn.Wait() }()
+	select {
+	case err := <-why:
+		return err
+	case <-time.After(waitTime):
+		return errBroken
 	}
 }
 
@@ -218,6 +236,7 @@ func (c *connection) attempted(a auth.Attempt) error {
 		return errGrace // it is over, and the connection is being closed
 	}
 	c.authenticated()
+	c.heard.known.Store(true)
 	settings := c.s.cfg.Settings(policy.Subject{User: a.User, Addr: c.id.Client.Addr(), LocalAddr: c.local})
 	if settings.ClientAliveInterval > 0 {
 		c.helpers.Go(func() {

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -206,6 +207,42 @@ func TestRefusedChannelOpensDoNotAddUp(t *testing.T) {
 			t.Fatalf("got %v, want a refusal on a connection that lives", err)
 		}
 	}
+}
+
+func TestClientMaySendLittleBeforeItIsKnown(t *testing.T) {
+	b := newBastion(t)
+	key, _ := b.user("alice")
+	b.start()
+	if _, err := b.dial(strings.Repeat("a", maxUnknown), ssh.PublicKeys(key)); err == nil {
+		t.Error("a user name of that length was taken")
+	}
+	b.events.wait("connection.closed", "reason", "before authentication")
+
+	// What is sent afterwards doesn't count.
+	client := b.mustDial("alice", ssh.PublicKeys(key))
+	for range 3 {
+		if _, _, err := client.SendRequest("nonsense", true, make([]byte, maxUnknown)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// stuck is an SSH connection that never says why it has ended.
+type stuck struct {
+	ssh.Conn
+	release chan struct{}
+}
+
+func (s stuck) Wait() error { <-s.release; return nil }
+
+func TestConnectionThatNeverSaysWhyItEndedEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := stuck{release: make(chan struct{})}
+		defer close(conn.release)
+		if err := ended(conn); !errors.Is(err, errBroken) {
+			t.Errorf("got %v, want %v", err, errBroken)
+		}
+	})
 }
 
 func TestShutdownEndsOpenHandshakes(t *testing.T) {
