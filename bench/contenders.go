@@ -61,7 +61,7 @@ func contenders(ctx context.Context, bin string, w *work) (all []*contender, clo
 	if err := os.WriteFile(s.Path("keys/"+stage.User), key.Authorized(), 0o600); err != nil {
 		return nil, nil, err
 	}
-	daemon, err := s.StartDaemon(ctx, sshd.Addr.Addr(), fmt.Sprintf("PermitOpen ftp/%s 127.0.0.1:*", w.ftp.Addr))
+	daemon, err := s.StartDaemon(sshd.Addr.Addr(), fmt.Sprintf("PermitOpen ftp/%s 127.0.0.1:*", w.ftp.Addr))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -96,7 +96,7 @@ func contenders(ctx context.Context, bin string, w *work) (all []*contender, clo
 			for _, t := range targets {
 				forwards = append(forwards, "127.0.0.1:0:"+t)
 			}
-			p, err := s.StartClient(ctx, c.at, c.user, key.Path, forwards)
+			p, err := s.StartClient(c.at, c.user, key.Path, forwards)
 			if err != nil {
 				return nil, nil, err
 			}

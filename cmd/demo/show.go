@@ -49,12 +49,12 @@ func run(ctx context.Context, bin string, hold bool) error {
 	}
 	title("The bastion's policy, in sshd_config's language")
 	fmt.Println("  " + strings.Join(policy, "\n  "))
-	daemon, err := s.StartDaemon(ctx, server.Addr(), policy...)
+	daemon, err := s.StartDaemon(server.Addr(), policy...)
 	if err != nil {
 		return err
 	}
 	defer daemon.Close()
-	tunnel, err := s.StartClient(ctx, daemon.Addr, stage.User, s.Identity(), []string{"ftp/127.0.0.1:0:" + server.String()})
+	tunnel, err := s.StartClient(daemon.Addr, stage.User, s.Identity(), []string{"ftp/127.0.0.1:0:" + server.String()})
 	if err != nil {
 		return err
 	}

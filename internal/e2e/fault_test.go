@@ -117,7 +117,7 @@ func (f fault) upload(t *testing.T, files *files, p path, kind peers.FTPServer, 
 	if err := x.server.Idle(ctx); err != nil {
 		t.Fatal(err)
 	}
-	_, verdict, _ := cutLast(x.control.said.text(), "\n150 ")
+	_, verdict, _ := cutLast(x.control.said.String(), "\n150 ")
 	if verdict == "" || strings.Contains(verdict, "\n226") {
 		t.Errorf("%s said of the upload: %q", kind, verdict)
 	}

@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
+
+	"github.com/culvert-ssh/culvert/internal/stage"
 )
 
 // gate is a TCP proxy that stops when so many bytes have gone through it one way. A test puts it under SSH, so
@@ -14,7 +16,7 @@ type gate struct {
 	after   int64 // bytes
 	up      bool  // counted from the client to the server; else the other way
 	reached chan struct{}
-	said    *transcript // if not nil, what went from the server to the client; for control connections
+	said    *stage.Transcript // if not nil, what went from the server to the client; for control connections
 
 	goOn chan struct{}
 	mu   sync.Mutex
@@ -31,7 +33,7 @@ func newGate(after int64, up bool) *gate {
 // newTap returns a gate that never stops, and notes what the server says.
 func newTap() *gate {
 	g := newGate(math.MaxInt64, false)
-	g.said = newTranscript()
+	g.said = stage.NewTranscript()
 	return g
 }
 

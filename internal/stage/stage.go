@@ -4,8 +4,6 @@
 package stage
 
 import (
-	"bufio"
-	"context"
 	"crypto/ed25519"
 	"encoding/pem"
 	"errors"
@@ -17,18 +15,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
-	"syscall"
-	"time"
 
 	"golang.org/x/crypto/ssh"
-)
-
-const (
-	// startTimeout is how long a program may take to say that it is ready.
-	startTimeout = 20 * time.Second
-	// stopTimeout is how long it may take to end once it is told to. After that it is killed.
-	stopTimeout = 10 * time.Second
 )
 
 // User is who may log in to the bastion.
@@ -83,89 +71,24 @@ func (s *Stage) makeKeys() error {
 	)
 }
 
-// Program is one of ours, running.
-type Program struct {
-	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
-	err  error         // how; valid once done is closed
-
-	mu     sync.Mutex
-	output []string
-}
-
-// Done is closed when the program has ended.
-func (p *Program) Done() <-chan struct{} { return p.done }
-
-// Err tells how the program ended: nil for exit code 0. Only after Done.
-func (p *Program) Err() error { return p.err }
-
-// Process is the running program, for signals.
-func (p *Program) Process() *os.Process { return p.cmd.Process }
-
-// Output returns what the program has written to its standard error so far, by lines.
-func (p *Program) Output() []string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return append([]string(nil), p.output...)
-}
-
-// Close tells the program to end (SIGTERM) and waits until it has.
-func (p *Program) Close() error {
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails if it has ended
-	select {
-	case <-p.done:
-		return p.err
-	case <-time.After(stopTimeout):
-	}
-	_ = p.cmd.Process.Kill()
-	<-p.done
-	return fmt.Errorf("%s did not end within %v of SIGTERM", p.cmd, stopTimeout)
-}
-
-// start runs a program and waits until n of its lines match ready; it returns what the pattern's group matched in them.
-func (s *Stage) start(ctx context.Context, ready *regexp.Regexp, n int, name string, args ...string) (*Program, []netip.AddrPort, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(s.Bin, name), args...)
-	cmd.Env = append(os.Environ(), "HOME="+s.Folder, "SSH_AUTH_SOCK=")
-	cmd.WaitDelay = stopTimeout
-	stderr, err := cmd.StderrPipe()
+// start runs a program and waits until n parts of its output match ready; it returns the addresses in them.
+func (s *Stage) start(ready *regexp.Regexp, n int, name string, args ...string) (*Program, []netip.AddrPort, error) {
+	p, err := Start(s.Bin, s.Folder, name, args...)
 	if err != nil {
-		return nil, nil, fmt.Errorf("start %s: %w", name, err)
+		return nil, nil, err
 	}
-	if err := cmd.Start(); err != nil {
-		return nil, nil, fmt.Errorf("start %s: %w", name, err)
-	}
-	p := &Program{cmd: cmd, done: make(chan struct{})}
-	found := make(chan string, n)
-	go func() {
-		defer close(p.done)
-		lines := bufio.NewScanner(stderr)
-		for seen := 0; lines.Scan(); {
-			p.mu.Lock()
-			p.output = append(p.output, lines.Text())
-			p.mu.Unlock()
-			if m := ready.FindStringSubmatch(lines.Text()); m != nil && seen < n {
-				seen++
-				found <- m[1]
-			}
-		}
-		p.err = cmd.Wait()
-	}()
-	late := time.After(startTimeout)
-	var at []netip.AddrPort
-	for len(at) < n {
-		select {
-		case text := <-found:
-			a, err := netip.ParseAddrPort(text)
-			if err != nil {
-				return nil, nil, errors.Join(fmt.Errorf("%s says it is ready at %q: %w", name, text, err), p.Close())
-			}
-			at = append(at, a)
-			continue
-		case <-p.done:
-		case <-late:
-		}
+	found, err := p.Await(ready, n)
+	if err != nil {
 		_ = p.Close() // the failure that counts is this one:
-		return nil, nil, fmt.Errorf("%s did not get ready:\n%s", cmd, strings.Join(p.Output(), "\n"))
+		return nil, nil, err
+	}
+	var at []netip.AddrPort
+	for _, match := range found {
+		a, err := netip.ParseAddrPort(match[1])
+		if err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("%s says it is ready at %q: %w", name, match[1], err), p.Close())
+		}
+		at = append(at, a)
 	}
 	return p, at, nil
 }
@@ -177,11 +100,11 @@ type Daemon struct {
 	Audit string // path of the audit log
 }
 
-var listening = regexp.MustCompile(`msg=listening .*address=(\S+)`)
+var listening = regexp.MustCompile(`msg=listening .*address="?([^ "\n]+)`)
 
 // StartDaemon starts culvertd on a free port of addr, with lines of configuration besides what
 // it can't do without; they stand first in the file. The caller must close it.
-func (s *Stage) StartDaemon(ctx context.Context, addr netip.Addr, lines ...string) (*Daemon, error) {
+func (s *Stage) StartDaemon(addr netip.Addr, lines ...string) (*Daemon, error) {
 	d := &Daemon{Audit: s.Path("audit.jsonl")}
 	lines = append([]string{
 		"ListenAddress " + netip.AddrPortFrom(addr, 0).String(),
@@ -192,7 +115,7 @@ func (s *Stage) StartDaemon(ctx context.Context, addr netip.Addr, lines ...strin
 	if err := os.WriteFile(s.Path("sshd_config"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write the configuration: %w", err)
 	}
-	p, at, err := s.start(ctx, listening, 1, "culvertd", "-f", s.Path("sshd_config"))
+	p, at, err := s.start(listening, 1, "culvertd", "-f", s.Path("sshd_config"))
 	if err != nil {
 		return nil, err
 	}
@@ -206,11 +129,11 @@ type Client struct {
 	Local []netip.AddrPort // where the forwards are, in the order of their -L
 }
 
-var ready = regexp.MustCompile(`^(?:FTP to )?\S+ is at ([^ ,]+)`)
+var ready = regexp.MustCompile(`(?m)^(?:FTP to )?\S+ is at ([^ ,\n]+)`)
 
 // StartClient starts culvert to an SSH server with the given values of -L, and perhaps further
 // arguments. The caller must close it.
-func (s *Stage) StartClient(ctx context.Context, server netip.AddrPort, user, identity string, forwards []string, args ...string) (*Client, error) {
+func (s *Stage) StartClient(server netip.AddrPort, user, identity string, forwards []string, args ...string) (*Client, error) {
 	all := []string{
 		"-N", "-p", strconv.Itoa(int(server.Port())), "-l", user, "-i", identity, "-o", "IdentitiesOnly=yes",
 		"-o", "StrictHostKeyChecking=accept-new", "-o", "UserKnownHostsFile=" + s.Path("known_hosts"),
@@ -219,7 +142,7 @@ func (s *Stage) StartClient(ctx context.Context, server netip.AddrPort, user, id
 		all = append(all, "-L", f)
 	}
 	all = append(append(all, args...), server.Addr().String())
-	p, at, err := s.start(ctx, ready, len(forwards), "culvert", all...)
+	p, at, err := s.start(ready, len(forwards), "culvert", all...)
 	if err != nil {
 		return nil, err
 	}
