@@ -1,39 +1,30 @@
 package server
 
 import (
-	"fmt"
 	"net"
 	"sync/atomic"
 	"time"
 )
 
-// maxUnknown is how many bytes a client may send before it is authenticated. Key exchange and MaxAuthTries
-// keys of 16384 bits fit in easily. x/crypto/ssh would queue up to 16 packets of 256 KiB for whoever
-// doesn't wait for answers.
-const maxUnknown = 128 << 10
-
-var errTooMuch = fmt.Errorf("more than %d bytes before authentication", maxUnknown)
-
-// hearing is a connection that remembers when something was read from it, and from which no more than maxUnknown
-// bytes are read until known is set.
+// hearing is a connection that remembers when something was read from it. Until known is set, it hands on
+// little, and slowly; see unknown.go.
 type hearing struct {
 	net.Conn
 	known atomic.Bool
-	total int // bytes read while known wasn't set; only Read uses it
+	slow  unknown // only Read uses it, but for its turn
 	now   func() time.Time
 	since time.Time
 	last  atomic.Int64 // time after since, in nanoseconds; thus a jump of the wall clock doesn't matter
 }
 
-func (h *hearing) Read(p []byte) (int, error) {
-	n, err := h.Conn.Read(p)
+func (h *hearing) Read(p []byte) (n int, err error) {
+	if h.known.Load() {
+		n, err = h.Conn.Read(p)
+	} else {
+		n, err = h.slow.read(h.Conn, p)
+	}
 	if n > 0 {
 		h.last.Store(int64(h.now().Sub(h.since)))
-	}
-	if !h.known.Load() {
-		if h.total += n; h.total > maxUnknown {
-			return 0, errTooMuch
-		}
 	}
 	return n, err
 }

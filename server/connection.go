@@ -76,7 +76,7 @@ func newConnection(s *Server, nc net.Conn, client, local netip.AddrPort, release
 	}
 	c.log = s.cfg.Log.With("conn", c.id.ID, "client", client)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.heard = &hearing{Conn: nc, now: s.cfg.Now, since: c.opened}
+	c.heard = &hearing{Conn: nc, slow: newUnknown(), now: s.cfg.Now, since: c.opened}
 	c.wire = relay.NewWire(c.heard)
 	c.client = s.cfg.Auth.Client(c.ctx, client.Addr(), local, c.attempted)
 	c.authenticated = release

@@ -75,7 +75,7 @@ func (c *connection) serverConfig() *ssh.ServerConfig {
 	return cfg
 }
 
-// guard makes a panic in a callback a refusal that ends the connection. The callbacks run under the
+// guard gives the callbacks their turn (see unknown), and makes a panic in one a refusal that ends the connection. The callbacks run under the
 // owner, which would recover as well, but x/crypto/ssh can then not clean up.
 func (c *connection) guard(cfg *ssh.ServerConfig) {
 	refuse := func(where string, perms **ssh.Permissions, err *error) {
@@ -86,29 +86,34 @@ func (c *connection) guard(cfg *ssh.ServerConfig) {
 	}
 	if offered := cfg.PublicKeyCallback; offered != nil {
 		cfg.PublicKeyCallback = func(meta ssh.ConnMetadata, key ssh.PublicKey) (perms *ssh.Permissions, err error) {
+			defer c.heard.slow.takeTurn()()
 			defer refuse("public key", &perms, &err)
 			return offered(meta, key)
 		}
 	}
 	if proven := cfg.VerifiedPublicKeyCallback; proven != nil {
 		cfg.VerifiedPublicKeyCallback = func(meta ssh.ConnMetadata, key ssh.PublicKey, was *ssh.Permissions, algorithm string) (perms *ssh.Permissions, err error) {
+			defer c.heard.slow.takeTurn()()
 			defer refuse("proven public key", &perms, &err)
 			return proven(meta, key, was, algorithm)
 		}
 	}
 	if password := cfg.PasswordCallback; password != nil {
 		cfg.PasswordCallback = func(meta ssh.ConnMetadata, word []byte) (perms *ssh.Permissions, err error) {
+			defer c.heard.slow.takeTurn()()
 			defer refuse("password", &perms, &err)
 			return password(meta, word)
 		}
 	}
 	if decided := cfg.AuthLogCallback; decided != nil {
 		cfg.AuthLogCallback = func(meta ssh.ConnMetadata, method string, err error) {
+			defer c.heard.slow.takeTurn()()
 			defer c.recovered("authentication")
 			decided(meta, method, err)
 		}
 	}
 	cfg.BannerCallback = func(meta ssh.ConnMetadata) string {
+		defer c.heard.slow.takeTurn()()
 		defer c.recovered("banner")
 		return c.banner(meta.User())
 	}
