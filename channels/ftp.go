@@ -110,6 +110,9 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	return at, nil
 }
 
+// Begin does nothing: who may open the endpoint is known by the connection that it is asked for on.
+func (f *ftpControl) Begin(context.Context) {}
+
 // Cancel withdraws the expectation, if it is unused.
 func (f *ftpControl) Cancel(reason string) { f.expectations.withdraw(f.channel, reason) }
 

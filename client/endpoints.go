@@ -18,6 +18,9 @@ const (
 	// endpointTimeout is how long a data listener waits for its connection.
 	endpointTimeout = 60 * time.Second
 
+	// beginTimeout is how long a transfer's beginning is kept from a client whose data connection hasn't come yet.
+	beginTimeout = time.Second
+
 	// maxRejects is how many connections of others close a data listener.
 	maxRejects = 10
 
@@ -81,6 +84,7 @@ func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPo
 	d := &dataListener{
 		log:     e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target()),
 		accepts: e.owner.accepts,
+		checked: make(chan struct{}),
 	}
 	d.open = func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
 		return e.transport.Open(ctx, host, end.Port, origin)
@@ -104,6 +108,22 @@ func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPo
 		d.serve(e.ctx)
 	})
 	return at, nil
+}
+
+// Begin waits until whose data connection it is has been found out. A program that has sent a small file and closed
+// its socket has left no trace of its owner, so before it may, the check must be over. A client that
+// connects only when it hears of the beginning waits for beginTimeout in vain, and is served then.
+func (e *endpoints) Begin(ctx context.Context) {
+	if e.current == nil {
+		return
+	}
+	late := time.NewTimer(beginTimeout)
+	defer late.Stop()
+	select {
+	case <-e.current.checked:
+	case <-late.C:
+	case <-ctx.Done():
+	}
 }
 
 // Cancel withdraws the endpoint announced last, unless a connection came.
@@ -135,12 +155,14 @@ type dataListener struct {
 	open      func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
 	eager     relay.Stream // the channel, if it was opened beforehand
 	announced time.Time
+	checked   chan struct{} // closed when it is known whose connection came, or that none did
 }
 
 // serve accepts the connection, relays it, and returns when that has ended. It owns the listener and the
 // eager channel.
 func (d *dataListener) serve(ctx context.Context) {
 	conn, err := d.accept(ctx)
+	close(d.checked)
 	_ = d.Close() // for one connection only; it may be closed already
 	if err != nil {
 		if d.eager != nil {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/culvert-ssh/culvert/ftp"
@@ -111,6 +113,41 @@ func TestFirstEndpointOfAModeIsEager(t *testing.T) {
 	wantResetFrom(t, "127.0.0.1", openEndpoint(t, e, ftp.EPSV))
 	if _, err := e.Open(context.Background(), ftp.Endpoint{Mode: ftp.PASV, Port: 1548}); err == nil {
 		t.Error("PASV: got no error, want the failure of the channel")
+	}
+}
+
+func TestTransferBeginsWhenTheOwnerOfItsDataIsKnown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, checked := range []time.Duration{0, beginTimeout / 2, 2 * beginTimeout} {
+			d := &dataListener{checked: make(chan struct{})}
+			e := &endpoints{current: d}
+			time.AfterFunc(checked, func() { close(d.checked) })
+			begin := time.Now()
+			e.Begin(t.Context())
+			if got, want := time.Since(begin), min(checked, beginTimeout); got != want {
+				t.Errorf("checked after %v: the transfer begins after %v, want %v", checked, got, want)
+			}
+			<-d.checked
+		}
+		(&endpoints{}).Begin(t.Context()) // without an endpoint it returns
+	})
+}
+
+func TestProgramMayCloseItsDataConnectionOnceTheTransferHasBegun(t *testing.T) {
+	uploaded := make(chan string, 1)
+	e, d := testEndpoints(t)
+	d.to = destination(t, func(c *net.TCPConn) {
+		got, err := io.ReadAll(c)
+		uploaded <- fmt.Sprintf("%q, %v", got, err)
+	})
+	for range 100 {
+		c := dial(t, openEndpoint(t, e, ftp.EPSV))
+		e.Begin(t.Context())
+		_, _ = io.WriteString(c, "x")
+		_ = c.Close()
+		if got, want := <-uploaded, `"x", <nil>`; got != want {
+			t.Fatalf("the server got %s, want %s", got, want)
+		}
 	}
 }
 
@@ -236,7 +273,7 @@ func TestDataListenerGivesUpInTime(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dataListener{TCPListener: ln, log: e.log, accepts: e.owner.accepts, announced: time.Now().Add(-endpointTimeout)}
+	d := &dataListener{TCPListener: ln, log: e.log, accepts: e.owner.accepts, announced: time.Now().Add(-endpointTimeout), checked: make(chan struct{})}
 	d.serve(context.Background()) // returns at once
 	wantRefused(t, ln.Addr().String())
 }

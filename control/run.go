@@ -206,6 +206,9 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 	for i := 0; i < len(effects); i++ {
 		switch e := effects[i].(type) {
 		case ftp.ToClient:
+			if e.Data[0] == '1' { // preliminary
+				r.Endpoints.Begin(ctx)
+			}
 			if err := write(r.Client, e.Data); err != nil {
 				return fmt.Errorf("write to the FTP client: %w", err)
 			}

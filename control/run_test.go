@@ -26,7 +26,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // endpoints records what it is asked.
 type endpoints struct {
-	open func(ftp.Endpoint) (netip.AddrPort, error) // if nil, 127.0.0.1:40001
+	open  func(ftp.Endpoint) (netip.AddrPort, error) // if nil, 127.0.0.1:40001
+	begin func()                                     // if nil, nothing
 
 	mu      sync.Mutex
 	cancels []string
@@ -37,6 +38,12 @@ func (e *endpoints) Open(_ context.Context, ep ftp.Endpoint) (netip.AddrPort, er
 		return e.open(ep)
 	}
 	return netip.MustParseAddrPort("127.0.0.1:40001"), nil
+}
+
+func (e *endpoints) Begin(context.Context) {
+	if e.begin != nil {
+		e.begin()
+	}
 }
 
 func (e *endpoints) Cancel(reason string) {
@@ -162,6 +169,28 @@ func TestReplyIsForwardedOnlyAfterTheEndpointIsOpen(t *testing.T) {
 	}
 	s.clientSays("RETR f")
 	s.serverHears("RETR f")
+}
+
+func TestBeginningOfATransferIsToldBeforeTheClientHearsOfIt(t *testing.T) {
+	var began int // owned by Run until the client has heard
+	s := start(t, &endpoints{begin: func() { began++ }})
+	s.login()
+	s.clientSays("PASV")
+	s.serverHears("PASV")
+	s.serverSays("227 Entering Passive Mode (127,0,0,1,4,1).")
+	s.clientHears("227 Entering Passive Mode (127,0,0,1,156,65)")
+	s.clientSays("STOR f")
+	s.serverHears("STOR f")
+	s.serverSays("150 go on")
+	s.clientHears("150 go on")
+	if began != 1 {
+		t.Errorf("Begin was called %d times before the client heard 150, want once", began)
+	}
+	s.serverSays("226 done")
+	s.clientHears("226 done")
+	if began != 1 {
+		t.Errorf("Begin was called %d times, want once", began)
+	}
 }
 
 func TestEndpointThatCannotBeOpenedIsRefused(t *testing.T) {
