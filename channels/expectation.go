@@ -14,7 +14,6 @@ type expectation struct {
 	host    string         // the host string that the control channel was asked by
 	address netip.AddrPort // where to dial
 	local   netip.Addr     // what to dial from, if valid: servers check that it is the control connection's address
-	rule    string         // the line that permitted the control channel
 	owner   *ftpControl
 
 	ttl     time.Duration // from the announcement on, retried or not

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -25,12 +26,11 @@ var errDrained = fmt.Errorf("the control connection ended more than %v ago", dra
 // ftpControl is one FTP control channel: the bastion's side of [control.Endpoints].
 type ftpControl struct {
 	*stream
-	peer    netip.Addr // the FTP server, as dialled
-	local   netip.Addr // this end of the control connection
-	rule    string
-	rules   *policy.FTP
-	ctx     context.Context // ends drainTime after the control channel
-	channel string          // its request number
+	peer  netip.Addr // the FTP server, as dialled
+	local netip.Addr // this end of the control connection
+	rule  string
+	rules *policy.FTP
+	ctx   context.Context // ends drainTime after the control channel
 }
 
 // control reads an allowed channel as FTP until it ends.
@@ -51,7 +51,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 	ctx, end := context.WithCancelCause(o.Conn.ctx)
 	f := &ftpControl{
 		stream: s, peer: remote(tcp).Addr(), local: local(tcp),
-		rule: d.Rule, rules: d.FTP, ctx: ctx, channel: o.request,
+		rule: d.Rule, rules: d.FTP, ctx: ctx,
 	}
 	var count relay.Counters
 	err := control.Run(o.Conn.ctx, control.Config{
@@ -63,7 +63,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 		}),
 		Endpoints: f, Note: f.note, Log: o.cfg.Log, Count: &count,
 	})
-	o.expectations.forget(f.channel)
+	o.expectations.forget(f.request)
 	time.AfterFunc(drainTime, func() { end(errDrained) })
 	if errors.Is(err, control.ErrRefused) {
 		f.refused(err.Error())
@@ -73,12 +73,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 
 // foreign reports whether FTPDataAddress lets the server announce a.
 func (f *ftpControl) foreign(a netip.Addr) bool {
-	for _, p := range f.rules.DataAddresses {
-		if p.Contains(a) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(f.rules.DataAddresses, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // Open installs an expectation; only then is the announcement passed on, so an honest client
@@ -95,14 +90,14 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	if !d.Allowed() {
 		return netip.AddrPort{}, fmt.Errorf("%v is not permitted: %s %s", at, d.Reason, d.Rule)
 	}
-	event := audit.FTPAnnounced{Conn: f.cfg.ID, Control: f.channel, Reply: e.Reply, Address: at}
+	event := audit.FTPAnnounced{Conn: f.cfg.ID, Control: f.request, Reply: e.Reply, Address: at}
 	if e.Announced != e.Addr {
 		event.Named = e.Announced
 	}
 	if !f.record(event) {
 		return netip.AddrPort{}, errClosed
 	}
-	x := &expectation{control: f.channel, host: f.host, address: at, rule: f.rule, owner: f}
+	x := &expectation{control: f.request, host: f.host, address: at, owner: f}
 	if e.Addr == f.peer {
 		x.local = f.local // a foreign address may need another route
 	}
@@ -114,7 +109,7 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 func (f *ftpControl) Begin(context.Context) {}
 
 // Cancel withdraws the expectation, if it is unused.
-func (f *ftpControl) Cancel(reason string) { f.expectations.withdraw(f.channel, reason) }
+func (f *ftpControl) Cancel(reason string) { f.expectations.withdraw(f.request, reason) }
 
 func (f *ftpControl) dataDecision(at netip.AddrPort) policy.Decision {
 	return f.cfg.Decide(policy.Request{
@@ -128,16 +123,16 @@ func (f *ftpControl) dataDecision(at netip.AddrPort) policy.Decision {
 func (f *ftpControl) note(n ftp.Note) {
 	switch n.Kind {
 	case ftp.NoteLogin:
-		f.record(audit.FTPLogin{Conn: f.cfg.ID, Control: f.channel, Login: n.Text})
+		f.record(audit.FTPLogin{Conn: f.cfg.ID, Control: f.request, Login: n.Text})
 	case ftp.NoteRefused, ftp.NoteUnsolicited, ftp.NoteMalformed:
 		f.refused(n.Text)
 	default: // a mismatch is in the announcement's event
-		f.cfg.Log.Debug("ftp note", "request", f.channel, "text", n.Text)
+		f.cfg.Log.Debug("ftp note", "request", f.request, "text", n.Text)
 	}
 }
 
 func (f *ftpControl) refused(reason string) {
-	f.record(audit.FTPRefused{Conn: f.cfg.ID, Control: f.channel, Reason: reason})
+	f.record(audit.FTPRefused{Conn: f.cfg.ID, Control: f.request, Reason: reason})
 }
 
 // expired is told of each expectation that ended unused.
@@ -160,10 +155,10 @@ func (o *opening) data(e *expectation) {
 		if worthRetrying(err) {
 			o.expectations.giveBack(e)
 		}
-		o.refuse(ssh.ConnectionFailed, "connect failed", e.rule, err.Error())
+		o.refuse(ssh.ConnectionFailed, "connect failed", e.owner.rule, err.Error())
 		return
 	}
-	s := o.open(tcp, e.rule, "data")
+	s := o.open(tcp, e.owner.rule, "data")
 	if s == nil {
 		return
 	}

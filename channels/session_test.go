@@ -63,9 +63,8 @@ func readUntil(t *testing.T, r io.Reader, end string) string {
 	return got.String()
 }
 
-func TestSessionAtATerminalEndsWithControlD(t *testing.T) {
-	b := newBastion(t, permit(t, "", ""), nil)
-	ch, reqs := b.session()
+// exitStatus hands on the payload of the exit-status request, and takes all others.
+func exitStatus(reqs <-chan *ssh.Request) <-chan []byte {
 	status := make(chan []byte, 1)
 	go func() {
 		for r := range reqs {
@@ -74,6 +73,13 @@ func TestSessionAtATerminalEndsWithControlD(t *testing.T) {
 			}
 		}
 	}()
+	return status
+}
+
+func TestSessionAtATerminalEndsWithControlD(t *testing.T) {
+	b := newBastion(t, permit(t, "", ""), nil)
+	ch, reqs := b.session()
+	status := exitStatus(reqs)
 	ch.SendRequest("pty-req", true, nil)
 	ch.SendRequest("shell", true, nil)
 	text := readUntil(t, ch, "(Ctrl-D).\r\n")
@@ -90,14 +96,7 @@ func TestSessionAtATerminalEndsWithControlD(t *testing.T) {
 func TestSessionRefusesCommandsPolitely(t *testing.T) {
 	b := newBastion(t, permit(t, "", ""), nil)
 	ch, reqs := b.session()
-	status := make(chan []byte, 1)
-	go func() {
-		for r := range reqs {
-			if r.Type == "exit-status" {
-				status <- r.Payload
-			}
-		}
-	}()
+	status := exitStatus(reqs)
 	ch.SendRequest("exec", true, ssh.Marshal(struct{ C string }{"rm -rf /"}))
 	text, _ := io.ReadAll(ch.Stderr())
 	if !strings.Contains(string(text), "runs no commands") {

@@ -137,16 +137,23 @@ func (f *ftpTalk) pasv() string {
 	return netip.AddrPortFrom(netip.AddrFrom4([4]byte(a[:4])), uint16(a[4])<<8|uint16(a[5])).String()
 }
 
+// beginDownload begins to download a file and returns the data connection after its first MiB.
+func (f *ftpTalk) beginDownload(name string) *net.TCPConn {
+	f.t.Helper()
+	down := dial(f.t, f.pasv())
+	f.say("RETR " + name)
+	f.want("150")
+	if _, err := io.ReadFull(down, make([]byte, 1<<20)); err != nil {
+		f.t.Fatal(err)
+	}
+	return down
+}
+
 func TestLostConnectionResetsTransfers(t *testing.T) {
 	server, r, target, wire := ftpForward(t, netip.Addr{})
 	randomFile(t, filepath.Join(server.Root, "big"), 16<<20)
 	f := login(t, target)
-	down := dial(t, f.pasv())
-	f.say("RETR big")
-	f.want("150")
-	if _, err := io.ReadFull(down, make([]byte, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
+	down := f.beginDownload("big")
 	wire.cut()
 	wantReset(t, down)
 	wantReset(t, f)
@@ -159,12 +166,7 @@ func TestServerThatDiesDoesNotEndADownload(t *testing.T) {
 	server, _, target, _ := ftpForward(t, netip.Addr{})
 	randomFile(t, filepath.Join(server.Root, "big"), 16<<20)
 	f := login(t, target)
-	down := dial(t, f.pasv())
-	f.say("RETR big")
-	f.want("150")
-	if _, err := io.ReadFull(down, make([]byte, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
+	down := f.beginDownload("big")
 	server.Kill()
 	// What OpenSSH tells of a reset is no more than an end; the control connection's end without a 226 must
 	// reach the client all the same.
@@ -178,12 +180,7 @@ func TestAbortAsUrgentData(t *testing.T) {
 	server, _, target, _ := ftpForward(t, netip.Addr{})
 	randomFile(t, filepath.Join(server.Root, "big"), 16<<20)
 	f := login(t, target)
-	down := dial(t, f.pasv())
-	f.say("RETR big")
-	f.want("150")
-	if _, err := io.ReadFull(down, make([]byte, 1<<20)); err != nil {
-		t.Fatal(err)
-	}
+	down := f.beginDownload("big")
 	raw, err := f.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
