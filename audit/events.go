@@ -105,9 +105,72 @@ type FTPLogin struct {
 	Login   string `json:"login"` // the FTP user name, as sent
 }
 
+// ConnectionRefused: a connection was closed before anything was read from it, or put out to make room.
+type ConnectionRefused struct {
+	Client netip.AddrPort `json:"client"`
+	Proxy  netip.AddrPort `json:"proxy,omitzero"` // the proxy that spoke for the client
+	Reason string         `json:"reason"`
+}
+
+// Penalty: a source was penalised (PerSourcePenalties).
+type Penalty struct {
+	Source  netip.Prefix `json:"source"`
+	Class   string       `json:"class"` // "authfail", "grace-exceeded" and so on, as in sshd_config
+	Seconds float64      `json:"seconds"`
+	Active  bool         `json:"active"` // it is refused from now on
+}
+
+// ListenOpened: a remote forwarding was granted.
+type ListenOpened struct {
+	Conn
+	Request string           `json:"request"`
+	Target  string           `json:"target"` // as the client spelled it
+	Bound   []netip.AddrPort `json:"bound"`
+	Rule    string           `json:"rule,omitempty"`
+}
+
+// ListenClosed: a remote forwarding ended.
+type ListenClosed struct {
+	Conn
+	Request string `json:"request"`
+	Reason  string `json:"reason,omitempty"`
+}
+
+// FTPCommand: the server answered a command for good, or it was refused here.
+type FTPCommand struct {
+	Conn
+	Control string `json:"control"`
+	Command string `json:"command"`        // the verb
+	Class   string `json:"class"`          // "session", "transfer", "list", "read", "write" or "other"
+	Path    string `json:"path,omitempty"` // the argument, where it is a path
+	Code    int    `json:"code"`           // of the final reply
+}
+
+// FTPTransfer: a transfer ended.
+type FTPTransfer struct {
+	Conn
+	Control   string  `json:"control"`
+	Request   string  `json:"request,omitempty"` // the data channel
+	Command   string  `json:"command"`
+	Direction string  `json:"direction"` // "download", "upload" or "listing"
+	Path      string  `json:"path,omitempty"`
+	Bytes     int64   `json:"bytes"`
+	Seconds   float64 `json:"seconds"`
+	Result    string  `json:"result"` // "complete", "failed" or "aborted"
+	Code      int     `json:"code,omitempty"`
+}
+
+// Reload: the configuration was read again.
+type Reload struct {
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+	Result string `json:"result"` // "done" or "refused", and then the old one stays
+	Reason string `json:"reason,omitempty"`
+}
+
 // Server: something happened to the bastion itself.
 type Server struct {
-	Action string `json:"action"` // "start", "stop"
+	Action string `json:"action"` // "start", "stop", "drain", "handover"
 	Detail string `json:"detail,omitempty"`
 }
 
@@ -122,4 +185,13 @@ func (FTPConsumed) EventName() string      { return "ftp.consumed" }
 func (FTPExpired) EventName() string       { return "ftp.expired" }
 func (FTPRefused) EventName() string       { return "ftp.refused" }
 func (FTPLogin) EventName() string         { return "ftp.login" }
-func (Server) EventName() string           { return "server" }
+func (ConnectionRefused) EventName() string {
+	return "connection.refused"
+}
+func (Penalty) EventName() string      { return "penalty" }
+func (ListenOpened) EventName() string { return "listen.opened" }
+func (ListenClosed) EventName() string { return "listen.closed" }
+func (FTPCommand) EventName() string   { return "ftp.command" }
+func (FTPTransfer) EventName() string  { return "ftp.transfer" }
+func (Reload) EventName() string       { return "reload" }
+func (Server) EventName() string       { return "server" }

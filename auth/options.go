@@ -107,7 +107,7 @@ func (o *keyOptions) setValue(name, value string, zone *time.Location) error {
 
 // admit checks from and expiry-time.
 func (o *keyOptions) admit(s policy.Subject, now time.Time) error {
-	if len(o.from) > 0 && !o.from.Match(s) {
+	if len(o.from) > 0 && !o.from.Match(s, now) {
 		return fmt.Errorf("from doesn't permit %s", s.Addr)
 	}
 	if !o.expires.IsZero() && !now.Before(o.expires) {

@@ -167,7 +167,7 @@ func (b *bastion) serve(c net.Conn, signer ssh.Signer, p *policy.Policy, change 
 		User: "alice", Addr: netip.MustParseAddr("127.0.0.1"), LocalAddr: netip.MustParseAddrPort("127.0.0.1:2222"),
 	}
 	cfg := channels.Config{
-		SSH: conn, Wire: wire, Subject: subject, Decide: p.Decide, Permitted: p.Permitted(subject),
+		SSH: conn, Wire: wire, Subject: subject, Decide: p.Decide, Permitted: p.Permitted(subject, time.Time{}),
 		Audit: audit.New(b.audit, time.Now), ID: audit.Conn{ID: "c1", User: "alice"},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		MaxChannels: 8, MaxSessions: 2, ConnectTimeout: 5 * time.Second,

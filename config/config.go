@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/culvert-ssh/culvert/policy"
 )
@@ -76,12 +77,12 @@ func (c *Config) Global() Settings {
 	return c.settings(nil)
 }
 
-// For returns the settings with the Match blocks that match s. Before authentication, s is as
+// For returns the settings with the Match blocks that match s now. Before authentication, s is as
 // far known as it is, and the user the one that is claimed.
-func (c *Config) For(s policy.Subject) Settings {
+func (c *Config) For(s policy.Subject, now time.Time) Settings {
 	var matching []*scope
 	for _, b := range c.blocks {
-		if b.criteria.Match(s) {
+		if b.criteria.Match(s, now) {
 			matching = append(matching, b)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +32,7 @@ var compareWords = cmp.Options{
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmp.AllowUnexported(Settings{}),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
+	cmp.Comparer(func(a, b policy.AddressList) bool { return reflect.DeepEqual(a, b) }),
 }
 
 func TestDefaults(t *testing.T) {
@@ -186,7 +188,7 @@ func TestReadsAsSSHDDoes(t *testing.T) {
 	} {
 		got := invalid
 		if c, _, err := parse("sshd_config", "HostKey /key\n"+test.text, nil); err == nil {
-			got = fmt.Sprint(test.get(c.For(alice)))
+			got = fmt.Sprint(test.get(c.For(alice, time.Time{})))
 		}
 		if got != test.want {
 			t.Errorf("%q: got %s, want %s", test.text, got, test.want)
@@ -205,7 +207,7 @@ Match User alice
 MaxSessions 6
 `
 	c := mustParse(t, file, "Port=2222", "listenaddress 127.0.0.2", "LoginGraceTime=20", "MaxSessions=7", "DenyOpen=b:2", "HostKey /other")
-	s := c.For(policy.Subject{User: "alice"})
+	s := c.For(policy.Subject{User: "alice"}, time.Time{})
 	got := fmt.Sprint(s.ListenAddress, s.LoginGraceTime, s.MaxSessions, c.Global().MaxSessions, s.DenyOpen, s.HostKeys)
 	if want := "[127.0.0.2:2222] 20s 6 7 [b:2 a:1] [/other /key]"; got != want {
 		t.Errorf("got %s, want %s", got, want)

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -25,7 +26,7 @@ func TestExampleStartsAsItStands(t *testing.T) {
 	if err != nil || len(warnings) > 0 {
 		t.Fatalf("got %v, warnings %v", err, warnings)
 	}
-	if words := c.Policy().Permitted(policy.Subject{User: "alice"}); len(words) > 0 {
+	if words := c.Policy().Permitted(policy.Subject{User: "alice"}, time.Time{}); len(words) > 0 {
 		t.Errorf("it permits %q, want nothing", words)
 	}
 	if s := c.Global(); len(s.HostKeys) == 0 || len(s.DenyOpen) == 0 {

@@ -11,32 +11,75 @@ import (
 
 // Settings are the values of all keywords for somebody.
 type Settings struct {
-	Ports         []uint16
-	ListenAddress []netip.AddrPort // wildcards are one family each; port 0 is one that the system chooses
-	HostKeys      []string
+	Ports             []uint16
+	ListenAddress     []netip.AddrPort // wildcards are one family each; port 0 is one that the system chooses
+	ProxyProtocolFrom []netip.Prefix   // the proxies whose word on the client's address is believed
+	PidFile           string           // path, empty for none
+	VersionAddendum   string           // empty for none
+	TCPKeepAlive      bool
 
-	AuthorizedKeysFile     []string // absolute, with the tokens %% and %u still in it; empty for none
-	PubkeyAuthentication   bool
-	PasswordAuthentication bool
-	PasswordFile           string // set if PasswordAuthentication is yes for anybody
+	HostKeys         []string
+	HostCertificates []string
+	HostKeyAgent     string // path of the agent's socket, or SSH_AUTH_SOCK; empty for none
 
-	AllowTCPForwarding policy.Forwarding
-	PermitOpen         []policy.OpenPattern // empty permits nothing
-	DenyOpen           []policy.OpenPattern
+	// Algorithms: names that x/crypto/ssh has, in order of preference. Empty is the default of whoever uses the list.
+	Ciphers, MACs, KexAlgorithms                                       []string
+	HostKeyAlgorithms, PubkeyAcceptedAlgorithms, CASignatureAlgorithms []string
+	RekeyBytes                                                         uint64 // 0 is the default of the cipher
+	RekeyTime                                                          time.Duration
+	RequiredRSASize                                                    int // bits
 
-	LoginGraceTime      time.Duration // 0 is no limit
-	MaxAuthTries        int
-	MaxStartups         MaxStartups
-	MaxSessions         int // 0 is no sessions at all
-	MaxChannels         int
-	ConnectTimeout      time.Duration
-	ClientAliveInterval time.Duration // 0 is never
-	ClientAliveCountMax int           // 0 is that nobody is disconnected
+	AuthenticationMethods           [][]string // lists of methods, each of which suffices; nil is any one method
+	PubkeyAuthentication            bool
+	PasswordAuthentication          bool
+	KbdInteractiveAuthentication    bool
+	PermitRootLogin                 RootLogin
+	AuthorizedKeysFile              []string // absolute, with the tokens %%, %h, %U and %u still in it; empty for none
+	AuthorizedKeysCommand           string   // with its arguments and tokens; empty for none
+	AuthorizedKeysCommandUser       string
+	TrustedUserCAKeys               string // path, empty for none
+	AuthorizedPrincipalsFile        string // as AuthorizedKeysFile; empty for none
+	AuthorizedPrincipalsCommand     string
+	AuthorizedPrincipalsCommandUser string
+	RevokedKeys                     string // path, empty for none
+	TouchRequired, VerifyRequired   bool   // PubkeyAuthOptions
+	PasswordFile                    string // set if a method that needs it is yes for anybody
 
-	Banner   string // path, empty for none
-	FTP      policy.FTP
-	AuditLog string // path, empty for stderr
-	LogLevel slog.Level
+	AllowTCPForwarding   policy.Forwarding
+	DisableForwarding    bool
+	PermitOpen           []policy.OpenPattern // empty permits nothing
+	DenyOpen             []policy.OpenPattern
+	AllowAgentForwarding bool
+	PermitTTY            bool
+	ForceCommand         string      // empty for none
+	ChrootDirectory      string      // with the tokens %%, %h, %U and %u still in it; empty for none
+	Subsystems           []Subsystem // the first of a name counts
+	AcceptEnv            []string
+
+	LoginGraceTime             time.Duration // 0 is no limit
+	MaxAuthTries               int
+	MaxStartups                MaxStartups
+	PerSourceMaxStartups       int // 0 is no limit
+	PerSourceBits4             int // PerSourceNetBlockSize: prefix lengths
+	PerSourceBits6             int
+	PerSourcePenalties         PerSourcePenalties
+	PerSourcePenaltyExemptList policy.AddressList
+	MaxSessions                int // 0 is no sessions at all
+	MaxChannels                int
+	ConnectTimeout             time.Duration
+	ClientAliveInterval        time.Duration // 0 is never
+	ClientAliveCountMax        int           // 0 is that nobody is disconnected
+	ChannelTimeout             []ChannelTimeout
+	UnusedConnectionTimeout    time.Duration // 0 is never
+	DrainTimeout               time.Duration // 0 is never
+
+	Banner        string // path, empty for none
+	FTP           policy.FTP
+	AuditLog      string         // path, empty for stderr
+	AuditContinue bool           // AuditFailure continue: what can't be put on record goes on all the same
+	MetricsListen netip.AddrPort // not valid for none
+	ControlSocket string         // path of the socket of culvertd ctl; empty for none
+	LogLevel      slog.Level
 
 	listen []listenAddress // before it is combined with Ports
 }
@@ -50,6 +93,37 @@ type listenAddress struct {
 // MaxStartups is how many connections may be unauthenticated at once: from Start on, Rate percent
 // are refused, rising linearly to all of them at Full.
 type MaxStartups struct{ Start, Rate, Full int }
+
+// RootLogin is the value of PermitRootLogin.
+type RootLogin int
+
+const (
+	RootNo             RootLogin = iota
+	RootForcedCommands           // forced-commands-only: by a key that has command= or the like
+	RootKeys                     // prohibit-password: by a key
+	RootYes
+)
+
+// Subsystem is a line of Subsystem.
+type Subsystem struct{ Name, Command string }
+
+// ChannelTimeout is a word of ChannelTimeout: channels of this type (or *, or a pattern) that moved no byte for
+// this long are closed.
+type ChannelTimeout struct {
+	Type  string
+	After time.Duration
+}
+
+// PerSourcePenalties is for how long an address is refused after each kind of misbehaviour; the times add up.
+// The zero value, PerSourcePenalties no, punishes nobody.
+type PerSourcePenalties struct {
+	Enabled                                                               bool
+	Crash, AuthFail, InvalidUser, NoAuth, GraceExceeded, RefuseConnection time.Duration
+
+	Min, Max                     time.Duration // less than Min is remembered and doesn't count yet
+	MaxSources4, MaxSources6     int
+	DenyOverflow4, DenyOverflow6 bool // with the table full, everybody is refused; else the mildest entry goes
+}
 
 // What sshd's LogLevel has beyond those of slog.
 const (

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Criteria are the conditions of one Match line, all of which must hold. Empty Criteria match
@@ -12,12 +13,14 @@ import (
 type Criteria []Criterion
 
 // Criterion is one condition of a Match line.
-type Criterion interface{ match(Subject) bool }
+type Criterion interface {
+	match(s Subject, now time.Time) bool
+}
 
-// Match reports whether every criterion holds for s.
-func (c Criteria) Match(s Subject) bool {
+// Match reports whether every criterion holds for s. Hours and days are those of now's zone.
+func (c Criteria) Match(s Subject, now time.Time) bool {
 	for _, criterion := range c {
-		if !criterion.match(s) {
+		if !criterion.match(s, now) {
 			return false
 		}
 	}
@@ -65,13 +68,29 @@ func MatchLocalPort(word string) (Criterion, error) {
 	return matchLocalPort(port), nil
 }
 
-func (matchAll) match(Subject) bool         { return true }
-func (m matchUser) match(s Subject) bool    { return matchList(m, s.User) }
-func (m matchAddress) match(s Subject) bool { return matchList(m, bare(s.Addr)) }
-func (m matchLocalAddress) match(s Subject) bool {
+func (matchAll) match(Subject, time.Time) bool           { return true }
+func (m matchUser) match(s Subject, _ time.Time) bool    { return matchList(m, s.User) }
+func (m matchAddress) match(s Subject, _ time.Time) bool { return matchList(m, bare(s.Addr)) }
+func (m matchLocalAddress) match(s Subject, _ time.Time) bool {
 	return matchList(m, bare(s.LocalAddr.Addr()))
 }
-func (m matchLocalPort) match(s Subject) bool { return s.LocalAddr.Port() == uint16(m) }
+func (m matchLocalPort) match(s Subject, _ time.Time) bool { return s.LocalAddr.Port() == uint16(m) }
+
+// AddressList is a list of addresses, networks and patterns of addresses, as [MatchAddress] reads it. The zero
+// AddressList contains nothing.
+type AddressList struct{ patterns matchAddress }
+
+// ParseAddressList reads an AddressList.
+func ParseAddressList(list string) (AddressList, error) {
+	c, err := MatchAddress(list)
+	if err != nil {
+		return AddressList{}, err
+	}
+	return AddressList{c.(matchAddress)}, nil
+}
+
+// Contains reports whether addr is in the list and not negated there.
+func (l AddressList) Contains(addr netip.Addr) bool { return matchList(l.patterns, bare(addr)) }
 
 // bare is addr without what makes one address look like two.
 func bare(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }

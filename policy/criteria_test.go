@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestCriteria(t *testing.T) {
@@ -44,17 +45,17 @@ func TestCriteria(t *testing.T) {
 			t.Errorf("%s %s: %v", test.name, test.value, err)
 			continue
 		}
-		if got := (Criteria{c}).Match(s); got != test.want {
+		if got := (Criteria{c}).Match(s, time.Time{}); got != test.want {
 			t.Errorf("%s %s: got %v, want %v", test.name, test.value, got, test.want)
 		}
-		if (Criteria{c}).Match(Subject{}) {
+		if (Criteria{c}).Match(Subject{}, time.Time{}) {
 			t.Errorf("%s %s matches nobody at all", test.name, test.value)
 		}
-		if never, _ := MatchUser("bob"); (Criteria{c, never}).Match(s) {
+		if never, _ := MatchUser("bob"); (Criteria{c, never}).Match(s, time.Time{}) {
 			t.Errorf("%s %s and user bob: matches, though one of them doesn't", test.name, test.value)
 		}
 	}
-	if !(Criteria{MatchAll()}).Match(Subject{}) || (Criteria{}).Match(s) {
+	if !(Criteria{MatchAll()}).Match(Subject{}, time.Time{}) || (Criteria{}).Match(s, time.Time{}) {
 		t.Error("all must match everybody, and no criteria nobody")
 	}
 }

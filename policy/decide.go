@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 // The lowest port that an FTP server may announce; below are other services (RFC 2577,
@@ -29,7 +30,7 @@ func (p *Policy) Decide(r Request) Decision {
 	if err != nil {
 		return Decision{Reason: err.Error()}
 	}
-	rules := p.rulesFor(r.Subject)
+	rules := p.rulesFor(r.Subject, r.Time)
 	if d := rules.forwardingDenied(r.Subject.KeyRules); d != nil {
 		return *d
 	}
@@ -48,11 +49,11 @@ func (p *Policy) Decide(r Request) Decision {
 // Permitted returns the PermitOpen words that apply to s, narrowed by its key, for a text shown to
 // users. It is not a decision: DenyOpen isn't taken off, and where what the key and the
 // configuration both permit can't be said in a word, it is the key's.
-func (p *Policy) Permitted(s Subject) []string {
+func (p *Policy) Permitted(s Subject, now time.Time) []string {
 	if p == nil || s.User == "" {
 		return nil
 	}
-	rules := p.rulesFor(s)
+	rules := p.rulesFor(s, now)
 	if rules.PermitOpen == nil || rules.forwardingDenied(s.KeyRules) != nil {
 		return nil
 	}

@@ -323,17 +323,17 @@ func TestPermittedIsNarrowedByKey(t *testing.T) {
 		if test.key != "" {
 			s.KeyRules = &KeyRules{PermitOpen: words(t, test.key)}
 		}
-		if got := strings.Join(p.Permitted(s), " "); got != test.want {
+		if got := strings.Join(p.Permitted(s, time.Time{}), " "); got != test.want {
 			t.Errorf("PermitOpen %s, permitopen %s:\n got %q\nwant %q", test.permit, test.key, got, test.want)
 		}
 	}
 	p := examplePolicy(t)
 	for _, user := range []string{"carol", "dave", "erin", ""} {
-		if got := p.Permitted(Subject{User: user}); got != nil {
+		if got := p.Permitted(Subject{User: user}, time.Time{}); got != nil {
 			t.Errorf("user %q: got %q, want nothing", user, got)
 		}
 	}
-	if got := p.Permitted(Subject{User: "bob", KeyRules: &KeyRules{NoPortForwarding: true}}); got != nil {
+	if got := p.Permitted(Subject{User: "bob", KeyRules: &KeyRules{NoPortForwarding: true}}, time.Time{}); got != nil {
 		t.Errorf("no-port-forwarding: got %q, want nothing", got)
 	}
 }

@@ -11,21 +11,37 @@ import (
 // offered. The zero Subject may do nothing.
 type Subject struct {
 	User      string
-	Groups    []string
+	Invalid   bool           // no account is known under this name (Match invalid-user)
+	Groups    []string       // from the bastion's own accounts, or from the operating system
 	Addr      netip.Addr     // the client's
+	Host      string         // the client's name; if empty, it is the text of Addr
 	LocalAddr netip.AddrPort // where the client connected to
 
-	// Key is the fingerprint of the key that was proven (SHA256:…), empty if none was.
+	// Key is the fingerprint of the key that was proven (SHA256:…), empty if none was; of a certificate, it is
+	// that of the key in it.
 	Key string
-	// KeyRules are the options of its authorized_keys line. If nil, the key narrows nothing.
+	// KeyRules are the options of its authorized_keys line, or of its certificate and the line of the
+	// authority. If nil, the key narrows nothing.
 	KeyRules *KeyRules
+	// Certificate is what the key was certified by. If nil, it was a plain key.
+	Certificate *Certificate
 }
 
-// KeyRules are the options of one authorized_keys line that narrow what its key may do.
+// Certificate names the OpenSSH certificate that was proven.
+type Certificate struct {
+	ID        string // the key id that the authority gave it
+	Serial    uint64
+	Authority string // fingerprint of the authority's key (SHA256:…)
+}
+
+// KeyRules are the options of one authorized_keys line, or of a certificate, that narrow what its key may do.
 type KeyRules struct {
-	Source           string // "file:line" of the key
-	NoPortForwarding bool
-	PermitOpen       []OpenPattern // permitopen=; if empty, it narrows nothing
+	Source            string // "file:line" of the key
+	NoPortForwarding  bool
+	NoAgentForwarding bool
+	NoPTY             bool
+	ForceCommand      string        // command=, or a certificate's force-command; empty for none
+	PermitOpen        []OpenPattern // permitopen=; if empty, it narrows nothing
 }
 
 // Action is what is asked for.
@@ -36,6 +52,9 @@ const (
 	Open Action = iota + 1
 	// OpenData is an FTP data endpoint that was announced on a permitted control channel.
 	OpenData
+	// Listen is a tcpip-forward request (RFC 4254, section 7.1): the target is where to listen, and port 0 is one that the system
+	// chooses.
+	Listen
 )
 
 // Target is where to.
@@ -65,6 +84,9 @@ type Decision struct {
 	// answer to whether a name may be resolved never has it, as the address may change it.
 	// It is not to be written to.
 	FTP *FTP
+
+	// Bind are the addresses to listen on, of an allowed Listen. It is not to be written to.
+	Bind []netip.Addr
 
 	allowed bool
 }

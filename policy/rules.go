@@ -49,10 +49,10 @@ const (
 
 // rulesFor merges the rules that apply to s, as sshd does: the first matching Match block that
 // says something wins, then the global scope. DenyOpen accumulates.
-func (p *Policy) rulesFor(s Subject) Rules {
+func (p *Policy) rulesFor(s Subject, now time.Time) Rules {
 	var merged Rules
 	for _, b := range p.Blocks {
-		if b.Criteria.Match(s) {
+		if b.Criteria.Match(s, now) {
 			merged.add(b.Rules)
 		}
 	}

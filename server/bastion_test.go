@@ -60,15 +60,14 @@ func newBastion(t *testing.T) *bastion {
 	b.authFor = func(policy.Subject) auth.Settings { return b.auth }
 	b.all = Settings{MaxAuthTries: 6, MaxSessions: 10, MaxChannels: 64, ConnectTimeout: time.Second}
 	b.cfg = Config{
-		HostKeys:    []ssh.Signer{b.host},
-		Version:     "test",
-		Decide:      func(policy.Request) policy.Decision { return policy.Decision{} },
-		Permitted:   func(policy.Subject) []string { return nil },
-		Settings:    func(policy.Subject) Settings { return b.all },
-		MaxStartups: Startups{100, 30, 200},
-		Audit:       audit.New(b.events, time.Now),
-		Log:         slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now:         time.Now,
+		Live:      Live{HostKeys: []ssh.Signer{b.host}, MaxStartups: Startups{100, 30, 200}},
+		Version:   "test",
+		Decide:    func(policy.Request) policy.Decision { return policy.Decision{} },
+		Permitted: func(policy.Subject) []string { return nil },
+		Settings:  func(policy.Subject) Settings { return b.all },
+		Audit:     audit.New(b.events, time.Now),
+		Log:       slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now:       time.Now,
 	}
 	return b
 }

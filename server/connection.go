@@ -108,7 +108,7 @@ func (c *connection) own() {
 		return
 	}
 	c.log.Debug("connection opened", "local", c.local)
-	if grace := c.s.cfg.LoginGraceTime; grace > 0 {
+	if grace := c.s.live.Load().LoginGraceTime; grace > 0 {
 		// A deadline on the connection would be wiped by gliderlabs/ssh.
 		c.grace = time.AfterFunc(grace, func() { c.end(errGrace) })
 	}

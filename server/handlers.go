@@ -67,7 +67,7 @@ func (c *connection) serverConfig() *ssh.ServerConfig {
 		MaxAuthTries:  max(1, c.s.cfg.Settings(policy.Subject{Addr: c.id.Client.Addr(), LocalAddr: c.local}).MaxAuthTries),
 		ServerVersion: c.s.version,
 	}
-	for _, key := range c.s.cfg.HostKeys {
+	for _, key := range c.s.live.Load().HostKeys {
 		cfg.AddHostKey(key)
 	}
 	c.client.Install(cfg)

@@ -26,8 +26,9 @@ import (
 
 // Config is what a Server needs. Every field is required unless it says otherwise.
 type Config struct {
-	HostKeys []ssh.Signer // at least one, as hostkeys.Load returns them
-	Version  string       // of the program; the client sees it
+	Live
+
+	Version string // of the program; the client sees it
 
 	Auth      *auth.Authenticator
 	Decide    func(policy.Request) policy.Decision
@@ -37,9 +38,6 @@ type Config struct {
 	// has only addresses, or the name that the client claims.
 	Settings func(policy.Subject) Settings
 
-	LoginGraceTime time.Duration // from accept to authentication; if zero, there is no limit
-	MaxStartups    Startups
-
 	Audit *audit.Log
 	Log   *slog.Logger
 	Now   func() time.Time
@@ -47,6 +45,21 @@ type Config struct {
 	// Random returns a random number from 0 to n-1. If nil, math/rand/v2 does: the early drop of
 	// MaxStartups needs no secret.
 	Random func(n int) int
+}
+
+// Live is what [Server.Update] may exchange while the server runs: what new connections need before anything is known of their
+// client. Every field is required unless it says otherwise.
+type Live struct {
+	HostKeys       []ssh.Signer  // at least one, as hostkeys.Load returns them
+	LoginGraceTime time.Duration // from accept to authentication; if zero, there is no limit
+	MaxStartups    Startups
+}
+
+func (l *Live) check() error {
+	if len(l.HostKeys) == 0 {
+		return errors.New("no host key: make one with \"culvertd keygen DIR\" and name it with HostKey")
+	}
+	return l.MaxStartups.check()
 }
 
 // Settings are what may differ from one subject to another.
@@ -67,6 +80,7 @@ var ErrServerClosed = errors.New("server is shut down")
 type Server struct {
 	cfg      Config
 	version  string // RFC 4253, section 4.2
+	live     atomic.Pointer[Live]
 	startups startups
 	lastID   atomic.Uint64
 	panics   atomic.Int64
@@ -82,8 +96,6 @@ type Server struct {
 // New checks cfg.
 func New(cfg Config) (*Server, error) {
 	switch {
-	case len(cfg.HostKeys) == 0:
-		return nil, errors.New("no host key: make one with \"culvertd keygen DIR\" and name it with HostKey")
 	case cfg.Auth == nil, cfg.Decide == nil, cfg.Permitted == nil, cfg.Settings == nil:
 		return nil, errors.New("server: Auth, Decide, Permitted and Settings are required")
 	case cfg.Audit == nil, cfg.Log == nil, cfg.Now == nil:
@@ -91,20 +103,31 @@ func New(cfg Config) (*Server, error) {
 	case !softwareVersion(cfg.Version):
 		return nil, fmt.Errorf("server: %q can't stand in an SSH version", cfg.Version)
 	}
-	if err := cfg.MaxStartups.check(); err != nil {
-		return nil, err
-	}
 	if cfg.Random == nil {
 		cfg.Random = rand.IntN
 	}
-	return &Server{
+	s := &Server{
 		cfg:       cfg,
 		version:   "SSH-2.0-culvert_" + cfg.Version,
-		startups:  startups{limit: cfg.MaxStartups, random: cfg.Random},
+		startups:  startups{random: cfg.Random},
 		listeners: make(map[net.Listener]struct{}),
 		open:      make(map[*connection]struct{}),
 		stopped:   make(chan struct{}),
-	}, nil
+	}
+	if err := s.Update(cfg.Live); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Update exchanges what applies to connections that are accepted from now on. With an error, nothing changes.
+func (s *Server) Update(l Live) error {
+	if err := l.check(); err != nil {
+		return err
+	}
+	s.startups.update(l.MaxStartups)
+	s.live.Store(&l)
+	return nil
 }
 
 // softwareVersion reports whether v is printable ASCII without spaces and minus signs (RFC 4253, section 4.2).

@@ -30,11 +30,17 @@ func (l Startups) refuses(others, random int) bool {
 
 // startups counts the connections that are not authenticated yet.
 type startups struct {
-	limit  Startups
 	random func(n int) int
 
 	mu      sync.Mutex
+	limit   Startups
 	pending int
+}
+
+func (s *startups) update(l Startups) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.limit = l
 }
 
 // admit counts a new connection, unless it is refused. The caller must call release once it is authenticated

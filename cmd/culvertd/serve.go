@@ -96,15 +96,9 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 
 // newServer wires the server to the configuration.
 func newServer(c *config.Config, keys []ssh.Signer, events *audit.Log, log *slog.Logger) (*server.Server, error) {
-	global, rules := c.Global(), c.Policy()
+	rules := c.Policy()
 	who, err := auth.New(auth.Config{
-		Settings: func(s policy.Subject) auth.Settings {
-			st := c.For(s)
-			return auth.Settings{
-				PubkeyAuthentication: st.PubkeyAuthentication, AuthorizedKeysFile: st.AuthorizedKeysFile,
-				PasswordAuthentication: st.PasswordAuthentication, PasswordFile: st.PasswordFile,
-			}
-		},
+		Settings: func(s policy.Subject) auth.Settings { return authSettings(c.For(s, time.Now())) },
 		Password: c.PasswordAuthentication(),
 		Now:      time.Now,
 	})
@@ -112,20 +106,13 @@ func newServer(c *config.Config, keys []ssh.Signer, events *audit.Log, log *slog
 		return nil, err
 	}
 	return server.New(server.Config{
-		HostKeys: keys,
-		Version:  strings.ReplaceAll(version, "-", "_"),
-		Auth:     who, Decide: rules.Decide, Permitted: rules.Permitted,
-		Settings: func(s policy.Subject) server.Settings {
-			st := c.For(s)
-			return server.Settings{
-				MaxAuthTries: st.MaxAuthTries, MaxSessions: st.MaxSessions, MaxChannels: st.MaxChannels,
-				ConnectTimeout: st.ConnectTimeout, ClientAliveInterval: st.ClientAliveInterval,
-				ClientAliveCountMax: st.ClientAliveCountMax, Banner: st.Banner,
-			}
-		},
-		LoginGraceTime: global.LoginGraceTime,
-		MaxStartups:    server.Startups(global.MaxStartups),
-		Audit:          events, Log: log, Now: time.Now,
+		Live:      liveSettings(c.Global(), keys),
+		Version:   strings.ReplaceAll(version, "-", "_"),
+		Auth:      who,
+		Decide:    rules.Decide,
+		Permitted: func(s policy.Subject) []string { return rules.Permitted(s, time.Now()) },
+		Settings:  func(s policy.Subject) server.Settings { return serverSettings(c.For(s, time.Now())) },
+		Audit:     events, Log: log, Now: time.Now,
 	})
 }
 

@@ -21,14 +21,16 @@ var arrows = map[string][]string{
 	"relay":    {},
 	"audit":    {},
 	"hostkeys": {},
-	"auth":     {"policy"},
+	"krl":      {},
+	"auth":     {"policy", "krl"},
 	"config":   {"policy"},
 	"control":  {"ftp", "relay"},
 	"client":   {"ftp", "relay", "control"},
 	"channels": {"policy", "ftp", "relay", "audit", "control"},
+	"admin":    {"server", "audit"},
 	"server":   {"auth", "channels", "policy", "audit", "hostkeys", "relay"},
 
-	"cmd/culvertd": {"config", "hostkeys", "auth", "policy", "channels", "server", "audit"},
+	"cmd/culvertd": {"config", "hostkeys", "auth", "policy", "channels", "server", "audit", "admin", "krl"},
 	"cmd/culvert":  {"client"},
 }
 

@@ -1,0 +1,41 @@
+package main
+
+import (
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/config"
+	"github.com/culvert-ssh/culvert/server"
+)
+
+// authSettings are what package auth needs to know of the configuration.
+func authSettings(s config.Settings) auth.Settings {
+	return auth.Settings{
+		PubkeyAuthentication:   s.PubkeyAuthentication,
+		AuthorizedKeysFile:     s.AuthorizedKeysFile,
+		PasswordAuthentication: s.PasswordAuthentication,
+		PasswordFile:           s.PasswordFile,
+	}
+}
+
+// serverSettings are what package server needs to know of it for one subject.
+func serverSettings(s config.Settings) server.Settings {
+	return server.Settings{
+		MaxAuthTries:        s.MaxAuthTries,
+		MaxSessions:         s.MaxSessions,
+		MaxChannels:         s.MaxChannels,
+		ConnectTimeout:      s.ConnectTimeout,
+		ClientAliveInterval: s.ClientAliveInterval,
+		ClientAliveCountMax: s.ClientAliveCountMax,
+		Banner:              s.Banner,
+	}
+}
+
+// liveSettings are what it needs before anything is known of a client.
+func liveSettings(s config.Settings, keys []ssh.Signer) server.Live {
+	return server.Live{
+		HostKeys:       keys,
+		LoginGraceTime: s.LoginGraceTime,
+		MaxStartups:    server.Startups(s.MaxStartups),
+	}
+}
