@@ -128,7 +128,7 @@ func (c *Config) Policy() *policy.Policy {
 	c.global.addTo(&p.Global)
 	c.defaults.addTo(&p.Global)
 	for _, b := range c.blocks {
-		block := policy.Block{Criteria: b.criteria}
+		block := policy.Block{Source: b.at.String(), Criteria: b.criteria}
 		b.addTo(&block.Rules)
 		p.Blocks = append(p.Blocks, block)
 	}

@@ -11,6 +11,7 @@ import (
 func TestCriteria(t *testing.T) {
 	s := Subject{
 		User:      "alice",
+		Groups:    []string{"staff", "finance"},
 		Addr:      netip.MustParseAddr("::ffff:192.0.2.7"),
 		LocalAddr: netip.MustParseAddrPort("[2001:db8::5]:2222"),
 	}
@@ -39,6 +40,14 @@ func TestCriteria(t *testing.T) {
 		{"localaddress", MatchLocalAddress, "192.0.2.7", false},
 		{"localport", MatchLocalPort, "2222", true},
 		{"localport", MatchLocalPort, "22", false},
+		{"group", MatchGroup, "finance", true},
+		{"group", MatchGroup, "wheel,fin*", true},
+		{"group", MatchGroup, "Finance", false},
+		{"group", MatchGroup, "finance,!staff", false}, // another of her groups is negated
+		{"group", MatchGroup, "!wheel", false},
+		{"group", MatchGroup, "!wheel,*", true},
+		{"host", MatchHost, "192.0.2.*", true}, // she has no name, so it is the address
+		{"host", MatchHost, "*.example.com", false},
 	} {
 		c, err := test.parse(test.value)
 		if err != nil {
@@ -68,6 +77,8 @@ func TestCriteriaErrors(t *testing.T) {
 		{MatchUser, "", `the list "" has an empty pattern`},
 		{MatchUser, "a,,b", `the list "a,,b" has an empty pattern`},
 		{MatchUser, "a,!", `the list "a,!" has an empty pattern`},
+		{MatchGroup, ",a", `the list ",a" has an empty pattern`},
+		{MatchHost, "10.0.0.0/8", `"10.0.0.0/8" is no pattern of host names: a network is for the criterion address`},
 		{MatchAddress, "192.0.2.1/24", `network "192.0.2.1/24" has host bits set: write 192.0.2.0/24`},
 		{MatchAddress, "example.com", `"example.com" is neither an address nor a network`},
 		{MatchAddress, "*.example.com", `"*.example.com" is not a pattern of addresses`},
@@ -77,6 +88,37 @@ func TestCriteriaErrors(t *testing.T) {
 		if _, err := test.parse(test.value); err == nil || err.Error() != test.want {
 			t.Errorf("%q: got %v, want %s", test.value, err, test.want)
 		}
+	}
+}
+
+func TestMatchHostTakesTheName(t *testing.T) {
+	s := Subject{User: "alice", Host: "Gate.Example.COM", Addr: netip.MustParseAddr("192.0.2.7")}
+	for list, want := range map[string]bool{
+		"*.example.com": true, "*.EXAMPLE.com": true, "192.0.2.7": false, "*,!gate.*": false, "example.com": false,
+	} {
+		c, err := MatchHost(list)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := (Criteria{c}).Match(s, time.Time{}); got != want {
+			t.Errorf("host %s: got %v, want %v", list, got, want)
+		}
+	}
+}
+
+func TestMatchInvalidUser(t *testing.T) {
+	c := Criteria{MatchInvalidUser()}
+	if c.Match(Subject{User: "alice"}, time.Time{}) || !c.Match(Subject{User: "mallory", Invalid: true}, time.Time{}) {
+		t.Error("invalid-user must match whoever nobody knows, and nobody else")
+	}
+}
+
+func TestCriteriaReadAsTheyWereWritten(t *testing.T) {
+	group, _ := MatchGroup("finance,!guests")
+	port, _ := MatchLocalPort("22")
+	const want = "Group finance,!guests LocalPort 22 invalid-user"
+	if got := (Criteria{group, port, MatchInvalidUser()}).String(); got != want {
+		t.Errorf("got %q, want %q", got, want)
 	}
 }
 

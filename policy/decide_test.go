@@ -72,15 +72,15 @@ func examplePolicy(t testing.TB) *Policy {
 			FTPDataTimeout: &Line[time.Duration]{Value: time.Minute},
 		},
 		Blocks: []Block{
-			{user("bob"), Rules{
+			{Criteria: user("bob"), Rules: Rules{
 				PermitOpen:   openLine(t, "f:5", "*:*"),
 				DenyOpen:     []Line[[]OpenPattern]{*openLine(t, "f:6", "10.1.9.0/24:*")},
 				FTPDataPorts: dataPorts("f:7"),
 			}},
-			{user("carol"), Rules{AllowTCPForwarding: forward("f:9", ForwardNone)}},
-			{user("dave"), Rules{PermitOpen: openLine(t, "f:11", "")}},
-			{user("erin"), Rules{AllowTCPForwarding: forward("f:13", ForwardRemote)}},
-			{user("frank"), Rules{FTPDataPorts: dataPorts("f:15"), AllowTCPForwarding: forward("f:16", ForwardLocal)}},
+			{Criteria: user("carol"), Rules: Rules{AllowTCPForwarding: forward("f:9", ForwardNone)}},
+			{Criteria: user("dave"), Rules: Rules{PermitOpen: openLine(t, "f:11", "")}},
+			{Criteria: user("erin"), Rules: Rules{AllowTCPForwarding: forward("f:13", ForwardRemote)}},
+			{Criteria: user("frank"), Rules: Rules{FTPDataPorts: dataPorts("f:15"), AllowTCPForwarding: forward("f:16", ForwardLocal)}},
 		},
 	}
 }
@@ -195,7 +195,7 @@ func TestZeroValuesDeny(t *testing.T) {
 			Request{Subject{User: "alice"}, Open, target, time.Time{}},
 		},
 		{
-			"an empty Criteria", &Policy{Blocks: []Block{{nil, everything}}},
+			"an empty Criteria", &Policy{Blocks: []Block{{Rules: everything}}},
 			Request{Subject{User: "alice"}, Open, target, time.Time{}},
 		},
 		{

@@ -57,7 +57,7 @@ func (s sketch) policy(t testing.TB) (*Policy, *KeyRules) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Blocks = append(p.Blocks, Block{Criteria{user}, r})
+		p.Blocks = append(p.Blocks, Block{Criteria: Criteria{user}, Rules: r})
 	}
 	return p, &KeyRules{Source: "key", NoPortForwarding: s.keyNo, PermitOpen: words(t, s.key)}
 }

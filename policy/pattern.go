@@ -55,7 +55,7 @@ func ParseOpenPattern(word string) (OpenPattern, error) {
 	if _, notAddr := netip.ParseAddr(host); notAddr == nil || strings.ContainsRune(host, '/') {
 		p.net, err = ParseNetwork(host)
 	} else {
-		p.name, err = parseNamePattern(host)
+		p.name, err = parseHostName(host)
 	}
 	if err != nil {
 		return OpenPattern{}, err
@@ -157,8 +157,8 @@ func ParsePort(word string) (uint16, error) {
 	return uint16(n), nil
 }
 
-// parseNamePattern reads a host name in which * and ? may stand.
-func parseNamePattern(word string) (string, error) {
+// parseHostName reads a host name in which * and ? may stand.
+func parseHostName(word string) (string, error) {
 	name := canonicalName(word)
 	if name != "" && strings.Trim(name, "*") == "" {
 		return "*", nil
@@ -173,15 +173,18 @@ func parseNamePattern(word string) (string, error) {
 	return name, nil
 }
 
-// canonicalName is name in lower case, without the dot that marks it as complete. Only ASCII has
-// a lower case here: Unicode would make a k of the Kelvin sign, and a name of what is none.
-func canonicalName(name string) string {
-	return strings.TrimSuffix(strings.Map(func(r rune) rune {
+// canonicalName is name in lower case, without the dot that marks it as complete.
+func canonicalName(name string) string { return strings.TrimSuffix(lower(name), ".") }
+
+// lower is s in lower case. Only ASCII has one here: Unicode would make a k of the Kelvin sign, and a name of
+// what is none.
+func lower(s string) string {
+	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {
 			return r + 'a' - 'A'
 		}
 		return r
-	}, name), ".")
+	}, s)
 }
 
 // checkName reports what keeps name from being a host name (RFC 1123, section 2.1, and the

@@ -40,8 +40,9 @@ type KeyRules struct {
 	NoPortForwarding  bool
 	NoAgentForwarding bool
 	NoPTY             bool
-	ForceCommand      string        // command=, or a certificate's force-command; empty for none
-	PermitOpen        []OpenPattern // permitopen=; if empty, it narrows nothing
+	ForceCommand      string          // command=, or a certificate's force-command; empty for none
+	PermitOpen        []OpenPattern   // permitopen=; if empty, it narrows nothing
+	PermitListen      []ListenPattern // permitlisten=; if empty, it narrows nothing
 }
 
 // Action is what is asked for.

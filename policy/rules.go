@@ -15,15 +15,23 @@ type Policy struct {
 
 // Block is a Match line and the rules under it.
 type Block struct {
+	Source   string // "sshd_config:31"
 	Criteria Criteria
 	Rules    Rules
 }
 
 // Rules are the lines of one scope. What is nil isn't said there.
 type Rules struct {
+	// Every line of a scope counts, and so do those of every matching block; these lines together take the place of the global ones.
+	DenyUsers, AllowUsers   []Line[[]UserPattern]
+	DenyGroups, AllowGroups []Line[[]GroupPattern]
+
 	AllowTCPForwarding *Line[Forwarding]
-	PermitOpen         *Line[[]OpenPattern]  // an empty list is PermitOpen none
-	DenyOpen           []Line[[]OpenPattern] // every line counts
+	DisableForwarding  *Line[bool]
+	PermitOpen         *Line[[]OpenPattern]   // an empty list is PermitOpen none
+	DenyOpen           []Line[[]OpenPattern]  // every line counts, the global ones as well
+	PermitListen       *Line[[]ListenPattern] // an empty list is PermitListen none
+	GatewayPorts       *Line[GatewayPorts]
 
 	FTPDataPorts   *Line[[]PortRange]
 	FTPDataAddress *Line[[]netip.Prefix]
@@ -48,26 +56,61 @@ const (
 )
 
 // rulesFor merges the rules that apply to s, as sshd does: the first matching Match block that
-// says something wins, then the global scope. DenyOpen accumulates.
+// says something wins, then the global scope. DenyOpen accumulates over all of them, and the lists of users and groups over
+// the matching blocks.
 func (p *Policy) rulesFor(s Subject, now time.Time) Rules {
 	var merged Rules
-	for _, b := range p.Blocks {
-		if b.Criteria.Match(s, now) {
-			merged.add(b.Rules)
+	for i := range p.Blocks {
+		if b := &p.Blocks[i]; b.Criteria.Match(s, now) {
+			merged.add(&b.Rules)
+			merged.addWho(&b.Rules)
 		}
 	}
-	merged.add(p.Global)
+	merged.add(&p.Global)
+	merged.defaultWho(&p.Global)
 	return merged
 }
 
-func (r *Rules) add(later Rules) {
+func (r *Rules) add(later *Rules) {
 	first(&r.AllowTCPForwarding, later.AllowTCPForwarding)
+	first(&r.DisableForwarding, later.DisableForwarding)
 	first(&r.PermitOpen, later.PermitOpen)
+	first(&r.PermitListen, later.PermitListen)
+	first(&r.GatewayPorts, later.GatewayPorts)
 	first(&r.FTPDataPorts, later.FTPDataPorts)
 	first(&r.FTPDataAddress, later.FTPDataAddress)
 	first(&r.FTPDataTimeout, later.FTPDataTimeout)
 	first(&r.FTPAccess, later.FTPAccess)
-	r.DenyOpen = slices.Concat(r.DenyOpen, later.DenyOpen)
+	appendLines(&r.DenyOpen, later.DenyOpen)
+}
+
+func (r *Rules) addWho(later *Rules) {
+	appendLines(&r.DenyUsers, later.DenyUsers)
+	appendLines(&r.AllowUsers, later.AllowUsers)
+	appendLines(&r.DenyGroups, later.DenyGroups)
+	appendLines(&r.AllowGroups, later.AllowGroups)
+}
+
+func (r *Rules) defaultWho(global *Rules) {
+	unlessSaid(&r.DenyUsers, global.DenyUsers)
+	unlessSaid(&r.AllowUsers, global.AllowUsers)
+	unlessSaid(&r.DenyGroups, global.DenyGroups)
+	unlessSaid(&r.AllowGroups, global.AllowGroups)
+}
+
+// appendLines copies only where there is something to put together.
+func appendLines[T any](have *[]Line[T], later []Line[T]) {
+	if len(*have) == 0 {
+		*have = later
+		return
+	}
+	*have = slices.Concat(*have, later)
+}
+
+func unlessSaid[T any](have *[]Line[T], global []Line[T]) {
+	if len(*have) == 0 {
+		*have = global
+	}
 }
 
 func first[T any](have **Line[T], later *Line[T]) {

@@ -1,0 +1,68 @@
+package policy
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+)
+
+// ListenPattern is one word of PermitListen or permitlisten=. The zero ListenPattern matches nothing.
+type ListenPattern struct {
+	host string // a pattern in lower case, an address in its canonical text
+	port uint16 // 0 is every port, and one that the system chooses
+}
+
+// GatewayPorts is the value of GatewayPorts: which addresses are bound for a permitted tcpip-forward.
+type GatewayPorts int
+
+const (
+	GatewayNo              GatewayPorts = iota // those of the loopback, whatever is asked for
+	GatewayYes                                 // all, whatever is asked for
+	GatewayClientSpecified                     // those that are asked for
+)
+
+// ParseListenPattern reads [host:]port. The host is a pattern of the bind address as the client spells it: an address, which may stand in
+// brackets and must if there are colons in it, localhost, or the like with * and ? in it; without it, every one.
+// The port is a number, or * for every one.
+func ParseListenPattern(word string) (ListenPattern, error) {
+	host, number := "*", word
+	if strings.ContainsAny(word, ":[") {
+		var err error
+		if host, number, err = splitPorts(word); err != nil {
+			return ListenPattern{}, err
+		}
+	}
+	p := ListenPattern{host: lower(host)}
+	if addr, err := netip.ParseAddr(p.host); err == nil {
+		if addr.Zone() != "" {
+			return ListenPattern{}, fmt.Errorf("address %q has a zone", host)
+		}
+		p.host = addr.Unmap().String()
+	} else if host == "" || strings.Trim(p.host, "abcdefghijklmnopqrstuvwxyz0123456789-_.:*?") != "" {
+		return ListenPattern{}, fmt.Errorf("%q is no pattern of an address to listen on", host)
+	}
+	if number == "*" {
+		return p, nil
+	}
+	var err error
+	if p.port, err = ParsePort(number); err != nil {
+		return ListenPattern{}, err
+	}
+	return p, nil
+}
+
+// AnyListen is what PermitListen any says: every port of every address.
+func AnyListen() ListenPattern { return ListenPattern{host: "*"} }
+
+// String returns the word in canonical form; [ParseListenPattern] reads it back to p.
+func (p ListenPattern) String() string {
+	host := p.host
+	if strings.ContainsRune(host, ':') {
+		host = "[" + host + "]"
+	}
+	port := "*"
+	if p.port != 0 {
+		port = PortRange{p.port, p.port}.String()
+	}
+	return host + ":" + port
+}
