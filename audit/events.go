@@ -26,11 +26,32 @@ type ConnectionClosed struct {
 // Authentication: an attempt was decided.
 type Authentication struct {
 	Conn
-	Method  string `json:"method"`            // RFC 4252's name
-	Key     string `json:"key,omitempty"`     // SHA256:… of the key that was proven or refused
-	KeyLine string `json:"keyline,omitempty"` // file:line that holds it
-	Result  string `json:"result"`            // "accepted" or "refused"
-	Reason  string `json:"reason,omitempty"`
+	Method      string `json:"method"`                // RFC 4252's name
+	Key         string `json:"key,omitempty"`         // SHA256:… of the key that was proven or refused
+	Certificate string `json:"certificate,omitempty"` // its key ID, where the key came in a certificate
+	Serial      string `json:"serial,omitempty"`      // of the certificate, in decimal: it may be too large for a JSON number
+	CA          string `json:"ca,omitempty"`          // SHA256:… of the key that signed the certificate
+	Rule        string `json:"rule,omitempty"`        // the deciding file:line: the one that holds the key, or the one that refused
+	Result      string `json:"result"`                // "accepted", "partial" (more methods are asked for) or "refused"
+	Reason      string `json:"reason,omitempty"`
+}
+
+// ChannelAsked: a client asked for a channel. What was decided comes next.
+type ChannelAsked struct {
+	Conn
+	Request string `json:"request"` // the number that the client is told if it is refused
+	Type    string `json:"type"`
+	Target  string `json:"target,omitempty"` // as the client spelled it
+}
+
+// ChannelDecided: the policy decided on an address, which is dialled next if it is allowed. There is one for each address of a name.
+type ChannelDecided struct {
+	Conn
+	Request string         `json:"request"`
+	Address netip.AddrPort `json:"address"`
+	Rule    string         `json:"rule,omitempty"` // the deciding file:line
+	Result  string         `json:"result"`         // "allowed" or "denied"
+	Reason  string         `json:"reason,omitempty"`
 }
 
 // ChannelRefused: a channel was asked for and not opened.
@@ -39,7 +60,7 @@ type ChannelRefused struct {
 	Request string `json:"request"` // the number that the client was told
 	Type    string `json:"type"`
 	Target  string `json:"target,omitempty"`
-	Rule    string `json:"rule,omitempty"` // the deciding file:line
+	Rule    string `json:"rule,omitempty"`
 	Reason  string `json:"reason"`
 }
 
@@ -62,7 +83,7 @@ type ChannelClosed struct {
 	Up      int64   `json:"up"`   // bytes from the client
 	Down    int64   `json:"down"` // bytes to the client
 	Seconds float64 `json:"seconds"`
-	End     string  `json:"end"` // "clean" or "aborted"
+	Result  string  `json:"result"` // "clean" or "aborted"
 	Reason  string  `json:"reason,omitempty"`
 }
 
@@ -129,6 +150,15 @@ type ListenOpened struct {
 	Rule    string           `json:"rule,omitempty"`
 }
 
+// ListenRefused: a remote forwarding was asked for and not granted.
+type ListenRefused struct {
+	Conn
+	Request string `json:"request"`
+	Target  string `json:"target,omitempty"`
+	Rule    string `json:"rule,omitempty"`
+	Reason  string `json:"reason"`
+}
+
 // ListenClosed: a remote forwarding ended.
 type ListenClosed struct {
 	Conn
@@ -140,10 +170,11 @@ type ListenClosed struct {
 type FTPCommand struct {
 	Conn
 	Control string `json:"control"`
-	Command string `json:"command"`        // the verb
+	Command string `json:"command"`        // the verb; "?" if it is none that is known, as it may be a password that was typed too early
 	Class   string `json:"class"`          // "session", "transfer", "list", "read", "write" or "other"
 	Path    string `json:"path,omitempty"` // the argument, where it is a path
-	Code    int    `json:"code"`           // of the final reply
+	Code    int    `json:"code"`           // of the final reply; 0 if none came
+	By      string `json:"by"`             // whose answer it is: "server" or "bastion"
 }
 
 // FTPTransfer: a transfer ended.
@@ -157,7 +188,8 @@ type FTPTransfer struct {
 	Bytes     int64   `json:"bytes"`
 	Seconds   float64 `json:"seconds"`
 	Result    string  `json:"result"` // "complete", "failed" or "aborted"
-	Code      int     `json:"code,omitempty"`
+	Code      int     `json:"code"`   // of the final reply; 0 if none came
+	Reason    string  `json:"reason,omitempty"`
 }
 
 // Reload: the configuration was read again.
@@ -177,6 +209,8 @@ type Server struct {
 func (ConnectionOpened) EventName() string { return "connection.opened" }
 func (ConnectionClosed) EventName() string { return "connection.closed" }
 func (Authentication) EventName() string   { return "authentication" }
+func (ChannelAsked) EventName() string     { return "channel.asked" }
+func (ChannelDecided) EventName() string   { return "channel.decided" }
 func (ChannelRefused) EventName() string   { return "channel.refused" }
 func (ChannelOpened) EventName() string    { return "channel.opened" }
 func (ChannelClosed) EventName() string    { return "channel.closed" }
@@ -190,6 +224,9 @@ func (ConnectionRefused) EventName() string {
 }
 func (Penalty) EventName() string      { return "penalty" }
 func (ListenOpened) EventName() string { return "listen.opened" }
+func (ListenRefused) EventName() string {
+	return "listen.refused"
+}
 func (ListenClosed) EventName() string { return "listen.closed" }
 func (FTPCommand) EventName() string   { return "ftp.command" }
 func (FTPTransfer) EventName() string  { return "ftp.transfer" }

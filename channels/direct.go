@@ -237,13 +237,13 @@ func (s *stream) closed(count *relay.Counters, err error) {
 	e := audit.ChannelClosed{
 		Conn: s.cfg.ID, Request: s.request, Type: s.nc.ChannelType(),
 		Up: count.AToB.Load(), Down: count.BToA.Load(),
-		Seconds: s.cfg.Now().Sub(s.since).Seconds(), End: "clean",
+		Seconds: s.cfg.Now().Sub(s.since).Seconds(), Result: "clean",
 	}
 	if err != nil {
-		e.End, e.Reason = "aborted", err.Error()
+		e.Result, e.Reason = "aborted", err.Error()
 	}
 	s.record(e)
-	s.cfg.Log.Debug("channel closed", "request", s.request, "up", e.Up, "down", e.Down, "end", e.End, "reason", e.Reason)
+	s.cfg.Log.Debug("channel closed", "request", s.request, "up", e.Up, "down", e.Down, "result", e.Result, "reason", e.Reason)
 }
 
 func remote(c *relay.TCP) netip.AddrPort {

@@ -30,7 +30,7 @@ func TestDirectTCPIPKeepsHalfClose(t *testing.T) {
 	}
 	ch.Close()
 	e := b.audit.wait(t, "channel.closed")
-	if e["end"] != "clean" || e["up"] != 28.0 || e["down"] != 28.0 {
+	if e["result"] != "clean" || e["up"] != 28.0 || e["down"] != 28.0 {
 		t.Errorf("audit: %v", e)
 	}
 	if e := b.audit.event("channel.opened"); e["rule"] != "sshd_config:1" || e["address"] != to.String() {

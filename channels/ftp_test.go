@@ -302,7 +302,7 @@ func TestResetOfAnUploadReachesTheServerAsReset(t *testing.T) {
 	if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the server read %v, want a reset", err)
 	}
-	if e := b.audit.wait(t, "channel.closed"); e["end"] != "aborted" || e["up"] != 11.0 || e["down"] != 0.0 {
+	if e := b.audit.wait(t, "channel.closed"); e["result"] != "aborted" || e["up"] != 11.0 || e["down"] != 0.0 {
 		t.Errorf("audit: %v", e)
 	}
 }

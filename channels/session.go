@@ -40,7 +40,7 @@ func (c *Conn) session(nc ssh.NewChannel) {
 	c.shown.Delete(s)
 	c.record(audit.ChannelClosed{
 		Conn: c.cfg.ID, Request: request, Type: nc.ChannelType(),
-		Down: s.written.Load(), Seconds: c.cfg.Now().Sub(began).Seconds(), End: "clean",
+		Down: s.written.Load(), Seconds: c.cfg.Now().Sub(began).Seconds(), Result: "clean",
 	})
 }
 

@@ -46,7 +46,7 @@ func TestOpenSSHLogsInWithItsKey(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.events.wait("authentication", "user", "alice", "result", "accepted", "keyline", "alice.keys:1")
+	b.events.wait("authentication", "user", "alice", "result", "accepted", "rule", "alice.keys:1")
 	text := bufio.NewReader(stdout)
 	if line, err := text.ReadString('\n'); err != nil || !strings.Contains(line, "You are alice") {
 		t.Errorf("session: got %q, %v, want it to say who this is", line, err)

@@ -218,7 +218,7 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 func (c *connection) attempted(a auth.Attempt) error {
 	id := c.id
 	id.User = a.User
-	e := audit.Authentication{Conn: id, Method: a.Method, Key: a.Key, KeyLine: a.KeyLine, Result: "refused", Reason: a.Reason}
+	e := audit.Authentication{Conn: id, Method: a.Method, Key: a.Key, Rule: a.KeyLine, Result: "refused", Reason: a.Reason}
 	if a.Accepted {
 		e.Result = "accepted"
 	}

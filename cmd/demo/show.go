@@ -167,8 +167,8 @@ func refused(s *stage.Stage, bastion, to netip.AddrPort) error {
 
 // event is what the demo shows of an audit line.
 type event struct {
-	Event, Reply, Address, Request, FTP, Rule, Reason, Result, Keyline, Target, End string
-	Up, Down                                                                        int64
+	Event, Reply, Address, Request, FTP, Rule, Reason, Result, Target string
+	Up, Down                                                          int64
 }
 
 func readAudit(path string) (events []event, err error) {
@@ -206,7 +206,7 @@ func showAudit(events []event, folder string) {
 		var text string
 		switch e.Event {
 		case "authentication":
-			text = fmt.Sprintf("%s by %s", e.Result, e.Keyline)
+			text = fmt.Sprintf("%s by %s", e.Result, e.Rule)
 		case "ftp.announced":
 			text = fmt.Sprintf("%s may be opened, once", e.Address)
 		case "ftp.consumed":
@@ -214,7 +214,7 @@ func showAudit(events []event, folder string) {
 		case "channel.opened":
 			text = fmt.Sprintf("%s %s, permitted by %s", e.Address, e.FTP, e.Rule)
 		case "channel.closed":
-			text = fmt.Sprintf("request %s: %d bytes up, %d down, %s", e.Request, e.Up, e.Down, e.End)
+			text = fmt.Sprintf("request %s: %d bytes up, %d down, %s", e.Request, e.Up, e.Down, e.Result)
 		case "channel.refused":
 			text = fmt.Sprintf("%s: %s, %s", e.Target, e.Reason, e.Rule)
 		default:
