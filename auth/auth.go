@@ -22,9 +22,10 @@ type Config struct {
 	// claims and the two addresses.
 	Settings func(policy.Subject) Settings
 
-	// Password says that the method is offered at all. RFC 4252 lets a server
+	// Password reports whether the method is offered at all. RFC 4252 lets a server
 	// name its methods once a connection, before it knows the user; Settings then has the last word.
-	Password bool
+	// If nil, it isn't.
+	Password func() bool
 
 	Now func() time.Time
 }
@@ -97,7 +98,7 @@ func (c *Client) Install(cfg *ssh.ServerConfig) {
 	cfg.PublicKeyCallback = c.publicKeyOffered
 	cfg.VerifiedPublicKeyCallback = c.publicKeyProven
 	cfg.PasswordCallback = nil
-	if c.a.cfg.Password {
+	if offered := c.a.cfg.Password; offered != nil && offered() {
 		cfg.PasswordCallback = c.password
 	}
 	cfg.KeyboardInteractiveCallback = nil

@@ -44,7 +44,7 @@ func newBastion(t *testing.T) *bastion {
 				PasswordFile:       filepath.Join(b.dir, "passwords"),
 			}
 		},
-		Password: true,
+		Password: func() bool { return true },
 		Now:      time.Now,
 	}
 	return b

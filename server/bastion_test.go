@@ -75,7 +75,7 @@ func newBastion(t *testing.T) *bastion {
 func (b *bastion) start() {
 	b.t.Helper()
 	who, err := auth.New(auth.Config{
-		Settings: func(s policy.Subject) auth.Settings { return b.authFor(s) }, Password: true, Now: time.Now,
+		Settings: func(s policy.Subject) auth.Settings { return b.authFor(s) }, Password: func() bool { return true }, Now: time.Now,
 	})
 	if err != nil {
 		b.t.Fatal(err)

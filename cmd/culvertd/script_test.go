@@ -22,6 +22,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"await":     await,
 			"listening": listening,
 			"signal":    signalAll,
 			"mode":      mode,
@@ -33,25 +34,42 @@ func TestScripts(t *testing.T) {
 // patience is how long a script waits for what must happen.
 const patience = 30 * time.Second
 
-var address = regexp.MustCompile(`msg=listening address=127\.0\.0\.1:(\d+)`)
-
-// listening waits until a log says where culvertd listens, and puts that into $PORT: listening log.
-func listening(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: listening log")
+// await waits until a file has a line that a pattern matches: await file pattern.
+func await(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: await file pattern")
 	}
-	path := ts.MkAbs(args[0])
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	waitFor(ts, args[0], pattern)
+}
+
+// listening waits until a log says where culvertd listens, and puts that into $PORT: listening log [address].
+func listening(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: listening log [address]")
+	}
+	address := "127.0.0.1"
+	if len(args) == 2 {
+		address = args[1]
+	}
+	ts.Setenv("PORT", waitFor(ts, args[0], regexp.MustCompile(`msg=listening address=`+regexp.QuoteMeta(address)+`:(\d+)`))[1])
+}
+
+// waitFor waits until a file has what a pattern matches, and returns the submatches.
+func waitFor(ts *testscript.TestScript, name string, pattern *regexp.Regexp) []string {
+	path := ts.MkAbs(name)
 	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		text, err := os.ReadFile(path)
 		if err != nil && !os.IsNotExist(err) {
 			ts.Fatalf("%v", err)
 		}
-		if m := address.FindSubmatch(text); m != nil {
-			ts.Setenv("PORT", string(m[1]))
-			return
+		if m := pattern.FindStringSubmatch(string(text)); m != nil {
+			return m
 		}
 	}
-	ts.Fatalf("%s doesn't say where culvertd listens", path)
+	ts.Fatalf("%s doesn't have %q", path, pattern)
+	return nil
 }
 
 // signalAll sends a signal to what runs in the background, perhaps once a file has a text in it: signal TERM [text file].

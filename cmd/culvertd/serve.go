@@ -4,23 +4,19 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"runtime/debug"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/config"
-	"github.com/culvert-ssh/culvert/hostkeys"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/server"
 )
@@ -28,20 +24,27 @@ import (
 // shutdownTime is how long connections have to end after SIGTERM.
 const shutdownTime = 10 * time.Second
 
-// load reads the configuration and the host keys. What is wrong with either is in the error.
-func load(o options) (*config.Config, []config.Warning, []ssh.Signer, error) {
-	c, warnings, err := config.Load(o.config, o.overrides)
-	if err != nil {
-		return nil, warnings, nil, err
-	}
-	keys, err := hostkeys.Load(c.Global().HostKeys)
-	return c, warnings, keys, err
+// daemon is the running bastion. What isn't atomic belongs to the goroutine that runs serve.
+type daemon struct {
+	options options
+	started config.Settings // what holds of them until the end: see fixed
+	current atomic.Pointer[generation]
+	srv     *server.Server
+	sockets sockets
+	events  *audit.Log
+	logs    []reopener // opened anew after somebody has moved them away
+	log     *slog.Logger
+	level   slog.LevelVar
+
+	failed   chan error     // a listener did
+	serving  sync.WaitGroup // the accept loops
+	rechecks sync.WaitGroup
 }
 
 // test is -t: nothing is said of a configuration without errors, but for warnings.
 func (p program) test(o options) error {
-	_, warnings, _, err := load(o)
-	for _, w := range warnings {
+	g, err := read(o)
+	for _, w := range g.warnings {
 		fmt.Fprintf(p.stderr, "%s (warning)\n", w)
 	}
 	return err
@@ -54,174 +57,126 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 		return fmt.Errorf("open log: %w", err)
 	}
 	defer logTo.Close()
-	c, warnings, keys, err := load(o)
+	d := &daemon{options: o, logs: []reopener{logTo}, failed: make(chan error)}
+	d.log = slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: &d.level}))
+	g, err := read(o)
 	if err != nil {
 		if o.logFile != "" {
 			fmt.Fprintf(logTo, "culvertd: %v\n", err)
 		}
 		return err
 	}
-	settings := c.Global()
-	log := slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: settings.LogLevel}))
-	for _, w := range warnings {
-		log.Warn("configuration", "rule", w.At.String(), "keyword", w.Keyword, "reason", w.Text)
-	}
-	auditTo, err := openLog(settings.AuditLog, p.stderr)
+	d.level.Set(g.global.LogLevel)
+	d.warn(&g)
+	auditTo, err := openLog(g.global.AuditLog, p.stderr)
 	if err != nil {
 		return fmt.Errorf("open audit log: %w", err)
 	}
 	defer auditTo.Close()
-	events := audit.New(auditTo, time.Now)
-
-	srv, err := newServer(c, keys, events, log)
-	if err != nil {
+	d.logs = append(d.logs, auditTo)
+	d.events = audit.New(auditTo, time.Now)
+	if err := d.start(&g); err != nil {
 		return err
 	}
-	listeners, err := listen(settings.ListenAddress, log)
-	if err != nil {
-		return err
-	}
-	rules := countRules(c.Policy())
-	for _, l := range listeners {
-		log.Info("listening", "address", l.Addr().String(), "rules", rules, "config", o.config, "version", version)
-	}
-	tuneGC()
-	if err := events.Write(audit.Server{Action: "start", Detail: "culvertd " + version}); err != nil {
-		closeAll(listeners)
-		return err
-	}
-	err = untilSignal(srv, listeners, signals, log)
-	return errors.Join(err, events.Write(audit.Server{Action: "stop"}))
+	err = d.untilSignal(signals)
+	return errors.Join(err, d.events.Write(audit.Server{Action: "stop"}))
 }
 
-// newServer wires the server to the configuration.
-func newServer(c *config.Config, keys []ssh.Signer, events *audit.Log, log *slog.Logger) (*server.Server, error) {
-	rules := c.Policy()
+// start makes the server and begins to listen.
+func (d *daemon) start(g *generation) (err error) {
+	d.started = g.global
+	d.current.Store(g)
+	if d.srv, err = d.newServer(g); err != nil {
+		return err
+	}
+	if d.sockets, err = listen(g.global.ListenAddress, d.log); err != nil {
+		return err
+	}
+	if err := d.events.Write(audit.Server{Action: "start", Detail: "culvertd " + version}); err != nil {
+		d.sockets.close()
+		return err
+	}
+	tuneGC()
+	for _, s := range d.sockets {
+		d.serve(s)
+	}
+	return nil
+}
+
+// newServer wires the server to whatever generation is the current one.
+func (d *daemon) newServer(g *generation) (*server.Server, error) {
 	who, err := auth.New(auth.Config{
-		Settings: func(s policy.Subject) auth.Settings { return authSettings(c.For(s, time.Now())) },
-		Password: c.PasswordAuthentication(),
+		Settings: func(s policy.Subject) auth.Settings { return authSettings(d.current.Load().config.For(s, time.Now())) },
+		Password: func() bool { return d.current.Load().config.PasswordAuthentication() },
 		Now:      time.Now,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return server.New(server.Config{
-		Live:      liveSettings(c.Global(), keys),
+		Live:      g.live(),
 		Version:   strings.ReplaceAll(version, "-", "_"),
 		Auth:      who,
-		Decide:    rules.Decide,
-		Permitted: func(s policy.Subject) []string { return rules.Permitted(s, time.Now()) },
-		Settings:  func(s policy.Subject) server.Settings { return serverSettings(c.For(s, time.Now())) },
-		Audit:     events, Log: log, Now: time.Now,
+		Decide:    func(r policy.Request) policy.Decision { return d.current.Load().policy.Decide(r) },
+		Permitted: func(s policy.Subject) []string { return d.current.Load().policy.Permitted(s, time.Now()) },
+		Settings: func(s policy.Subject) server.Settings {
+			return serverSettings(d.current.Load().config.For(s, time.Now()))
+		},
+		Audit: d.events, Log: d.log, Now: time.Now,
+	})
+}
+
+// serve accepts on a socket until it is closed.
+func (d *daemon) serve(s socket) {
+	g := d.current.Load()
+	d.log.Info("listening", "address", s.listener.Addr().String(), "rules", g.rules(), "config", d.options.config, "version", version)
+	d.serving.Go(func() {
+		err := d.srv.Serve(s.listener)
+		if !errors.Is(err, server.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+			d.failed <- err
+		}
 	})
 }
 
 // untilSignal serves until SIGTERM, SIGINT, or a listener fails.
-func untilSignal(srv *server.Server, listeners []net.Listener, signals <-chan os.Signal, log *slog.Logger) error {
-	var serving sync.WaitGroup
-	failed := make(chan error, len(listeners))
-	for _, l := range listeners {
-		serving.Go(func() {
-			if err := srv.Serve(l); !errors.Is(err, server.ErrServerClosed) {
-				failed <- err
+func (d *daemon) untilSignal(signals <-chan os.Signal) error {
+	for {
+		select {
+		case err := <-d.failed:
+			return errors.Join(err, d.shutdown(signals))
+		case sig := <-signals:
+			if sig == syscall.SIGHUP {
+				d.reload()
+				continue
 			}
-		})
-	}
-	err := func() error {
-		for {
-			select {
-			case err := <-failed:
-				return err
-			case sig := <-signals:
-				if sig != syscall.SIGHUP {
-					log.Info("stopping", "signal", sig.String())
-					return nil
-				}
-				log.Warn("SIGHUP does nothing: restart culvertd to read its configuration again")
-			}
+			d.log.Info("stopping", "signal", sig.String())
+			return d.shutdown(signals)
 		}
-	}()
+	}
+}
+
+// shutdown ends every connection. A signal meanwhile ends the process, and everything with it.
+func (d *daemon) shutdown(signals <-chan os.Signal) error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), shutdownTime, errors.New("connections did not end in time"))
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {
-		err := srv.Shutdown(ctx)
-		serving.Wait()
+		err := d.srv.Shutdown(ctx)
+		d.serving.Wait()
+		d.rechecks.Wait()
 		done <- err
 	}()
 	for {
 		select {
-		case stopErr := <-done:
-			return errors.Join(err, stopErr)
+		case err := <-done:
+			return err
+		case <-d.failed: // there is nothing to be accepted any more
 		case sig := <-signals:
-			if sig != syscall.SIGHUP {
-				return errAtOnce // the process ends, and everything with it
+			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
+				return errAtOnce
 			}
 		}
 	}
-}
-
-// listen opens what it can, as sshd does: a machine without IPv6 is no reason not to start. It fails if
-// nothing is left.
-func listen(addrs []netip.AddrPort, log *slog.Logger) ([]net.Listener, error) {
-	var (
-		listeners []net.Listener
-		errs      []error
-	)
-	for _, a := range addrs {
-		network := "tcp4"
-		if a.Addr().Is6() {
-			network = "tcp6" // IPv6 only
-		}
-		l, err := net.Listen(network, a.String())
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		listeners = append(listeners, l)
-	}
-	if len(listeners) == 0 {
-		return nil, fmt.Errorf("no address to listen on: %w", errors.Join(errs...))
-	}
-	for _, err := range errs {
-		log.Error("not listening", "err", err)
-	}
-	return listeners, nil
-}
-
-func closeAll(listeners []net.Listener) {
-	for _, l := range listeners {
-		_ = l.Close() // nobody has used it
-	}
-}
-
-// openLog opens a file to append to, or, if path is empty, what is given instead.
-func openLog(path string, instead io.Writer) (io.WriteCloser, error) {
-	if path == "" {
-		return unclosed{instead}, nil
-	}
-	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-}
-
-type unclosed struct{ io.Writer }
-
-func (unclosed) Close() error { return nil }
-
-// countRules counts the lines that permit or deny.
-func countRules(p *policy.Policy) int {
-	n := countLines(p.Global)
-	for _, b := range p.Blocks {
-		n += countLines(b.Rules)
-	}
-	return n
-}
-
-func countLines(r policy.Rules) int {
-	n := len(r.DenyOpen)
-	if r.PermitOpen != nil {
-		n++
-	}
-	return n
 }
 
 // tuneGC lets the heap grow to five times what is live before it is collected. x/crypto/ssh

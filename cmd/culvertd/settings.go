@@ -1,8 +1,6 @@
 package main
 
 import (
-	"golang.org/x/crypto/ssh"
-
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/config"
 	"github.com/culvert-ssh/culvert/server"
@@ -31,11 +29,11 @@ func serverSettings(s config.Settings) server.Settings {
 	}
 }
 
-// liveSettings are what it needs before anything is known of a client.
-func liveSettings(s config.Settings, keys []ssh.Signer) server.Live {
+// live is what it needs before anything is known of a client.
+func (g *generation) live() server.Live {
 	return server.Live{
-		HostKeys:       keys,
-		LoginGraceTime: s.LoginGraceTime,
-		MaxStartups:    server.Startups(s.MaxStartups),
+		HostKeys:       g.hostKeys,
+		LoginGraceTime: g.global.LoginGraceTime,
+		MaxStartups:    server.Startups(g.global.MaxStartups),
 	}
 }

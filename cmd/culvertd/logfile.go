@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+)
+
+// logFile is appended to, and can be opened anew.
+type logFile struct {
+	path    string // if empty, w is written to, and nothing is ever opened or closed
+	mu      sync.Mutex
+	w       io.Writer
+	current *os.File
+}
+
+// openLog opens a file to append to, or, if path is empty, takes what is given instead.
+func openLog(path string, instead io.Writer) (*logFile, error) {
+	l := &logFile{path: path, w: instead}
+	if path == "" {
+		return l, nil
+	}
+	return l, l.reopen()
+}
+
+func (l *logFile) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
+
+// reopen opens the file of that name, which somebody may have moved away, or made anew. With an error, the one that was open stays.
+func (l *logFile) reopen() error {
+	if l.path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.current
+	l.w, l.current = f, f
+	if old != nil {
+		if err := old.Close(); err != nil {
+			return fmt.Errorf("close the log that was open until now: %w", err)
+		}
+	}
+	return nil
+}
+
+func (l *logFile) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.current == nil {
+		return nil
+	}
+	return l.current.Close()
+}

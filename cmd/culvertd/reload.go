@@ -1,0 +1,86 @@
+package main
+
+import (
+	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/config"
+)
+
+// reopener is a log that can be opened anew. With an error it is as it was.
+type reopener interface{ reopen() error }
+
+// reload reads everything anew and puts it in the place of what holds, or says why not and changes nothing.
+func (d *daemon) reload() error {
+	for _, l := range d.logs {
+		if err := l.reopen(); err != nil {
+			d.log.Error("the log stays the file that is open", "err", err)
+		}
+	}
+	next, err := read(d.options)
+	if err == nil {
+		err = d.adopt(&next)
+	}
+	e := audit.Reload{File: d.options.config, SHA256: next.sha256, Result: "done"}
+	if err != nil {
+		e.Result, e.Reason = "refused", err.Error()
+		d.log.Error("configuration is not read again; the old one stays", "config", d.options.config, "err", err)
+	} else {
+		d.log.Info("configuration is read again", "config", d.options.config, "sha256", next.sha256, "rules", next.rules())
+	}
+	if err := d.events.Write(e); err != nil {
+		d.log.Error("the reload is not on record", "err", err)
+	}
+	return err
+}
+
+// adopt makes next what holds from now on. With an error, nothing has changed.
+func (d *daemon) adopt(next *generation) error {
+	before := d.current.Load()
+	all, opened, gone, err := d.sockets.change(before.global.ListenAddress, next.global.ListenAddress, d.log)
+	if err != nil {
+		return err
+	}
+	if err := d.srv.Update(next.live()); err != nil {
+		opened.close()
+		return err
+	}
+	d.current.Store(next)
+	d.level.Set(next.global.LogLevel)
+	d.warn(next)
+	d.warnFixed(next.global)
+
+	d.sockets = all
+	for _, s := range opened {
+		d.serve(s)
+	}
+	for _, s := range gone {
+		d.log.Info("not listening any more", "address", s.listener.Addr().String())
+	}
+	gone.close()
+	return nil
+}
+
+// warn logs what the configuration is warned of.
+func (d *daemon) warn(g *generation) {
+	for _, w := range g.warnings {
+		d.log.Warn("configuration", "rule", w.At.String(), "keyword", w.Keyword, "reason", w.Text)
+	}
+}
+
+// fixed are the keywords whose value at the start holds until the end.
+var fixed = []struct {
+	keyword string
+	value   func(config.Settings) any
+}{
+	{"AuditLog", func(s config.Settings) any { return s.AuditLog }},
+	{"MetricsListen", func(s config.Settings) any { return s.MetricsListen }},
+	{"ControlSocket", func(s config.Settings) any { return s.ControlSocket }},
+}
+
+// warnFixed says what a reload doesn't change.
+func (d *daemon) warnFixed(now config.Settings) {
+	for _, f := range fixed {
+		if f.value(d.started) != f.value(now) {
+			d.log.Warn("configuration: a change of this keyword needs a restart", "keyword", f.keyword)
+		}
+	}
+}
