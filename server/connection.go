@@ -46,8 +46,12 @@ type connection struct {
 
 	ctx    context.Context // ends with the connection; its cause is why, if the server ended it
 	cancel context.CancelCauseFunc
+	live   *live // as it was when the connection came
 	heard  *hearing
 	wire   *relay.Wire
+
+	greeting *greeting
+	software string // the client's identification
 
 	authenticated func() // gives the place in MaxStartups back, and stops the login grace
 	grace         *time.Timer
@@ -64,8 +68,13 @@ type connection struct {
 }
 
 func newConnection(s *Server, nc net.Conn, client, local netip.AddrPort, release func()) *connection {
+	live := s.live.Load()
 	if tcp, ok := nc.(*net.TCPConn); ok {
-		relay.KeepAlive(tcp)
+		if live.TCPKeepAlive {
+			relay.KeepAlive(tcp)
+		} else {
+			_ = tcp.SetKeepAlive(false) // package net turns it on; fails only if the connection is gone
+		}
 		nc = relay.QuickACK(tcp)
 	}
 	c := &connection{
@@ -73,11 +82,13 @@ func newConnection(s *Server, nc net.Conn, client, local netip.AddrPort, release
 		id:     audit.Conn{ID: strconv.FormatUint(s.lastID.Add(1), 10), Client: client},
 		local:  local,
 		opened: s.cfg.Now(),
+		live:   live,
 	}
 	c.log = s.cfg.Log.With("conn", c.id.ID, "client", client)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.heard = &hearing{Conn: nc, slow: newUnknown(), now: s.cfg.Now, since: c.opened}
-	c.wire = relay.NewWire(c.heard)
+	c.greeting = &greeting{Conn: c.heard, ours: s.version + live.addendum()}
+	c.wire = relay.NewWire(c.greeting)
 	c.client = s.cfg.Auth.Client(c.ctx, client.Addr(), local, c.attempted)
 	c.authenticated = release
 	return c
@@ -108,11 +119,13 @@ func (c *connection) own() {
 		return
 	}
 	c.log.Debug("connection opened", "local", c.local)
-	if grace := c.s.live.Load().LoginGraceTime; grace > 0 {
+	if grace := c.live.LoginGraceTime; grace > 0 {
 		// A deadline on the connection would be wiped by gliderlabs/ssh.
 		c.grace = time.AfterFunc(grace, func() { c.end(errGrace) })
 	}
-	c.handler().HandleConn(c.wire)
+	if c.software, c.failed = c.greeting.exchange(); c.failed == nil {
+		c.handler().HandleConn(c.wire)
+	}
 }
 
 // finish waits for everything that the connection has started.

@@ -5,8 +5,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"slices"
-	"strings"
 	"syscall"
 
 	gliderssh "github.com/gliderlabs/ssh"
@@ -61,13 +59,12 @@ func (c *connection) globalRequest(_ gliderssh.Context, _ *gliderssh.Server, r *
 
 // serverConfig returns a configuration of its own for each connection: x/crypto/ssh writes to it.
 func (c *connection) serverConfig() *ssh.ServerConfig {
-	kex, ciphers, macs := Algorithms()
 	cfg := &ssh.ServerConfig{
-		Config:        ssh.Config{KeyExchanges: kex, Ciphers: ciphers, MACs: macs},
+		Config:        c.live.negotiable(c.software),
 		MaxAuthTries:  max(1, c.s.cfg.Settings(policy.Subject{Addr: c.id.Client.Addr(), LocalAddr: c.local}).MaxAuthTries),
-		ServerVersion: c.s.version,
+		ServerVersion: c.greeting.ours,
 	}
-	for _, key := range c.s.live.Load().HostKeys {
+	for _, key := range c.live.usable {
 		cfg.AddHostKey(key)
 	}
 	c.client.Install(cfg)
@@ -117,14 +114,6 @@ func (c *connection) guard(cfg *ssh.ServerConfig) {
 		defer c.recovered("banner")
 		return c.banner(meta.User())
 	}
-}
-
-// Algorithms are what is negotiated: what x/crypto/ssh has and nobody knows a weakness of. SHA-1 is
-// not among them, not even where it is still safe as a MAC.
-func Algorithms() (kex, ciphers, macs []string) {
-	a := ssh.SupportedAlgorithms()
-	sha1 := func(name string) bool { return strings.Contains(name, "sha1") }
-	return slices.DeleteFunc(a.KeyExchanges, sha1), a.Ciphers, slices.DeleteFunc(a.MACs, sha1)
 }
 
 // maxBanner bounds the banner, in bytes.

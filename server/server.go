@@ -17,8 +17,6 @@ import (
 	"syscall"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/policy"
@@ -47,21 +45,6 @@ type Config struct {
 	Random func(n int) int
 }
 
-// Live is what [Server.Update] may exchange while the server runs: what new connections need before anything is known of their
-// client. Every field is required unless it says otherwise.
-type Live struct {
-	HostKeys       []ssh.Signer  // at least one, as hostkeys.Load returns them
-	LoginGraceTime time.Duration // from accept to authentication; if zero, there is no limit
-	MaxStartups    Startups
-}
-
-func (l *Live) check() error {
-	if len(l.HostKeys) == 0 {
-		return errors.New("no host key: make one with \"culvertd keygen DIR\" and name it with HostKey")
-	}
-	return l.MaxStartups.check()
-}
-
 // Settings are what may differ from one subject to another.
 type Settings struct {
 	MaxAuthTries        int // at least 1
@@ -80,7 +63,7 @@ var ErrServerClosed = errors.New("server is shut down")
 type Server struct {
 	cfg      Config
 	version  string // RFC 4253, section 4.2
-	live     atomic.Pointer[Live]
+	live     atomic.Pointer[live]
 	startups startups
 	lastID   atomic.Uint64
 	panics   atomic.Int64
@@ -118,16 +101,6 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// Update exchanges what applies to connections that are accepted from now on. With an error, nothing changes.
-func (s *Server) Update(l Live) error {
-	if err := l.check(); err != nil {
-		return err
-	}
-	s.startups.update(l.MaxStartups)
-	s.live.Store(&l)
-	return nil
 }
 
 // softwareVersion reports whether v is printable ASCII without spaces and minus signs (RFC 4253, section 4.2).

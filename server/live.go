@@ -1,0 +1,70 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Live is what [Server.Update] may exchange while the server runs: what new connections need before anything is known of their
+// client. Every field is required unless it says otherwise.
+type Live struct {
+	HostKeys          []ssh.Signer // at least one, as hostkeys.Load returns them
+	HostKeyAlgorithms []string     // those that they may sign with; if empty, all
+
+	// In order of preference, which matters little: it is the client's order that counts. If empty, those of Algorithms, of which a client
+	// that can do better gets the fastest ciphers only.
+	KexAlgorithms, Ciphers, MACs []string
+
+	RekeyBytes      uint64 // sent or received, until keys are exchanged anew; if zero, what suits the cipher
+	VersionAddendum string // what our identification goes on with; if empty, nothing
+
+	LoginGraceTime time.Duration // from accept to authentication; if zero, there is no limit
+	MaxStartups    Startups
+	TCPKeepAlive   bool
+}
+
+// live is a Live that was checked.
+type live struct {
+	Live
+	usable []ssh.Signer // HostKeys, as HostKeyAlgorithms leaves them
+}
+
+// Update exchanges what applies to connections that are accepted from now on. With an error, nothing changes.
+func (s *Server) Update(l Live) error {
+	checked, err := l.check()
+	if err != nil {
+		return err
+	}
+	s.startups.update(l.MaxStartups)
+	s.live.Store(checked)
+	return nil
+}
+
+func (l *Live) check() (*live, error) {
+	if len(l.HostKeys) == 0 {
+		return nil, errors.New("no host key: make one with \"culvertd keygen DIR\" and name it with HostKey")
+	}
+	if len(l.VersionAddendum) > maxAddendum || strings.IndexFunc(l.VersionAddendum, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
+		return nil, fmt.Errorf("server: VersionAddendum %q is not %d characters of ASCII at most", l.VersionAddendum, maxAddendum)
+	}
+	if err := errors.Join(l.checkAlgorithms(), l.MaxStartups.check()); err != nil {
+		return nil, err
+	}
+	usable, err := l.hostKeys()
+	return &live{*l, usable}, err
+}
+
+// maxAddendum bounds VersionAddendum, in bytes. With it, the identification stays within RFC 4253, section 4.2.
+const maxAddendum = 128
+
+// addendum is what our identification goes on with.
+func (l *Live) addendum() string {
+	if l.VersionAddendum == "" {
+		return ""
+	}
+	return " " + l.VersionAddendum
+}
