@@ -83,7 +83,8 @@ type ChannelClosed struct {
 	Up      int64   `json:"up"`   // bytes from the client
 	Down    int64   `json:"down"` // bytes to the client
 	Seconds float64 `json:"seconds"`
-	Result  string  `json:"result"` // "clean" or "aborted"
+	Result  string  `json:"result"`         // "clean" or "aborted"
+	Rule    string  `json:"rule,omitempty"` // file:line that ended it, after a change of the policy
 	Reason  string  `json:"reason,omitempty"`
 }
 

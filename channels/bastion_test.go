@@ -13,6 +13,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,6 +33,21 @@ type bastion struct {
 	t      *testing.T
 	client ssh.Conn
 	audit  *journal
+	policy atomic.Pointer[policy.Policy] // that decides
+	served chan *channels.Conn
+}
+
+// conn is the bastion's side of the connection.
+func (b *bastion) conn() *channels.Conn {
+	c := <-b.served
+	b.served <- c
+	return c
+}
+
+// change exchanges the policy.
+func (b *bastion) change(p *policy.Policy) {
+	b.policy.Store(p)
+	b.conn().Recheck()
 }
 
 // journal is an audit log that can be asked.
@@ -57,7 +73,10 @@ func (j *journal) fill(err error) {
 }
 
 // event returns the last event of a name, or nil.
-func (j *journal) event(name string) map[string]any {
+func (j *journal) event(name string) map[string]any { return j.find(name, "") }
+
+// find returns the last event of a name and, unless that is empty, of a request, or nil.
+func (j *journal) find(name, request string) map[string]any {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var last map[string]any
@@ -66,7 +85,7 @@ func (j *journal) event(name string) map[string]any {
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			panic(fmt.Sprintf("audit line %q: %v", line, err))
 		}
-		if e["event"] == name {
+		if e["event"] == name && (request == "" || e["request"] == request) {
 			last = e
 		}
 	}
@@ -76,12 +95,18 @@ func (j *journal) event(name string) map[string]any {
 // wait returns the next event of a name that isn't there yet when asked too early.
 func (j *journal) wait(t *testing.T, name string) map[string]any {
 	t.Helper()
+	return j.waitFor(t, name, "")
+}
+
+// waitFor is wait for the event of a request.
+func (j *journal) waitFor(t *testing.T, name, request string) map[string]any {
+	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		if e := j.event(name); e != nil {
+		if e := j.find(name, request); e != nil {
 			return e
 		}
 	}
-	t.Fatalf("no audit event %q came", name)
+	t.Fatalf("no audit event %q came %s", name, request)
 	return nil
 }
 
@@ -123,7 +148,8 @@ func newBastion(t *testing.T, p *policy.Policy, change func(*channels.Config)) *
 		t.Fatal(err)
 	}
 	defer l.Close()
-	b := &bastion{t: t, audit: &journal{}}
+	b := &bastion{t: t, audit: &journal{}, served: make(chan *channels.Conn, 1)}
+	b.policy.Store(p)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -131,7 +157,7 @@ func newBastion(t *testing.T, p *policy.Policy, change func(*channels.Config)) *
 		if err != nil {
 			return
 		}
-		b.serve(c, signer, p, change)
+		b.serve(c, signer, change)
 	}()
 	c, err := net.Dial("tcp", l.Addr().String())
 	if err != nil {
@@ -154,7 +180,7 @@ func newBastion(t *testing.T, p *policy.Policy, change func(*channels.Config)) *
 	return b
 }
 
-func (b *bastion) serve(c net.Conn, signer ssh.Signer, p *policy.Policy, change func(*channels.Config)) {
+func (b *bastion) serve(c net.Conn, signer ssh.Signer, change func(*channels.Config)) {
 	wire := relay.NewWire(c)
 	sc := &ssh.ServerConfig{NoClientAuth: true}
 	sc.AddHostKey(signer)
@@ -167,8 +193,10 @@ func (b *bastion) serve(c net.Conn, signer ssh.Signer, p *policy.Policy, change 
 		User: "alice", Addr: netip.MustParseAddr("127.0.0.1"), LocalAddr: netip.MustParseAddrPort("127.0.0.1:2222"),
 	}
 	cfg := channels.Config{
-		SSH: conn, Wire: wire, Subject: subject, Decide: p.Decide, Permitted: p.Permitted(subject, time.Time{}),
-		Audit: audit.New(b.audit, time.Now), ID: audit.Conn{ID: "c1", User: "alice"},
+		SSH: conn, Wire: wire, Subject: subject,
+		Decide:    func(r policy.Request) policy.Decision { return b.policy.Load().Decide(r) },
+		Permitted: b.policy.Load().Permitted(subject, time.Time{}),
+		Audit:     audit.New(b.audit, time.Now), ID: audit.Conn{ID: "c1", User: "alice"},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		MaxChannels: 8, MaxSessions: 2, ConnectTimeout: 5 * time.Second,
 	}
@@ -180,6 +208,7 @@ func (b *bastion) serve(c net.Conn, signer ssh.Signer, p *policy.Policy, change 
 		b.t.Error(err)
 		return
 	}
+	b.served <- ours
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for r := range reqs {

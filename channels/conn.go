@@ -85,8 +85,8 @@ type Conn struct {
 	channels slots
 	sessions slots
 	controls slots
-	shown    sync.Map // *session: those that Tell tells
 
+	registry     registry
 	expectations *expectations
 	announcing   *rate.Limiter
 }

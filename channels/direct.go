@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -42,13 +41,15 @@ type opening struct {
 	request string
 	host    string
 	port    uint16
+
+	generation uint64 // of the policy that decides, or an earlier one
 }
 
 // target is how the client spelled it, for people.
 func (o *opening) target() string { return net.JoinHostPort(o.host, strconv.Itoa(int(o.port))) }
 
 func (c *Conn) directTCPIP(nc ssh.NewChannel) {
-	o := &opening{Conn: c, nc: nc, request: c.nextRequest()}
+	o := &opening{Conn: c, nc: nc, request: c.nextRequest(), generation: c.registry.generation()}
 	if !c.channels.take() {
 		o.refuse(ssh.ResourceShortage, "too many channels", "", "MaxChannels is reached")
 		return
@@ -150,13 +151,9 @@ func (o *opening) connected(tcp *relay.TCP, d policy.Decision) {
 		o.control(tcp, d)
 		return
 	}
-	s := o.open(tcp, d.Rule, "")
-	if s == nil {
-		return
+	if s := (&stream{opening: o, tcp: tcp, rule: d.Rule}); s.open() {
+		s.join(o.ctx)
 	}
-	var count relay.Counters
-	err := relay.Join(o.ctx, s.channel, tcp, &count)
-	s.closed(&count, err)
 }
 
 // resolve returns the addresses of the host that was asked for, no more than maxAddresses of them. A literal
@@ -202,55 +199,4 @@ func dial(ctx context.Context, from netip.Addr, to netip.AddrPort, timeout time.
 func worthRetrying(err error) bool {
 	var ne net.Error
 	return errors.Is(err, syscall.ECONNREFUSED) || errors.As(err, &ne) && ne.Timeout()
-}
-
-// stream is an open direct-tcpip channel with what its audit line needs.
-type stream struct {
-	*opening
-	channel *relay.Channel
-	since   time.Time
-}
-
-// open puts the opening on record and accepts the channel, in this order. It returns nil, and has reset tcp, if
-// either can't be done.
-func (o *opening) open(tcp *relay.TCP, rule, ftp string) *stream {
-	on := o.record(audit.ChannelOpened{
-		Conn: o.cfg.ID, Request: o.request, Type: o.nc.ChannelType(), Target: o.target(),
-		Address: remote(tcp), Rule: rule, FTP: ftp,
-	})
-	if !on {
-		tcp.Abort()
-		_ = o.nc.Reject(ssh.ResourceShortage, "not on record") // the connection is being closed
-		return nil
-	}
-	s := &stream{opening: o, since: o.cfg.Now()}
-	if s.channel = o.accept(o.nc); s.channel == nil {
-		tcp.Abort()
-		s.closed(new(relay.Counters), errClosed)
-		return nil
-	}
-	return s
-}
-
-// closed puts the end on record. In counts, A is the client.
-func (s *stream) closed(count *relay.Counters, err error) {
-	e := audit.ChannelClosed{
-		Conn: s.cfg.ID, Request: s.request, Type: s.nc.ChannelType(),
-		Up: count.AToB.Load(), Down: count.BToA.Load(),
-		Seconds: s.cfg.Now().Sub(s.since).Seconds(), Result: "clean",
-	}
-	if err != nil {
-		e.Result, e.Reason = "aborted", err.Error()
-	}
-	s.record(e)
-	s.cfg.Log.Debug("channel closed", "request", s.request, "up", e.Up, "down", e.Down, "result", e.Result, "reason", e.Reason)
-}
-
-func remote(c *relay.TCP) netip.AddrPort {
-	ap := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-func local(c *relay.TCP) netip.Addr {
-	return c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 }

@@ -1,7 +1,9 @@
 package channels
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -165,15 +167,24 @@ func (t *expectations) nearest(host string, port uint16) string {
 	return near
 }
 
+// recheck ends the expectations that the policy doesn't permit any more.
+func (t *expectations) recheck() {
+	for _, e := range t.all() {
+		if d := e.owner.dataDecision(e.address); !d.Allowed() {
+			t.end(e, "the policy changed: "+strings.TrimSuffix(d.Reason+", "+d.Rule, ", "))
+		}
+	}
+}
+
 // close ends every expectation; there must be no user of the table left.
 func (t *expectations) close() {
-	t.mu.Lock()
-	var all []*expectation
-	for _, e := range t.live {
-		all = append(all, e)
-	}
-	t.mu.Unlock()
-	for _, e := range all {
+	for _, e := range t.all() {
 		t.end(e, "SSH connection closed")
 	}
+}
+
+func (t *expectations) all() []*expectation {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Values(t.live))
 }

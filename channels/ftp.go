@@ -25,11 +25,11 @@ var errDrained = fmt.Errorf("the control connection ended more than %v ago", dra
 
 // ftpControl is one FTP control channel: the bastion's side of [control.Endpoints].
 type ftpControl struct {
-	*stream
+	*opening
 	peer  netip.Addr // the FTP server, as dialled
 	local netip.Addr // this end of the control connection
 	rule  string
-	rules *policy.FTP
+	rules *policy.FTP     // as it was when the channel was opened
 	ctx   context.Context // ends drainTime after the control channel
 }
 
@@ -44,16 +44,16 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 		return
 	}
 	defer o.controls.give()
-	s := o.open(tcp, d.Rule, "control")
-	if s == nil {
-		return
-	}
 	ctx, end := context.WithCancelCause(o.Conn.ctx)
 	f := &ftpControl{
-		stream: s, peer: remote(tcp).Addr(), local: local(tcp),
+		opening: o, peer: remote(tcp).Addr(), local: local(tcp),
 		rule: d.Rule, rules: d.FTP, ctx: ctx,
 	}
-	var count relay.Counters
+	s := &stream{opening: o, tcp: tcp, rule: d.Rule, owner: f}
+	if !s.open() {
+		end(errClosed)
+		return
+	}
 	err := control.Run(o.Conn.ctx, control.Config{
 		Client: s.channel, Server: tcp,
 		Session: ftp.NewSession(ftp.Options{
@@ -61,27 +61,22 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 			ForeignAddress: f.foreign,
 			Access:         ftp.Access(d.FTP.Access),
 		}),
-		Endpoints: f, Note: f.note, Log: o.cfg.Log, Count: &count,
+		Endpoints: f, Note: f.note, Log: o.cfg.Log, Count: &s.count,
 	})
 	o.expectations.forget(f.request)
 	time.AfterFunc(drainTime, func() { end(errDrained) })
 	if errors.Is(err, control.ErrRefused) {
 		f.refused(err.Error())
 	}
-	s.closed(&count, err)
+	s.closed(err)
 }
 
 // foreign reports whether FTPDataAddress lets the server announce a.
-func (f *ftpControl) foreign(a netip.Addr) bool {
-	return slices.ContainsFunc(f.rules.DataAddresses, func(p netip.Prefix) bool { return p.Contains(a) })
-}
+func (f *ftpControl) foreign(a netip.Addr) bool { return inside(f.rules.DataAddresses, a) }
 
 // Open installs an expectation; only then is the announcement passed on, so an honest client
 // is never early.
 func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, error) {
-	if !f.rules.Data {
-		return netip.AddrPort{}, errors.New("PermitOpen and the key's permitopen don't both say ftp/")
-	}
 	if err := f.announcing.Wait(ctx); err != nil {
 		return netip.AddrPort{}, err
 	}
@@ -111,13 +106,37 @@ func (f *ftpControl) Begin(context.Context) {}
 // Cancel withdraws the expectation, if it is unused.
 func (f *ftpControl) Cancel(reason string) { f.expectations.withdraw(f.request, reason) }
 
+// decision asks the policy about the control channel. Its commands are read as they were when it was opened.
+func (f *ftpControl) decision() policy.Decision {
+	d := f.decide(policy.Open, f.peer)
+	if d.Allowed() && d.FTP != nil && d.FTP.Access > f.rules.Access {
+		return policy.Decision{Rule: d.Rule, Reason: "FTPAccess permits less"}
+	}
+	return d
+}
+
+// dataDecision asks the policy about a data endpoint that was announced here: whether the control channel
+// is permitted, and brings it.
 func (f *ftpControl) dataDecision(at netip.AddrPort) policy.Decision {
+	d := f.decision()
+	switch {
+	case !d.Allowed():
+		return d
+	case d.FTP == nil || !d.FTP.Data:
+		return policy.Decision{Rule: d.Rule, Reason: "PermitOpen and the key's permitopen don't both say ftp/"}
+	case at.Addr() != f.peer && !inside(d.FTP.DataAddresses, at.Addr()):
+		return policy.Decision{Rule: d.Rule, Reason: "not in FTPDataAddress"}
+	}
 	return f.cfg.Decide(policy.Request{
 		Subject: f.cfg.Subject,
 		Action:  policy.OpenData,
 		Target:  policy.Target{Host: f.host, Port: at.Port(), Addr: at.Addr()},
 		Time:    f.cfg.Now(),
 	})
+}
+
+func inside(networks []netip.Prefix, a netip.Addr) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 func (f *ftpControl) note(n ftp.Note) {
@@ -158,11 +177,7 @@ func (o *opening) data(e *expectation) {
 		o.refuse(ssh.ConnectionFailed, "connect failed", e.owner.rule, err.Error())
 		return
 	}
-	s := o.open(tcp, e.owner.rule, "data")
-	if s == nil {
-		return
+	if s := (&stream{opening: o, tcp: tcp, rule: e.owner.rule, owner: e.owner, isData: true}); s.open() {
+		s.join(e.owner.ctx)
 	}
-	var count relay.Counters
-	err = relay.Join(e.owner.ctx, s.channel, tcp, &count)
-	s.closed(&count, err)
 }

@@ -34,10 +34,10 @@ func (c *Conn) session(nc ssh.NewChannel) {
 	if err != nil {
 		return
 	}
-	s := &session{Conn: c, ch: ch}
-	c.shown.Store(s, true)
+	s := &session{Conn: c, ch: ch, request: request, since: began}
+	c.registry.add(s, 0)
 	s.serve(reqs)
-	c.shown.Delete(s)
+	c.registry.remove(s)
 	c.record(audit.ChannelClosed{
 		Conn: c.cfg.ID, Request: request, Type: nc.ChannelType(),
 		Down: s.written.Load(), Seconds: c.cfg.Now().Sub(began).Seconds(), Result: "clean",
@@ -52,10 +52,11 @@ const tellTimeout = 500 * time.Millisecond
 // returns when all is written, or after half a second.
 func (c *Conn) Tell(line string) {
 	var told sync.WaitGroup
-	c.shown.Range(func(s, _ any) bool {
-		told.Go(func() { s.(*session).say(s.(*session).ch.Stderr(), line+"\n") })
-		return true
-	})
+	for _, m := range c.registry.all() {
+		if s, ok := m.(*session); ok {
+			told.Go(func() { s.say(s.ch.Stderr(), line+"\n") })
+		}
+	}
 	done := make(chan struct{})
 	go func() { // ends with the connection at the latest
 		told.Wait()
@@ -70,12 +71,21 @@ func (c *Conn) Tell(line string) {
 type session struct {
 	*Conn
 	ch      ssh.Channel
+	request string
+	since   time.Time
 	pty     atomic.Bool
 	started bool       // the one program, or what stands in for it
 	warned  bool       // that there are no subsystems
 	saying  sync.Mutex // x/crypto/ssh has one buffer for all that write to the same stream
 	written atomic.Int64
 }
+
+func (s *session) info() Info {
+	return Info{Request: s.request, Type: "session", Since: s.since, Down: s.written.Load()}
+}
+
+// recheck does nothing: nothing is opened by a session.
+func (s *session) recheck() {}
 
 // serve answers the channel's requests until the client closes it. It writes nothing that the client's window could
 // hold up: x/crypto/ssh reads no further until a request is taken, so that a client that doesn't read would stop the

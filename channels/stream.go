@@ -1,0 +1,139 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// stream is a direct-tcpip channel with the TCP connection that it is carried to.
+type stream struct {
+	*opening
+	tcp    *relay.TCP
+	rule   string      // that permitted it
+	owner  *ftpControl // of an FTP channel, whether it is control or data; nil of any other
+	isData bool
+
+	channel *relay.Channel // from open on
+	since   time.Time
+	count   relay.Counters // A is the client
+	ended   atomic.Pointer[error]
+}
+
+// open puts the stream on record, accepts the channel, and registers it, in this order. If the record or the
+// channel fails, it resets the TCP connection and reports false. Otherwise the caller must call closed.
+func (s *stream) open() bool {
+	on := s.record(audit.ChannelOpened{
+		Conn: s.cfg.ID, Request: s.request, Type: s.nc.ChannelType(), Target: s.target(),
+		Address: remote(s.tcp), Rule: s.rule, FTP: s.ftp(),
+	})
+	if !on {
+		s.tcp.Abort()
+		_ = s.nc.Reject(ssh.ResourceShortage, "not on record") // the connection is being closed
+		return false
+	}
+	s.since = s.cfg.Now()
+	if s.channel = s.accept(s.nc); s.channel == nil {
+		s.tcp.Abort()
+		s.closed(errClosed)
+		return false
+	}
+	if !s.registry.add(s, s.generation) {
+		s.recheck()
+	}
+	return true
+}
+
+// join moves the stream's bytes until it has ended.
+func (s *stream) join(ctx context.Context) {
+	s.closed(relay.Join(ctx, s.channel, s.tcp, &s.count))
+}
+
+// closed puts the end on record.
+func (s *stream) closed(err error) {
+	s.registry.remove(s)
+	e := audit.ChannelClosed{
+		Conn: s.cfg.ID, Request: s.request, Type: s.nc.ChannelType(),
+		Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
+		Seconds: s.cfg.Now().Sub(s.since).Seconds(), Result: "clean",
+	}
+	if why := s.ended.Load(); why != nil && err != nil {
+		err = *why
+	}
+	if err != nil {
+		e.Result, e.Reason = "aborted", err.Error()
+	}
+	if r := (*revoked)(nil); errors.As(err, &r) {
+		e.Rule = r.Rule
+	}
+	s.record(e)
+	s.cfg.Log.Debug("channel closed", "request", s.request, "up", e.Up, "down", e.Down, "result", e.Result, "reason", e.Reason)
+}
+
+// abort ends the stream for a reason of ours, beside whoever moves its bytes, and waits for nobody: to abort an
+// SSH channel may take as long as its peer doesn't read.
+func (s *stream) abort(why error) {
+	if s.ended.CompareAndSwap(nil, &why) && s.enter() {
+		go func() {
+			defer s.wg.Done()
+			relay.AbortAll(s.channel, s.tcp)
+		}()
+	}
+}
+
+func (s *stream) info() Info {
+	return Info{
+		Request: s.request, Type: s.nc.ChannelType(), Target: s.target(), Address: remote(s.tcp), Rule: s.rule,
+		FTP: s.ftp(), Since: s.since, Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
+	}
+}
+
+func (s *stream) recheck() {
+	if d := s.decideAgain(); !d.Allowed() {
+		s.abort(&revoked{d})
+	}
+}
+
+// decideAgain asks the policy about an open stream.
+func (s *stream) decideAgain() policy.Decision {
+	switch {
+	case s.isData:
+		return s.owner.dataDecision(remote(s.tcp))
+	case s.owner != nil:
+		return s.owner.decision()
+	}
+	d := s.decide(policy.Open, remote(s.tcp).Addr())
+	if d.Allowed() && d.FTP != nil {
+		return policy.Decision{Rule: d.Rule, Reason: "it is to be read as FTP"}
+	}
+	return d
+}
+
+// ftp is what the stream is to FTP, in the audit log's words.
+func (s *stream) ftp() string {
+	switch {
+	case s.isData:
+		return "data"
+	case s.owner != nil:
+		return "control"
+	}
+	return ""
+}
+
+func remote(c *relay.TCP) netip.AddrPort {
+	ap := c.RemoteAddr().(*net.TCPAddr).AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+}
+
+func local(c *relay.TCP) netip.Addr {
+	return c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
+}
