@@ -8,6 +8,7 @@ require (
 	github.com/go-crypt/crypt v0.14.15
 	github.com/google/go-cmp v0.7.0
 	github.com/jlaffaye/ftp v0.2.4
+	github.com/pquerna/otp v1.5.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/skeema/knownhosts v1.3.3
 	github.com/spf13/afero v1.15.0
@@ -21,6 +22,7 @@ require (
 
 require (
 	github.com/anmitsu/go-shlex v0.0.0-20200514113438-38f4b401e2be // indirect
+	github.com/boombuler/barcode v1.1.0 // indirect
 	github.com/fclairamb/go-log v0.6.0 // indirect
 	github.com/go-crypt/x v0.4.16 // indirect
 	golang.org/x/text v0.43.0 // indirect

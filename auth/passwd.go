@@ -7,19 +7,17 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 )
 
-// ErrNoSuchUser is returned by DeletePassword.
+// ErrNoSuchUser is returned by DeletePassword, and by those that change an account that must be there.
 var ErrNoSuchUser = errors.New("no such user")
 
-// SetPassword writes a user's password into a file of lines name:hash, which is made (mode 0600) if it isn't
+// SetPassword writes a user's password into a file of accounts, which is made (mode 0600) if it isn't
 // there. The file is replaced as a whole, so that a reader sees the old or the new one.
 func SetPassword(path, user, password string) error {
-	if err := ValidUser(user); err != nil {
-		return err
-	}
 	if password == "" || len(password) > maxPassword {
 		return fmt.Errorf("a password has from 1 to %d bytes", maxPassword)
 	}
@@ -27,17 +25,40 @@ func SetPassword(path, user, password string) error {
 	if err != nil {
 		return fmt.Errorf("hash password: %w", err)
 	}
-	return editPasswords(path, func(lines [][]byte) ([][]byte, error) {
-		line := []byte(user + ":" + hash + "\n")
-		if i := lineOf(lines, user); i >= 0 {
-			lines[i] = line
-			return lines, nil
-		}
-		if n := len(lines); n > 0 && !bytes.HasSuffix(lines[n-1], []byte("\n")) {
-			lines[n-1] = append(bytes.Clone(lines[n-1]), '\n')
-		}
-		return append(lines, line), nil
-	})
+	return editAccount(path, user, true, func(a *Account) { a.hash = hash })
+}
+
+// SetSecret writes the secret of a user's one-time codes; if it is empty, the user has none any more.
+func SetSecret(path, user, secret string) error {
+	if secret == "" {
+		return editAccount(path, user, false, func(a *Account) { a.secret = "" })
+	}
+	if err := validSecret(secret); err != nil {
+		return err
+	}
+	return editAccount(path, user, true, func(a *Account) { a.secret = secret })
+}
+
+// SetGroups writes the groups of a user, who is then in these and no others, whatever the operating system says.
+func SetGroups(path, user string, groups []string) error {
+	if _, err := ParseGroups(strings.Join(groups, ",")); err != nil {
+		return err
+	}
+	return editAccount(path, user, true, func(a *Account) { a.Groups, a.ownGroups = slices.Clone(groups), true })
+}
+
+// SetLocked locks an account or opens it again. It returns ErrNoSuchUser if there is none.
+func SetLocked(path, user string, locked bool) error {
+	return editAccount(path, user, false, func(a *Account) { a.Locked = locked })
+}
+
+// ListAccounts returns the accounts of a file in its order.
+func ListAccounts(path string) ([]Account, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read password file: %w", err)
+	}
+	return parseAccounts(path, data)
 }
 
 // DeletePassword removes a user from the file. It returns ErrNoSuchUser if there is none.
@@ -48,6 +69,36 @@ func DeletePassword(path, user string) error {
 			return nil, fmt.Errorf("user %q in %q: %w", user, path, ErrNoSuchUser)
 		}
 		return append(lines[:i], lines[i+1:]...), nil
+	})
+}
+
+// editAccount replaces the line of one user by what edit makes of it. If there is none, it is added if add is set, else
+// the error is ErrNoSuchUser.
+func editAccount(path, user string, add bool, edit func(*Account)) error {
+	if err := ValidUser(user); err != nil {
+		return err
+	}
+	return editPasswords(path, func(lines [][]byte) ([][]byte, error) {
+		a := Account{Name: user}
+		i := lineOf(lines, user)
+		if i >= 0 {
+			var err error
+			if a, err = parseAccount(strings.TrimSpace(string(lines[i]))); err != nil {
+				return nil, err
+			}
+		} else if !add {
+			return nil, fmt.Errorf("user %q in %q: %w", user, path, ErrNoSuchUser)
+		}
+		edit(&a)
+		line := []byte(a.line())
+		if i >= 0 {
+			lines[i] = line
+			return lines, nil
+		}
+		if n := len(lines); n > 0 && !bytes.HasSuffix(lines[n-1], []byte("\n")) {
+			lines[n-1] = append(bytes.Clone(lines[n-1]), '\n')
+		}
+		return append(lines, line), nil
 	})
 }
 
@@ -81,7 +132,7 @@ func editPasswords(path string, edit func([][]byte) ([][]byte, error)) (err erro
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("read password file: %w", err)
 	}
-	if _, err := parsePasswords(path, data); err != nil {
+	if _, err := parseAccounts(path, data); err != nil {
 		return err // an edit would hide that it serves nobody
 	}
 	lines, err := edit(splitLines(data))

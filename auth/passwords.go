@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,37 +84,17 @@ func validHash(hash string) error {
 	return nil
 }
 
-// readPasswords returns user names and hashes. A file with an error in it serves nobody.
+// readPasswords returns user names and hashes.
 func readPasswords(path string) (map[string]string, error) {
-	data, err := readTrusted(path, 0o077)
+	accounts, err := readAccounts(path)
 	if err != nil {
-		return nil, fmt.Errorf("read password file: %w", err)
+		return nil, err
 	}
-	return parsePasswords(path, data)
-}
-
-// parsePasswords reads lines name:hash. Empty lines and those that begin with # are comments.
-func parsePasswords(path string, data []byte) (map[string]string, error) {
 	hashes := make(map[string]string)
-	n := 0
-	for text := range bytes.Lines(data) {
-		n++
-		line := strings.TrimSpace(string(text))
-		if line == "" || line[0] == '#' {
-			continue
+	for name, a := range accounts {
+		if a.HasPassword() {
+			hashes[name] = a.passwordHash()
 		}
-		name, hash, _ := strings.Cut(line, ":")
-		err := ValidUser(name)
-		if err == nil {
-			err = validHash(hash)
-		}
-		if _, twice := hashes[name]; twice && err == nil {
-			err = fmt.Errorf("user %q stands there twice", name)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s:%d: %w", path, n, err)
-		}
-		hashes[name] = hash
 	}
 	return hashes, nil
 }

