@@ -215,6 +215,9 @@ func TestZeroValuesDeny(t *testing.T) {
 	}
 }
 
+// ftpOf is what a decision says about FTP, in the words of the oracle.
+func ftpOf(d Decision) string { return answerOf(d).ftp }
+
 func TestFTPFollowsTheFirstWordThatMatches(t *testing.T) {
 	key := func(text string) *KeyRules {
 		return &KeyRules{Source: "keys/alice:2", PermitOpen: words(t, text)}

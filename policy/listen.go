@@ -54,6 +54,20 @@ func ParseListenPattern(word string) (ListenPattern, error) {
 // AnyListen is what PermitListen any says: every port of every address.
 func AnyListen() ListenPattern { return ListenPattern{host: "*"} }
 
+// matches reports whether p is for b as the client spelled it, as with sshd: the addresses that GatewayPorts makes of it are not
+// asked about.
+func (p ListenPattern) matches(b binding) bool {
+	return (p.port == 0 || p.port == b.port) && p.host != "" && glob(p.host, b.host)
+}
+
+// String returns the value as it is written.
+func (g GatewayPorts) String() string {
+	if g == GatewayClientSpecified {
+		return "clientspecified"
+	}
+	return yesNo(g == GatewayYes)
+}
+
 // String returns the word in canonical form; [ParseListenPattern] reads it back to p.
 func (p ListenPattern) String() string {
 	host := p.host

@@ -88,12 +88,18 @@ func (p OpenPattern) String() string {
 		}
 	}
 	b.WriteString(host)
-	separator := ":"
-	for _, r := range p.ports {
-		b.WriteString(separator + r.String())
-		separator = ","
-	}
+	b.WriteByte(':')
+	b.WriteString(PortsText(p.ports))
 	return b.String()
+}
+
+// PortsText returns ports as [ParsePorts] reads them.
+func PortsText(ports []PortRange) string {
+	words := make([]string, len(ports))
+	for i, r := range ports {
+		words[i] = r.String()
+	}
+	return strings.Join(words, ",")
 }
 
 // splitPorts splits host:ports. Brackets may stand around any host, as for sshd, and must

@@ -86,7 +86,8 @@ type Decision struct {
 	// It is not to be written to.
 	FTP *FTP
 
-	// Bind are the addresses to listen on, of an allowed Listen. It is not to be written to.
+	// Bind are the addresses to listen on, of an allowed Listen: each for its own family alone, and one that the machine
+	// hasn't got may be left out if another can be had, as sshd does. It is not to be written to.
 	Bind []netip.Addr
 
 	allowed bool

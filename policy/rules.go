@@ -55,13 +55,34 @@ const (
 	ForwardAll                      // yes
 )
 
+// String returns the value as it is written.
+func (f Forwarding) String() string {
+	switch f {
+	case ForwardLocal:
+		return "local"
+	case ForwardRemote:
+		return "remote"
+	}
+	return yesNo(f == ForwardAll)
+}
+
+func yesNo(yes bool) string {
+	if yes {
+		return "yes"
+	}
+	return "no"
+}
+
 // rulesFor merges the rules that apply to s, as sshd does: the first matching Match block that
 // says something wins, then the global scope. DenyOpen accumulates over all of them, and the lists of users and groups over
 // the matching blocks.
-func (p *Policy) rulesFor(s Subject, now time.Time) Rules {
+func (p *Policy) rulesFor(s Subject, now time.Time, tr *trail) Rules {
 	var merged Rules
 	for i := range p.Blocks {
-		if b := &p.Blocks[i]; b.Criteria.Match(s, now) {
+		b := &p.Blocks[i]
+		matches := b.Criteria.Match(s, now)
+		tr.block(b, matches, s, now)
+		if matches {
 			merged.add(&b.Rules)
 			merged.addWho(&b.Rules)
 		}

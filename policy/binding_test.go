@@ -1,0 +1,70 @@
+package policy
+
+import (
+	"testing"
+	"time"
+)
+
+func TestDecideListen(t *testing.T) {
+	base := func() *Policy {
+		return &Policy{Global: Rules{
+			AllowTCPForwarding: forward("", ForwardAll),
+			PermitListen:       &Line[[]ListenPattern]{Source: "f:1", Value: listenWords(t, "localhost:8080 10.1.*:* *:9000 [2001:db8::1]:8080")},
+			PermitOpen:         openLine(t, "f:2", "*:*"),
+		}}
+	}
+	gateway := func(g GatewayPorts) func(*Policy, *KeyRules) {
+		return func(p *Policy, _ *KeyRules) { p.Global.GatewayPorts = &Line[GatewayPorts]{Source: "f:3", Value: g} }
+	}
+	none := func(*Policy, *KeyRules) {}
+	const loopback, all = "127.0.0.1 ::1", "0.0.0.0 ::"
+	for _, test := range []struct {
+		name   string
+		change func(*Policy, *KeyRules)
+		host   string
+		port   uint16
+		want   answer
+		reason string
+	}{
+		{"localhost", none, "localhost", 8080, answer{true, "", loopback, "f:1"}, "PermitListen localhost:8080"},
+		{"case", none, "LOCALHOST", 8080, answer{true, "", loopback, "f:1"}, "PermitListen localhost:8080"},
+		{"other port", none, "localhost", 8081, answer{rule: "f:1"}, "not in PermitListen"},
+		{"everything, by a bare port", none, "", 9000, answer{true, "", loopback, "f:1"}, "PermitListen *:9000"},
+		{"a port that the system chooses", none, "localhost", 0, answer{rule: "f:1"}, "not in PermitListen"},
+		{"a port that the system chooses, of any", none, "10.1.2.3", 0, answer{true, "", loopback, "f:1"}, "PermitListen 10.1.*:*"},
+		{"gateway no binds the loopback", gateway(GatewayNo), "10.1.2.3", 9000, answer{true, "", loopback, "f:1"}, "PermitListen 10.1.*:*"},
+		{"gateway no, one loopback", gateway(GatewayNo), "::1", 9000, answer{true, "", "::1", "f:1"}, "PermitListen *:9000"},
+		{"gateway yes binds all", gateway(GatewayYes), "127.0.0.1", 9000, answer{true, "", all, "f:1"}, "PermitListen *:9000"},
+		{"clientspecified, an address", gateway(GatewayClientSpecified), "10.1.2.3", 8080, answer{true, "", "10.1.2.3", "f:1"}, "PermitListen 10.1.*:*"},
+		{"clientspecified, localhost", gateway(GatewayClientSpecified), "localhost", 9000, answer{true, "", loopback, "f:1"}, "PermitListen *:9000"},
+		{"clientspecified, nothing", gateway(GatewayClientSpecified), "", 9000, answer{true, "", all, "f:1"}, "PermitListen *:9000"},
+		{"clientspecified, star", gateway(GatewayClientSpecified), "*", 9000, answer{true, "", all, "f:1"}, "PermitListen *:9000"},
+		{"clientspecified, another spelling", gateway(GatewayClientSpecified), "2001:DB8:0::1", 8080, answer{true, "", "2001:db8::1", "f:1"}, "PermitListen [2001:db8::1]:8080"},
+		{"clientspecified, IPv4 in IPv6", gateway(GatewayClientSpecified), "::ffff:10.1.2.3", 8080, answer{true, "", "10.1.2.3", "f:1"}, "PermitListen 10.1.*:*"},
+		{"a low port", none, "localhost", 1023, answer{}, "a port to listen on is 1024 or more"},
+		{"a name", none, "gate.corp", 9000, answer{}, "the host to listen on is not an address, nor localhost, * or empty"},
+		{"an odd spelling", none, "127.1", 9000, answer{}, "the host to listen on is not an address, nor localhost, * or empty"},
+		{"a zone", none, "fe80::1%eth0", 9000, answer{}, "the address has a zone"},
+		{"no PermitListen", func(p *Policy, _ *KeyRules) { p.Global.PermitListen = nil }, "localhost", 8080, answer{}, "no PermitListen applies, and the default is deny"},
+		{"PermitListen none", func(p *Policy, _ *KeyRules) { p.Global.PermitListen.Value = nil }, "localhost", 8080, answer{rule: "f:1"}, "not in PermitListen"},
+		{"a zero word", func(p *Policy, _ *KeyRules) { p.Global.PermitListen.Value = []ListenPattern{{}} }, "", 8080, answer{rule: "f:1"}, "not in PermitListen"},
+		{"AllowTcpForwarding local", func(p *Policy, _ *KeyRules) { p.Global.AllowTCPForwarding = forward("f:4", ForwardLocal) }, "localhost", 8080, answer{rule: "f:4"}, "AllowTcpForwarding"},
+		{"AllowTcpForwarding remote", func(p *Policy, _ *KeyRules) { p.Global.AllowTCPForwarding = forward("f:4", ForwardRemote) }, "localhost", 8080, answer{true, "", loopback, "f:1"}, "PermitListen localhost:8080"},
+		{"DisableForwarding", func(p *Policy, _ *KeyRules) { p.Global.DisableForwarding = &Line[bool]{"f:5", true} }, "localhost", 8080, answer{rule: "f:5"}, "DisableForwarding"},
+		{"DisableForwarding no", func(p *Policy, _ *KeyRules) { p.Global.DisableForwarding = &Line[bool]{"f:5", false} }, "localhost", 8080, answer{true, "", loopback, "f:1"}, "PermitListen localhost:8080"},
+		{"no-port-forwarding", func(_ *Policy, k *KeyRules) { k.NoPortForwarding = true }, "localhost", 8080, answer{rule: "k:1"}, "the key has no port-forwarding"},
+		{"permitlisten", func(_ *Policy, k *KeyRules) { k.PermitListen = listenWords(t, "localhost:*") }, "localhost", 8080, answer{true, "", loopback, "f:1"}, "PermitListen localhost:8080"},
+		{"another permitlisten", func(_ *Policy, k *KeyRules) { k.PermitListen = listenWords(t, "localhost:8081") }, "localhost", 8080, answer{rule: "k:1"}, "not in the key's permitlisten"},
+		{"permitlisten permits nothing by itself", func(p *Policy, k *KeyRules) {
+			k.PermitListen = listenWords(t, "localhost:8080")
+			p.Global.PermitListen = nil
+		}, "localhost", 8080, answer{}, "no PermitListen applies, and the default is deny"},
+	} {
+		p, key := base(), &KeyRules{Source: "k:1"}
+		test.change(p, key)
+		d := p.Decide(Request{Subject{User: "alice", KeyRules: key}, Listen, Target{Host: test.host, Port: test.port}, time.Time{}})
+		if got := answerOf(d); got != test.want || d.Reason != test.reason {
+			t.Errorf("%s: %q:%d\n got %+v %q\nwant %+v %q", test.name, test.host, test.port, got, d.Reason, test.want, test.reason)
+		}
+	}
+}
