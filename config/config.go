@@ -93,29 +93,29 @@ func (c *Config) For(s policy.Subject, now time.Time) Settings {
 // blocks and then the global scope; without any, the default.
 func (c *Config) settings(matching []*scope) Settings {
 	var s Settings
-	scopes := append(slices.Clip(matching), &c.global)
-	for i := range keywords {
-		k := &keywords[i]
-		found := false
-		for _, sc := range scopes {
-			for _, l := range sc.lines {
-				if l.keyword == k && (!found || k.repeats != firstWins) {
-					l.set(&s)
-					found = true
-				}
+	said := map[*keyword]bool{}
+	inMatch := map[*keyword]bool{}
+	for _, sc := range append(slices.Clip(matching), &c.global) {
+		for _, l := range sc.lines {
+			k := l.keyword
+			if said[k] && k.repeats == firstWins || sc == &c.global && k.repeats == accumulatesInMatch && inMatch[k] {
+				continue
 			}
-		}
-		for _, l := range c.defaults.lines {
-			if l.keyword == k && !found {
-				l.set(&s)
-			}
+			l.set(&s)
+			said[k] = true
+			inMatch[k] = inMatch[k] || sc != &c.global
 		}
 	}
-	s.combineListenAddresses()
+	for _, l := range c.defaults.lines {
+		if !said[l.keyword] {
+			l.set(&s)
+		}
+	}
+	s.combine()
 	return s
 }
 
-// PasswordAuthentication reports whether it is yes for anybody.
+// PasswordAuthentication reports whether it or KbdInteractiveAuthentication is yes for anybody, so that there is a PasswordFile.
 func (c *Config) PasswordAuthentication() bool {
 	return slices.ContainsFunc(append(slices.Clip(c.blocks), &c.global), func(sc *scope) bool {
 		return slices.ContainsFunc(sc.lines, line.allowsPasswords)

@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -32,7 +31,10 @@ var compareWords = cmp.Options{
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmp.AllowUnexported(Settings{}),
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
-	cmp.Comparer(func(a, b policy.AddressList) bool { return reflect.DeepEqual(a, b) }),
+	cmp.Transformer("list", func(l policy.AddressList) string { return l.String() }),
+	cmp.Transformer("listen", func(p policy.ListenPattern) string { return p.String() }),
+	cmp.Transformer("user", func(p policy.UserPattern) string { return p.String() }),
+	cmp.Transformer("group", func(p policy.GroupPattern) string { return p.String() }),
 }
 
 func TestDefaults(t *testing.T) {
@@ -43,16 +45,30 @@ func TestDefaults(t *testing.T) {
 		HostKeys:             []string{"/key"},
 		AuthorizedKeysFile:   []string{"/etc/culvert/authorized_keys/%u"},
 		PubkeyAuthentication: true,
-		AllowTCPForwarding:   policy.ForwardAll,
-		LoginGraceTime:       2 * time.Minute,
-		MaxAuthTries:         6,
-		MaxStartups:          MaxStartups{10, 30, 100},
-		MaxSessions:          10,
-		MaxChannels:          64,
-		ConnectTimeout:       10 * time.Second,
-		ClientAliveCountMax:  3,
-		FTP:                  policy.FTP{DataTimeout: time.Minute},
-		LogLevel:             slog.LevelInfo,
+		TCPKeepAlive:         true,
+		Ciphers:              ciphers.standard, MACs: macs.standard, KexAlgorithms: keyExchanges.standard,
+		HostKeyAlgorithms: hostKeyAlgorithms.standard, PubkeyAcceptedAlgorithms: pubkeyAlgorithms.standard,
+		CASignatureAlgorithms: caAlgorithms.standard,
+		RequiredRSASize:       2048,
+		PermitRootLogin:       RootKeys,
+		AllowAgentForwarding:  true, PermitTTY: true,
+		PerSourceBits4: 32, PerSourceBits6: 128,
+		PerSourcePenalties: PerSourcePenalties{
+			Enabled: true, Crash: 90 * time.Second, AuthFail: 5 * time.Second, InvalidUser: 5 * time.Second, NoAuth: time.Second,
+			GraceExceeded: 10 * time.Second, RefuseConnection: 10 * time.Second, Min: 15 * time.Second, Max: 10 * time.Minute,
+			MaxSources4: 65536, MaxSources6: 65536,
+		},
+		ControlSocket:       "/run/culvertd.sock",
+		AllowTCPForwarding:  policy.ForwardAll,
+		LoginGraceTime:      2 * time.Minute,
+		MaxAuthTries:        6,
+		MaxStartups:         MaxStartups{10, 30, 100},
+		MaxSessions:         10,
+		MaxChannels:         64,
+		ConnectTimeout:      10 * time.Second,
+		ClientAliveCountMax: 3,
+		FTP:                 policy.FTP{DataTimeout: time.Minute},
+		LogLevel:            slog.LevelInfo,
 	}
 	if diff := cmp.Diff(want, got, compareWords); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
@@ -294,7 +310,7 @@ func TestLoad(t *testing.T) {
 		}
 		return path
 	}
-	good := write("good", "HostKey /key\nUseDNS no\n")
+	good := write("good", "HostKey /key\nUseDNS yes\n")
 	if c, warnings, err := Load(good, []string{"Port=2222"}); err != nil || len(warnings) != 1 || c.Global().Ports[0] != 2222 {
 		t.Errorf("good file: got %v, %v", warnings, err)
 	}

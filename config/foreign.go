@@ -1,26 +1,34 @@
 package config
 
 import (
+	"errors"
 	"slices"
 	"strings"
 )
 
-// foreign is a keyword that OpenSSH has and this version doesn't serve.
+// foreign is a keyword that OpenSSH has and culvertd doesn't serve.
 type foreign struct {
-	name string
-	// values are those with which ignoring it changes nothing that matters: a warning. Anything
-	// else is an error. The value * is all of them.
-	values []string
+	name  string
+	where where
+	// so are the values that say what is so here anyway; nothing is said of them. The first is what -T shows.
+	so []string
+	// strict is set if ignoring another value would let in whom it keeps out, or permit what it forbids: an error. Else it is a warning.
+	strict bool
 	why    string
 }
 
-// harmless reports whether the keyword may be ignored with the value words, and what to say then.
-func (f *foreign) harmless(words []string) (text string, ok bool) {
-	if slices.Contains(f.values, "*") {
-		return "it is ignored: " + f.why, true
+// read reports what is to be said of a line; text is empty if it is nothing.
+func (f *foreign) read(words []string) (text string, err error) {
+	says := func(value string) bool { return len(words) == 1 && strings.EqualFold(words[0], value) }
+	switch {
+	case len(words) == 0:
+		return "", errors.New("it has no value")
+	case slices.ContainsFunc(f.so, says):
+		return "", nil
+	case f.strict:
+		return "", errors.New("not served here: " + f.why)
 	}
-	return "it is ignored: this value changes nothing here", len(words) == 1 &&
-		slices.ContainsFunc(f.values, func(v string) bool { return strings.EqualFold(v, words[0]) })
+	return "it is ignored: " + f.why, nil
 }
 
 func findForeign(name string) *foreign {
@@ -33,140 +41,85 @@ func findForeign(name string) *foreign {
 }
 
 var (
-	always = []string{"*"}
-	no     = []string{"no"}
-	none   = []string{"none"}
+	no   = []string{"no"}
+	none = []string{"none"}
 )
 
 const (
-	whyWho       = "ignoring it would let in whom it keeps out"
-	whyAlgorithm = "the algorithms can't be chosen yet"
-	whyKeys      = "ignoring it would change which keys are accepted"
-	whyLimit     = "the limit wouldn't be kept"
-	whySession   = "there are no shells, terminals, displays or environments here"
-	whyAccount   = "accounts are the bastion's own, not those of the operating system"
-	whyMethod    = "the method isn't offered"
-	whyGone      = "OpenSSH itself has given it up"
-	whyProcess   = "it is about processes that aren't here"
+	whySession = "there are no shells, displays or environments here"
+	whySocket  = "Unix sockets aren't forwarded"
+	whyMethod  = "the method isn't offered"
+	whyGone    = "OpenSSH itself has given it up"
+	whyProcess = "it is about processes that aren't here"
 )
 
 // foreigns are the keywords of OpenSSH 10, and of Debian's, that aren't in keywords.
 var foreigns = []foreign{
-	{"AcceptEnv", always, whySession},
-	{"AddressFamily", []string{"any"}, "write ListenAddress 0.0.0.0 or ListenAddress :: instead"},
-	{"AFSTokenPassing", always, whyGone},
-	{"AllowAgentForwarding", no, "agents aren't forwarded"},
-	{"AllowGroups", nil, whyWho},
-	{"AllowStreamLocalForwarding", no, "Unix sockets aren't forwarded"},
-	{"AllowUsers", nil, whyWho + "; who has no file in AuthorizedKeysFile and no line in PasswordFile stays out"},
-	{"AuthenticationMethods", []string{"any"}, "ignoring it would let in with fewer steps"},
-	{"AuthorizedKeysCommand", none, whyKeys},
-	{"AuthorizedKeysCommandUser", always, "there is no AuthorizedKeysCommand"},
-	{"AuthorizedKeysFile2", always, whyGone},
-	{"AuthorizedPrincipalsCommand", none, whyKeys},
-	{"AuthorizedPrincipalsCommandUser", always, "there is no AuthorizedPrincipalsCommand"},
-	{"AuthorizedPrincipalsFile", none, whyKeys},
-	{"CASignatureAlgorithms", nil, whyAlgorithm},
-	{"ChallengeResponseAuthentication", no, whyMethod},
-	{"ChannelTimeout", none, whyLimit},
-	{"CheckMail", always, whyGone},
-	{"ChrootDirectory", none, whySession},
-	{"Ciphers", nil, whyAlgorithm},
-	{"Compression", always, "nothing is compressed"},
-	{"DebianBanner", always, "the version string doesn't name the distribution"},
-	{"DenyGroups", nil, whyWho},
-	{"DenyUsers", nil, whyWho},
-	{"DisableForwarding", no, "write AllowTcpForwarding no instead"},
-	{"DSAAuthentication", always, whyGone},
-	{"ExposeAuthInfo", always, whySession},
-	{"FingerprintHash", []string{"sha256"}, "fingerprints are SHA256"},
-	{"ForceCommand", none, whySession + "; write AllowTcpForwarding or PermitOpen for what may be opened"},
-	{"GatewayPorts", no, "remote forwarding isn't served"},
-	{"GSSAPIAuthentication", no, whyMethod},
-	{"GSSAPICleanupCredentials", always, whyMethod},
-	{"GSSAPICleanupCreds", always, whyMethod},
-	{"GSSAPIDelegateCredentials", always, whyMethod},
-	{"GSSAPIKexAlgorithms", always, whyMethod},
-	{"GSSAPIKeyExchange", no, whyMethod},
-	{"GSSAPIStoreCredentialsOnRekey", always, whyMethod},
-	{"GSSAPIStrictAcceptorCheck", always, whyMethod},
-	{"GSSAPIUseSessionCredCache", always, whyMethod},
-	{"GSSUseSessionCCache", always, whyMethod},
-	{"HostbasedAcceptedAlgorithms", always, whyMethod},
-	{"HostbasedAcceptedKeyTypes", always, whyMethod},
-	{"HostbasedAuthentication", no, whyMethod},
-	{"HostbasedUsesNameFromPacketOnly", always, whyMethod},
-	{"HostCertificate", nil, "clients that trust an authority would find no certificate"},
-	{"HostDSAKey", nil, whyGone},
-	{"HostKeyAgent", none, "private keys are read from files"},
-	{"HostKeyAlgorithms", nil, whyAlgorithm},
-	{"IgnoreRhosts", always, whyMethod},
-	{"IgnoreUserKnownHosts", always, whyMethod},
-	{"Include", nil, "what it brings in would be missing"},
-	{"IPQoS", always, "the type of service isn't set"},
-	{"KbdInteractiveAuthentication", no, whyMethod},
-	{"KeepAlive", always, "TCP keepalive is always on"},
-	{"KerberosAuthentication", no, whyMethod},
-	{"KerberosGetAFSToken", always, whyMethod},
-	{"KerberosOrLocalPasswd", always, whyMethod},
-	{"KerberosTGTPassing", always, whyMethod},
-	{"KerberosTicketCleanup", always, whyMethod},
-	{"KexAlgorithms", nil, whyAlgorithm},
-	{"KeyRegenerationInterval", always, whyGone},
-	{"LogVerbose", always, "write LogLevel DEBUG instead"},
-	{"MACs", nil, whyAlgorithm},
-	{"ModuliFile", always, "group exchange isn't offered"},
-	{"PAMAuthenticationViaKbdInt", always, whyGone},
-	{"PerSourceMaxStartups", none, whyLimit},
-	{"PerSourceNetBlockSize", nil, whyLimit},
-	{"PerSourcePenalties", no, whyLimit},
-	{"PerSourcePenaltyExemptList", always, "there are no PerSourcePenalties"},
-	{"PermitBlacklistedKeys", always, whyGone},
-	{"PermitEmptyPasswords", no, "there are no empty passwords"},
-	{"PermitListen", none, "remote forwarding isn't served"},
-	{"PermitRootLogin", nil, whyAccount + ", and root is a name like any other: give it no key and no password"},
-	{"PermitTTY", no, whySession},
-	{"PermitTunnel", no, "tunnel devices aren't served"},
-	{"PermitUserEnvironment", no, whySession},
-	{"PermitUserRC", always, whySession},
-	{"PidFile", always, "no pid file is written"},
-	{"PrintLastLog", always, whySession},
-	{"PrintMotd", always, whySession},
-	{"Protocol", []string{"2"}, "there is no other"},
-	{"PubkeyAcceptedAlgorithms", nil, whyAlgorithm},
-	{"PubkeyAcceptedKeyTypes", nil, whyAlgorithm},
-	{"PubkeyAuthOptions", none, whyKeys},
-	{"RDomain", none, "routing domains aren't used"},
-	{"RefuseConnection", no, whyWho},
-	{"RekeyLimit", nil, whyLimit},
-	{"RequiredRSASize", nil, whyKeys},
-	{"ReverseMappingCheck", always, whyGone},
-	{"RevokedKeys", none, whyKeys},
-	{"RhostsAuthentication", no, whyGone},
-	{"RhostsRSAAuthentication", no, whyGone},
-	{"RSAAuthentication", always, whyGone},
-	{"SecurityKeyProvider", always, "signatures are checked without one"},
-	{"ServerKeyBits", always, whyGone},
-	{"SetEnv", always, whySession},
-	{"SkeyAuthentication", no, whyGone},
-	{"SshdAuthPath", always, whyProcess},
-	{"SshdSessionPath", always, whyProcess},
-	{"StreamLocalBindMask", always, "Unix sockets aren't forwarded"},
-	{"StreamLocalBindUnlink", always, "Unix sockets aren't forwarded"},
-	{"StrictModes", []string{"yes"}, "files with keys and passwords are always checked"},
-	{"Subsystem", always, "subsystems aren't offered"},
-	{"SyslogFacility", always, "logs go to stderr"},
-	{"TCPKeepAlive", always, "TCP keepalive is always on"},
-	{"TrustedUserCAKeys", none, whyKeys},
-	{"UnusedConnectionTimeout", none, whyLimit},
-	{"UseDNS", always, "names of clients aren't looked up"},
-	{"UseLogin", always, whyGone},
-	{"UsePAM", no, "PAM isn't asked"},
-	{"UsePrivilegeSeparation", always, whyGone},
-	{"VerifyReverseMapping", always, whyGone},
-	{"VersionAddendum", none, "the version string can't be chosen"},
-	{"X11DisplayOffset", always, whySession},
-	{"X11Forwarding", no, whySession},
-	{"X11UseLocalhost", always, whySession},
-	{"XAuthLocation", always, whySession},
+	{"AFSTokenPassing", outsideMatch, nil, false, whyGone},
+	{"AllowStreamLocalForwarding", anywhere, no, false, whySocket},
+	{"AuthorizedKeysFile2", anywhere, nil, false, whyGone},
+	{"CheckMail", outsideMatch, nil, false, whyGone},
+	{"Compression", outsideMatch, no, false, "nothing is compressed"},
+	{"DebianBanner", outsideMatch, no, false, "the version string doesn't name the distribution"},
+	{"ExposeAuthInfo", anywhere, no, false, whySession},
+	{"FingerprintHash", outsideMatch, []string{"SHA256"}, false, "fingerprints are SHA256"},
+	{"GSSAPIAuthentication", anywhere, no, false, whyMethod},
+	{"GSSAPICleanupCredentials", outsideMatch, nil, false, whyMethod},
+	{"GSSAPICleanupCreds", outsideMatch, nil, false, whyMethod},
+	{"GSSAPIDelegateCredentials", outsideMatch, nil, false, whyMethod},
+	{"GSSAPIKexAlgorithms", outsideMatch, nil, false, whyMethod},
+	{"GSSAPIKeyExchange", outsideMatch, no, false, whyMethod},
+	{"GSSAPIStoreCredentialsOnRekey", outsideMatch, nil, false, whyMethod},
+	{"GSSAPIStrictAcceptorCheck", outsideMatch, nil, false, whyMethod},
+	{"GSSAPIUseSessionCredCache", outsideMatch, nil, false, whyMethod},
+	{"GSSUseSessionCCache", outsideMatch, nil, false, whyMethod},
+	{"HostbasedAcceptedAlgorithms", anywhere, nil, false, whyMethod},
+	{"HostbasedAcceptedKeyTypes", anywhere, nil, false, whyMethod},
+	{"HostbasedAuthentication", anywhere, no, false, whyMethod},
+	{"HostbasedUsesNameFromPacketOnly", anywhere, no, false, whyMethod},
+	{"IgnoreRhosts", anywhere, []string{"yes"}, false, whyMethod},
+	{"IgnoreUserKnownHosts", outsideMatch, []string{"yes"}, false, whyMethod},
+	{"IPQoS", anywhere, none, false, "the type of service isn't set"},
+	{"KerberosAuthentication", anywhere, no, false, whyMethod},
+	{"KerberosGetAFSToken", outsideMatch, no, false, whyMethod},
+	{"KerberosOrLocalPasswd", outsideMatch, nil, false, whyMethod},
+	{"KerberosTGTPassing", outsideMatch, nil, false, whyMethod},
+	{"KerberosTicketCleanup", outsideMatch, nil, false, whyMethod},
+	{"KeyRegenerationInterval", outsideMatch, nil, false, whyGone},
+	{"LogVerbose", anywhere, none, false, "write LogLevel DEBUG instead"},
+	{"ModuliFile", outsideMatch, nil, false, "the groups of a group exchange are the standard ones"},
+	{"PAMAuthenticationViaKbdInt", outsideMatch, nil, false, whyGone},
+	{"PAMServiceName", anywhere, nil, false, "PAM isn't asked"},
+	{"PermitBlacklistedKeys", outsideMatch, nil, false, whyGone},
+	{"PermitEmptyPasswords", anywhere, no, false, "there are no empty passwords"},
+	{"PermitTunnel", anywhere, no, false, "tunnel devices aren't served"},
+	{"PermitUserEnvironment", outsideMatch, no, false, whySession},
+	{"PermitUserRC", anywhere, no, false, whySession},
+	{"PrintLastLog", outsideMatch, no, false, whySession},
+	{"PrintMotd", outsideMatch, no, false, whySession},
+	{"Protocol", outsideMatch, []string{"2"}, false, "there is no other than 2"},
+	{"RDomain", anywhere, none, true, "routing domains aren't used, so more would be reached than it lets"},
+	{"RefuseConnection", anywhere, no, true, "ignoring it would let in whom it keeps out: write DenyUsers *"},
+	{"ReverseMappingCheck", outsideMatch, nil, false, whyGone},
+	{"RhostsAuthentication", outsideMatch, no, false, whyGone},
+	{"RhostsRSAAuthentication", anywhere, no, false, whyGone},
+	{"RSAAuthentication", anywhere, nil, false, whyGone},
+	{"SecurityKeyProvider", outsideMatch, []string{"internal"}, false, "signatures are checked without one"},
+	{"ServerKeyBits", outsideMatch, nil, false, whyGone},
+	{"SetEnv", anywhere, nil, false, whySession},
+	{"SshdAuthPath", outsideMatch, nil, false, whyProcess},
+	{"SshdSessionPath", outsideMatch, nil, false, whyProcess},
+	{"StreamLocalBindMask", anywhere, nil, false, whySocket},
+	{"StreamLocalBindUnlink", anywhere, nil, false, whySocket},
+	{"StrictModes", outsideMatch, []string{"yes"}, false, "files with keys and passwords are always checked"},
+	{"SyslogFacility", outsideMatch, nil, false, "the log goes to stderr"},
+	{"UseDNS", outsideMatch, no, false, "names of clients aren't looked up; a pattern of host names is compared with the address"},
+	{"UseLogin", outsideMatch, nil, false, whyGone},
+	{"UsePAM", outsideMatch, no, true, "PAM isn't asked, so whom its modules keep out would come in; accounts are the bastion's own: write UsePAM no"},
+	{"UsePrivilegeSeparation", outsideMatch, nil, false, whyGone},
+	{"VerifyReverseMapping", outsideMatch, nil, false, whyGone},
+	{"X11DisplayOffset", anywhere, nil, false, whySession},
+	{"X11Forwarding", anywhere, no, false, whySession},
+	{"X11UseLocalhost", anywhere, nil, false, whySession},
+	{"XAuthLocation", outsideMatch, nil, false, whySession},
 }

@@ -9,30 +9,28 @@ import (
 // maxLine bounds a line, in bytes; a PermitOpen of a thousand words fits.
 const maxLine = 64 << 10
 
-// splitLine splits a line into its keyword and the words after it, as sshd does: between the
-// keyword and its value there may be one =, a # begins a comment where a word would begin. An
+// cutLine cuts a line into its keyword and what stands after it, as sshd does: between the two there may be one =. An
 // empty line and a comment have no keyword.
-func splitLine(text string) (keyword string, words []string, err error) {
+func cutLine(text string) (keyword, rest string, err error) {
 	if len(text) > maxLine {
-		return "", nil, fmt.Errorf("the line is over %d bytes", maxLine)
+		return "", "", fmt.Errorf("the line is over %d bytes", maxLine)
 	}
 	text = strings.Trim(text, " \t\r\f")
 	if text == "" || text[0] == '#' {
-		return "", nil, nil
+		return "", "", nil
 	}
 	for i := range len(text) {
 		if c := text[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return "", nil, fmt.Errorf("the line has the control character %q", c)
+			return "", "", fmt.Errorf("the line has the control character %q", c)
 		}
 	}
 	end := strings.IndexAny(text, " \t=\"")
 	if end < 0 {
-		return text, nil, nil
+		return text, "", nil
 	}
-	keyword, value := text[:end], strings.TrimLeft(text[end:], " \t")
-	value, _ = strings.CutPrefix(value, "=")
-	words, err = splitWords(value)
-	return keyword, words, err
+	keyword, rest = text[:end], strings.TrimLeft(text[end:], " \t")
+	rest, _ = strings.CutPrefix(rest, "=")
+	return keyword, strings.TrimLeft(rest, " \t"), nil
 }
 
 // splitWords splits at blanks. Quotes, of either kind and anywhere in a word, keep blanks and #; a
@@ -80,4 +78,27 @@ func splitWord(text string) (word, rest string, err error) {
 
 func escapes(c, quote byte) bool {
 	return c == '"' || c == '\'' || c == '\\' || c == ' ' && quote == 0
+}
+
+// splitCommand splits a command line, in which a # is a character like any other.
+func splitCommand(text string) ([]string, error) {
+	var words []string
+	for {
+		if text = strings.TrimLeft(text, " \t"); text == "" {
+			return words, nil
+		}
+		word, rest, err := splitWord(text)
+		if err != nil {
+			return nil, err
+		}
+		words, text = append(words, word), rest
+	}
+}
+
+// quoteWord writes a word so that it reads back as one word: [splitWords] of it is word alone.
+func quoteWord(word string) string {
+	if word != "" && !strings.ContainsAny(word, " \t\"'\\") && word[0] != '#' && word[0] != '=' {
+		return word
+	}
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(word) + `"`
 }

@@ -10,27 +10,26 @@ import (
 
 var criteria = []struct {
 	name  string
-	parse func(string) (policy.Criterion, error) // nil: sshd has it and this version doesn't serve it
+	parse func(string) (policy.Criterion, error) // nil: sshd has it, and culvertd doesn't serve it
 }{
 	{"user", policy.MatchUser},
+	{"group", policy.MatchGroup},
+	{"host", policy.MatchHost},
 	{"address", policy.MatchAddress},
 	{"localaddress", policy.MatchLocalAddress},
 	{"localport", policy.MatchLocalPort},
-	{"group", nil},
-	{"host", nil},
+	{"time", policy.MatchTime},
 	{"rdomain", nil},
-	{"invalid-user", nil},
 	{"version", nil},
 	{"sessiontype", nil},
 	{"command", nil},
-	{"time", nil},
 }
 
-// parseMatch reads what stands after Match: criterion value pairs, also criterion=value, or all
+// parseMatch reads what stands after Match: invalid-user and pairs of a criterion and a value, also criterion=value, or all
 // alone.
 func parseMatch(words []string) (_ policy.Criteria, all bool, _ error) {
 	if len(words) == 0 {
-		return nil, false, errors.New("it has no criteria: it wants user, address, localaddress or localport with a value, or all")
+		return nil, false, errors.New("it has no criteria: it wants user, group, host, address, localaddress, localport or time with a value, invalid-user, or all")
 	}
 	if len(words) == 1 && strings.EqualFold(words[0], "all") {
 		return policy.Criteria{policy.MatchAll()}, true, nil
@@ -39,8 +38,12 @@ func parseMatch(words []string) (_ policy.Criteria, all bool, _ error) {
 	for len(words) > 0 {
 		name, value, joined := strings.Cut(words[0], "=")
 		words = words[1:]
-		if strings.EqualFold(name, "all") {
+		switch {
+		case strings.EqualFold(name, "all"):
 			return nil, false, errors.New("all stands alone")
+		case strings.EqualFold(name, "invalid-user") && !joined:
+			found = append(found, policy.MatchInvalidUser())
+			continue
 		}
 		parse, err := findCriterion(name)
 		if err != nil {
@@ -65,7 +68,7 @@ func findCriterion(name string) (func(string) (policy.Criterion, error), error) 
 	for _, c := range criteria {
 		if strings.EqualFold(c.name, name) {
 			if c.parse == nil {
-				return nil, fmt.Errorf("criterion %s is not served by this version", c.name)
+				return nil, fmt.Errorf("criterion %s is not served here", c.name)
 			}
 			return c.parse, nil
 		}

@@ -4,27 +4,97 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/culvert-ssh/culvert/policy"
 )
 
 // maxTime is the longest time there is, what sshd can hold.
 const maxTime = math.MaxInt32 * time.Second
 
-// one makes the parser of a keyword with a single value.
-func one[T any](field func(*Settings) *T, parse func(string) (T, error)) parser {
-	return single(parse, func(s *Settings, v T) { *field(s) = v })
+// form is how one word is read, and written so that it reads back.
+type form[T any] struct {
+	parse func(string) (T, error)
+	show  func(T) string
 }
 
-// each makes the parser of a keyword that takes one value a line and accumulates them.
-func each[T any](field func(*Settings) *[]T, parse func(string) (T, error)) parser {
-	return single(parse, func(s *Settings, v T) { *field(s) = append(*field(s), v) })
+// value is how the words of a keyword are read, and shown for the settings in force: the words of each line.
+type value struct {
+	parse parser
+	show  func(*Settings) [][]string
+}
+
+// one is the value of a keyword with a single word.
+func one[T any](field func(*Settings) *T, f form[T]) value {
+	return value{
+		parse: single(f.parse, func(s *Settings, v T) { *field(s) = v }),
+		show:  func(s *Settings) [][]string { return [][]string{{f.show(*field(s))}} },
+	}
+}
+
+// each is the value of a keyword that takes one word a line and accumulates them.
+func each[T any](field func(*Settings) *[]T, f form[T]) value {
+	return value{
+		parse: single(f.parse, func(s *Settings, v T) { *field(s) = append(*field(s), v) }),
+		show:  func(s *Settings) [][]string { return linesOf(*field(s), f) },
+	}
+}
+
+// every is the value of a keyword that takes any number of words a line and accumulates them.
+func every[T any](field func(*Settings) *[]T, f form[T]) value {
+	return value{
+		parse: several(f.parse, func(s *Settings, all []T) { *field(s) = append(*field(s), all...) }),
+		show:  func(s *Settings) [][]string { return linesOf(*field(s), f) },
+	}
+}
+
+// list is the value of a keyword that takes any number of words on one line, or a word that stands alone for none of them.
+func list[T any](field func(*Settings) *[]T, empty string, f form[T]) value {
+	parse := several(f.parse, func(s *Settings, all []T) { *field(s) = slices.Clone(all) })
+	return value{
+		parse: func(words []string) (setter, error) {
+			if len(words) == 1 && strings.EqualFold(words[0], empty) {
+				return func(s *Settings) { *field(s) = nil }, nil
+			}
+			if i := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, empty) }); i >= 0 {
+				return nil, fmt.Errorf("%q stands alone", words[i])
+			}
+			return parse(words)
+		},
+		show: func(s *Settings) [][]string {
+			words := []string{empty}
+			if all := *field(s); len(all) > 0 {
+				words = wordsOf(all, f)
+			}
+			return [][]string{words}
+		},
+	}
+}
+
+// text is the value of a keyword that takes the rest of the line as it stands.
+func text(field func(*Settings) *string, f form[string]) value {
+	return value{
+		parse: single(f.parse, func(s *Settings, v string) { *field(s) = v }),
+		show:  func(s *Settings) [][]string { return [][]string{{f.show(*field(s))}} },
+	}
+}
+
+func linesOf[T any](all []T, f form[T]) [][]string {
+	var lines [][]string
+	for _, v := range all {
+		lines = append(lines, []string{f.show(v)})
+	}
+	return lines
+}
+
+func wordsOf[T any](all []T, f form[T]) []string {
+	var words []string
+	for _, v := range all {
+		words = append(words, f.show(v))
+	}
+	return words
 }
 
 func single[T any](parse func(string) (T, error), set func(*Settings, T)) parser {
@@ -37,61 +107,113 @@ func single[T any](parse func(string) (T, error), set func(*Settings, T)) parser
 	}
 }
 
+func several[T any](parse func(string) (T, error), set func(*Settings, []T)) parser {
+	return func(words []string) (setter, error) {
+		var all []T
+		for _, word := range words {
+			v, err := parse(word)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, v)
+		}
+		return func(s *Settings) { set(s, all) }, nil
+	}
+}
+
 // choice is a word and what it means.
 type choice[T any] struct {
 	word  string
 	value T
 }
 
-func among[T any](choices ...choice[T]) func(string) (T, error) {
-	return func(word string) (T, error) {
-		for _, c := range choices {
-			if strings.EqualFold(word, c.word) {
-				return c.value, nil
+// among is one of the choices; of two with the same meaning the first is shown.
+func among[T comparable](choices ...choice[T]) form[T] {
+	return form[T]{
+		parse: func(word string) (T, error) {
+			for _, c := range choices {
+				if strings.EqualFold(word, c.word) {
+					return c.value, nil
+				}
 			}
-		}
-		var none T
-		return none, fmt.Errorf("unknown value %q", word)
+			var none T
+			return none, fmt.Errorf("unknown value %q", word)
+		},
+		show: func(v T) string {
+			for _, c := range choices {
+				if c.value == v {
+					return c.word
+				}
+			}
+			return fmt.Sprintf("unknown(%v)", v) // reads back as an error
+		},
 	}
 }
 
-func parseFlag(word string) (bool, error) {
-	return among(choice[bool]{"yes", true}, choice[bool]{"no", false})(word)
-}
+var flag = among(choice[bool]{"yes", true}, choice[bool]{"no", false})
 
-// only makes the parser of a keyword of which one value is served so far.
-func only(served string, later ...string) parser {
-	return single(func(word string) (struct{}, error) {
-		switch {
-		case strings.EqualFold(word, served):
-			return struct{}{}, nil
-		case slices.ContainsFunc(later, func(l string) bool { return strings.EqualFold(l, word) }):
-			return struct{}{}, fmt.Errorf("%q is not served by this version", word)
-		}
-		return struct{}{}, fmt.Errorf("unknown value %q", word)
-	}, func(*Settings, struct{}) {})
-}
-
-func numberBetween(low, high int) func(string) (int, error) {
-	return func(word string) (int, error) {
-		n, err := strconv.ParseUint(word, 10, 31)
-		switch {
-		case errors.Is(err, strconv.ErrRange) || err == nil && (int(n) < low || int(n) > high):
-			return 0, fmt.Errorf("%q is out of range", word)
-		case err != nil:
-			return 0, fmt.Errorf("%q is not a number", word)
-		}
-		return int(n), nil
+// or is a form with a word more, which stands for the zero value.
+func or[T comparable](word string, f form[T]) form[T] {
+	var zero T
+	return form[T]{
+		parse: func(w string) (T, error) {
+			if strings.EqualFold(w, word) {
+				return zero, nil
+			}
+			return f.parse(w)
+		},
+		show: func(v T) string {
+			if v == zero {
+				return word
+			}
+			return f.show(v)
+		},
 	}
 }
 
-func timeBetween(low, high time.Duration) func(string) (time.Duration, error) {
-	return func(word string) (time.Duration, error) {
-		d, err := parseTime(word)
-		if err == nil && (d < low || d > high) {
-			return 0, fmt.Errorf("time %q is out of range", word)
-		}
-		return d, err
+// only is the value of a keyword of which one value is served so far.
+func only(served string, later ...string) value {
+	return value{
+		parse: single(func(word string) (struct{}, error) {
+			switch {
+			case strings.EqualFold(word, served):
+				return struct{}{}, nil
+			case slices.ContainsFunc(later, func(l string) bool { return strings.EqualFold(l, word) }):
+				return struct{}{}, fmt.Errorf("%q is not served by this version", word)
+			}
+			return struct{}{}, fmt.Errorf("unknown value %q", word)
+		}, func(*Settings, struct{}) {}),
+		show: func(*Settings) [][]string { return [][]string{{served}} },
+	}
+}
+
+func numberBetween(low, high int) form[int] {
+	return form[int]{
+		parse: func(word string) (int, error) {
+			n, err := strconv.ParseUint(word, 10, 31)
+			switch {
+			case errors.Is(err, strconv.ErrRange) || err == nil && (int(n) < low || int(n) > high):
+				return 0, fmt.Errorf("%q is out of range", word)
+			case err != nil:
+				return 0, fmt.Errorf("%q is not a number", word)
+			}
+			return int(n), nil
+		},
+		show: strconv.Itoa,
+	}
+}
+
+// timeBetween is a time, shown in seconds.
+func timeBetween(low, high time.Duration) form[time.Duration] {
+	return form[time.Duration]{
+		parse: func(word string) (time.Duration, error) {
+			d, err := parseTime(word)
+			if err == nil && (d < low || d > high) {
+				return 0, fmt.Errorf("time %q is out of range", word)
+			}
+			return d, err
+		},
+		show: func(d time.Duration) string { return strconv.FormatInt(int64(d/time.Second), 10) },
 	}
 }
 
@@ -128,180 +250,21 @@ func parseTime(word string) (time.Duration, error) {
 	}
 }
 
-func parseListenAddress(word string) (listenAddress, error) {
-	if addr, err := netip.ParseAddr(unbracketed(word)); err == nil {
-		return listenAddress{addr: netip.AddrPortFrom(addr.Unmap(), 0)}, nil
-	}
-	// The last colon is before the port: a bare IPv6 address was read above.
-	colon := strings.LastIndexByte(word, ':')
-	if colon < 0 {
-		return listenAddress{}, fmt.Errorf("%q is not an address; names aren't looked up here", word)
-	}
-	host, number := word[:colon], word[colon+1:]
-	if strings.Contains(host, ":") && unbracketed(host) == host {
-		return listenAddress{}, fmt.Errorf("%q: an IPv6 address stands in brackets before a port", word)
-	}
-	addr, err := netip.ParseAddr(unbracketed(host))
-	if err != nil {
-		return listenAddress{}, fmt.Errorf("%q is not an address; names aren't looked up here", host)
-	}
-	var port uint16
-	if number != "0" { // the system chooses
-		if port, err = policy.ParsePort(number); err != nil {
-			return listenAddress{}, err
-		}
-	}
-	return listenAddress{netip.AddrPortFrom(addr.Unmap(), port), true}, nil
-}
+// file is a path, made absolute from where the program was started, as sshd does.
+var file = form[string]{parsePath, func(path string) string { return path }}
 
-// unbracketed returns what stands in brackets, or else the word itself.
-func unbracketed(word string) string {
-	if len(word) > 2 && word[0] == '[' && word[len(word)-1] == ']' {
-		return word[1 : len(word)-1]
-	}
-	return word
-}
-
-// parsePath makes a path absolute, from where the program was started, as sshd does.
 func parsePath(word string) (string, error) {
-	if word == "" {
+	switch {
+	case word == "":
 		return "", errors.New("the path is empty")
+	case word[0] == '~':
+		return "", fmt.Errorf("%q: there are no home directories here: write the path in full", word)
+	case filepath.IsAbs(word):
+		return word, nil
 	}
 	path, err := filepath.Abs(word)
 	if err != nil {
 		return "", fmt.Errorf("make path %q absolute: %w", word, err)
 	}
 	return path, nil
-}
-
-// pathOr reads a path, or a word that stands for the empty one.
-func pathOr(other string) func(string) (string, error) {
-	return func(word string) (string, error) {
-		if strings.EqualFold(word, other) {
-			return "", nil
-		}
-		return parsePath(word)
-	}
-}
-
-func parseMaxStartups(word string) (MaxStartups, error) {
-	number := numberBetween(1, math.MaxInt32)
-	start, rest, three := strings.Cut(word, ":")
-	n, err := number(start)
-	if err != nil {
-		return MaxStartups{}, err
-	}
-	m := MaxStartups{Start: n, Rate: 30, Full: n} // sshd's rate, for the looks of it
-	if !three {
-		return m, nil
-	}
-	rate, full, ok := strings.Cut(rest, ":")
-	if !ok {
-		return MaxStartups{}, fmt.Errorf("%q is not start:rate:full", word)
-	}
-	if m.Rate, err = numberBetween(1, 100)(rate); err != nil {
-		return MaxStartups{}, fmt.Errorf("rate %w", err)
-	}
-	if m.Full, err = number(full); err != nil {
-		return MaxStartups{}, err
-	}
-	if m.Full < m.Start {
-		return MaxStartups{}, fmt.Errorf("%q: full is less than start", word)
-	}
-	return m, nil
-}
-
-func parseAuthorizedKeysFile(words []string) (setter, error) {
-	if len(words) == 1 && strings.EqualFold(words[0], "none") {
-		return func(*Settings) {}, nil
-	}
-	for _, word := range words {
-		if err := checkKeysFile(word); err != nil {
-			return nil, err
-		}
-	}
-	return func(s *Settings) { s.AuthorizedKeysFile = slices.Clone(words) }, nil
-}
-
-func checkKeysFile(word string) error {
-	for rest := word; ; {
-		_, after, found := strings.Cut(rest, "%")
-		if !found {
-			break
-		}
-		switch {
-		case strings.HasPrefix(after, "%"), strings.HasPrefix(after, "u"):
-			rest = after[1:]
-		case strings.HasPrefix(after, "h"):
-			return fmt.Errorf("%q: accounts here have no home for %%h: write an absolute path with %%u", word)
-		default:
-			return fmt.Errorf("%q: the tokens are %%u for the user name and %%%% for a percent sign", word)
-		}
-	}
-	if !filepath.IsAbs(word) {
-		return fmt.Errorf("%q is a relative path, and accounts here have no home: write an absolute one with %%u", word)
-	}
-	return nil
-}
-
-func openWords(field func(*Settings) *[]policy.OpenPattern, ftp bool) parser {
-	return func(words []string) (setter, error) {
-		patterns := []policy.OpenPattern{}
-		for _, word := range words {
-			if word == "any" || word == "none" {
-				if len(words) > 1 {
-					return nil, fmt.Errorf("%q stands alone", word)
-				}
-				if word == "any" {
-					patterns = append(patterns, policy.AnyOpen())
-				}
-				break
-			}
-			p, err := policy.ParseOpenPattern(word)
-			if err != nil {
-				return nil, err
-			}
-			if p.FTP() && !ftp {
-				return nil, fmt.Errorf("%q: ftp/ means nothing here: write the host and port alone", word)
-			}
-			patterns = append(patterns, p)
-		}
-		return func(s *Settings) { *field(s) = append(*field(s), patterns...) }, nil
-	}
-}
-
-func parseFTPDataPorts(words []string) (setter, error) {
-	if len(words) == 1 && (words[0] == "*" || strings.EqualFold(words[0], "any")) {
-		return func(*Settings) {}, nil
-	}
-	var ports []policy.PortRange
-	for _, word := range words {
-		ranges, err := policy.ParsePorts(word)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range ranges {
-			if r.First < 1024 {
-				return nil, fmt.Errorf("%q: an announced data port below 1024 is never opened", word)
-			}
-		}
-		ports = append(ports, ranges...)
-	}
-	return func(s *Settings) { s.FTP.DataPorts = slices.Clone(ports) }, nil
-}
-
-// parseFTPDataAddress takes the control connection's own address as always permitted, said or not.
-func parseFTPDataAddress(words []string) (setter, error) {
-	var networks []netip.Prefix
-	for _, word := range words {
-		if strings.EqualFold(word, "control") {
-			continue
-		}
-		network, err := policy.ParseNetwork(word)
-		if err != nil {
-			return nil, err
-		}
-		networks = append(networks, network)
-	}
-	return func(s *Settings) { s.FTP.DataAddresses = slices.Clone(networks) }, nil
 }

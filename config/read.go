@@ -62,6 +62,9 @@ func (c *Config) readDefaults() error {
 }
 
 func (k *keyword) read(value string) (setter, error) {
+	if k.wholeLine {
+		return k.parse([]string{value})
+	}
 	words, err := splitWords(value)
 	if err != nil {
 		return nil, err
@@ -71,7 +74,12 @@ func (k *keyword) read(value string) (setter, error) {
 
 // line reads one line.
 func (r *reader) line(at Position, text string) {
-	name, words, err := splitLine(text)
+	name, rest, err := cutLine(text)
+	if err != nil {
+		r.fail(at, name, err)
+		return
+	}
+	words, err := splitWords(rest)
 	switch {
 	case err != nil:
 		r.fail(at, name, err)
@@ -82,26 +90,25 @@ func (r *reader) line(at Position, text string) {
 	case strings.EqualFold(name, "Match"):
 		r.match(at, words)
 	default:
-		r.keyword(at, name, words)
+		r.keyword(at, name, rest, words)
 	}
 }
 
-func (r *reader) keyword(at Position, name string, words []string) {
+func (r *reader) keyword(at Position, name, rest string, words []string) {
 	k := findKeyword(name)
 	if k == nil {
 		r.foreign(at, name, words)
 		return
 	}
-	inMatch := r.scope != &r.config.global
-	switch {
-	case len(words) == 0:
+	if k.wholeLine && len(words) > 0 {
+		words = []string{rest}
+	}
+	if err := r.stands(k.where); err != nil {
+		r.fail(at, k.name, err)
+		return
+	}
+	if len(words) == 0 {
 		r.fail(at, k.name, fmt.Errorf("it has no value: it wants %s", k.wants))
-		return
-	case inMatch && k.where == outsideMatch:
-		r.fail(at, k.name, errors.New("it may not stand inside Match"))
-		return
-	case inMatch && k.where == notYetMatch:
-		r.fail(at, k.name, errors.New("inside Match it is not served by this version"))
 		return
 	}
 	set, err := k.parse(words)
@@ -115,7 +122,24 @@ func (r *reader) keyword(at Position, name string, words []string) {
 		}
 		r.replaced[k] = r.override
 	}
+	if k.remarks != nil {
+		for _, text := range k.remarks(words) {
+			r.warn(at, k.name, text)
+		}
+	}
 	r.scope.lines = append(r.scope.lines, line{at, k, set})
+}
+
+// stands reports whether a line may stand in the scope that is being read.
+func (r *reader) stands(where where) error {
+	switch {
+	case r.scope == &r.config.global:
+	case where == outsideMatch:
+		return errors.New("it may not stand inside Match")
+	case where == notYetMatch:
+		return errors.New("inside Match it is not served by this version")
+	}
+	return nil
 }
 
 // match begins a Match block.
@@ -142,11 +166,17 @@ func (r *reader) foreign(at Position, name string, words []string) {
 		r.fail(at, name, errors.New(text))
 		return
 	}
-	if text, ok := f.harmless(words); ok {
-		r.warn(at, f.name, text)
+	if err := r.stands(f.where); err != nil {
+		r.fail(at, f.name, err)
 		return
 	}
-	r.fail(at, f.name, errors.New("not served by this version: "+f.why))
+	text, err := f.read(words)
+	switch {
+	case err != nil:
+		r.fail(at, f.name, err)
+	case text != "":
+		r.warn(at, f.name, text)
+	}
 }
 
 func (r *reader) fail(at Position, keyword string, err error) {
@@ -155,15 +185,6 @@ func (r *reader) fail(at Position, keyword string, err error) {
 
 func (r *reader) warn(at Position, keyword, text string) {
 	r.warnings = append(r.warnings, Warning{at, keyword, text})
-}
-
-func findKeyword(name string) *keyword {
-	for i := range keywords {
-		if strings.EqualFold(keywords[i].name, name) {
-			return &keywords[i]
-		}
-	}
-	return nil
 }
 
 // closest returns the keyword that differs least from name, or nothing if none is near.

@@ -12,6 +12,7 @@ import (
 // Settings are the values of all keywords for somebody.
 type Settings struct {
 	Ports             []uint16
+	AddressFamily     AddressFamily
 	ListenAddress     []netip.AddrPort // wildcards are one family each; port 0 is one that the system chooses
 	ProxyProtocolFrom []netip.Prefix   // the proxies whose word on the client's address is believed
 	PidFile           string           // path, empty for none
@@ -22,12 +23,16 @@ type Settings struct {
 	HostCertificates []string
 	HostKeyAgent     string // path of the agent's socket, or SSH_AUTH_SOCK; empty for none
 
-	// Algorithms: names that x/crypto/ssh has, in order of preference. Empty is the default of whoever uses the list.
+	// Algorithms: names that x/crypto/ssh has, in order of preference, at least one in each list. Those of keys have
+	// the types of certificates among them, and whether RSA signs with SHA-1 (ssh-rsa) or not.
 	Ciphers, MACs, KexAlgorithms                                       []string
 	HostKeyAlgorithms, PubkeyAcceptedAlgorithms, CASignatureAlgorithms []string
 	RekeyBytes                                                         uint64 // 0 is the default of the cipher
 	RekeyTime                                                          time.Duration
 	RequiredRSASize                                                    int // bits
+
+	DenyUsers, AllowUsers   []policy.UserPattern
+	DenyGroups, AllowGroups []policy.GroupPattern
 
 	AuthenticationMethods           [][]string // lists of methods, each of which suffices; nil is any one method
 	PubkeyAuthentication            bool
@@ -49,6 +54,8 @@ type Settings struct {
 	DisableForwarding    bool
 	PermitOpen           []policy.OpenPattern // empty permits nothing
 	DenyOpen             []policy.OpenPattern
+	PermitListen         []policy.ListenPattern // empty permits nothing
+	GatewayPorts         policy.GatewayPorts
 	AllowAgentForwarding bool
 	PermitTTY            bool
 	ForceCommand         string      // empty for none
@@ -81,7 +88,24 @@ type Settings struct {
 	ControlSocket string         // path of the socket of culvertd ctl; empty for none
 	LogLevel      slog.Level
 
-	listen []listenAddress // before it is combined with Ports
+	// What is put together when all lines are read.
+	listen                        []listenAddress // with Ports
+	penalties                     []penaltyWord
+	saidRekeyBytes, saidRekeyTime bool
+}
+
+// AddressFamily is the value of AddressFamily.
+type AddressFamily int
+
+const (
+	AnyFamily AddressFamily = iota
+	IPv4Only
+	IPv6Only
+)
+
+// has reports whether an address belongs to f.
+func (f AddressFamily) has(addr netip.Addr) bool {
+	return f == AnyFamily || (f == IPv4Only) == addr.Is4()
 }
 
 // listenAddress is the value of a ListenAddress line.
@@ -146,11 +170,18 @@ var logLevels = []choice[slog.Level]{
 	{"DEBUG3", levelDebug3},
 }
 
-// combineListenAddresses gives each address that has no port every port.
+// combine puts together what comes from several keywords or lines.
+func (s *Settings) combine() {
+	s.combineListenAddresses()
+	s.combinePenalties()
+	s.saidRekeyBytes, s.saidRekeyTime = false, false
+}
+
+// combineListenAddresses gives each address that has no port every port. Of the default, what AddressFamily leaves out goes.
 func (s *Settings) combineListenAddresses() {
 	var all []netip.AddrPort
 	add := func(a netip.AddrPort) {
-		if !slices.Contains(all, a) {
+		if s.AddressFamily.has(a.Addr()) && !slices.Contains(all, a) {
 			all = append(all, a)
 		}
 	}

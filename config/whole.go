@@ -14,22 +14,43 @@ func (r *reader) checkWhole(file string) {
 	if len(s.HostKeys) == 0 && !r.failed("HostKey") {
 		r.fail(whole, "HostKey", errors.New(`at least one is needed: make them with "culvertd keygen DIR"`))
 	}
-	if s.PasswordFile != "" || r.failed("PasswordFile") {
-		return
-	}
 	for _, sc := range r.scopes() {
 		for _, l := range sc.lines {
-			if l.allowsPasswords() {
-				r.fail(l.at, l.keyword.name, errors.New(`it needs a PasswordFile: make one with "culvertd passwd"`))
-			}
+			r.checkLine(l, sc, s)
 		}
+	}
+}
+
+// checkLine finds what a line lacks elsewhere in the file.
+func (r *reader) checkLine(l line, sc *scope, global Settings) {
+	var own Settings
+	l.set(&own)
+	switch {
+	case l.allowsPasswords() && global.PasswordFile == "" && !r.failed("PasswordFile"):
+		r.fail(l.at, l.keyword.name, errors.New(`it needs a PasswordFile: make one with "culvertd passwd"`))
+	case own.AuthorizedKeysCommand != "":
+		r.checkCommandUser(l, sc, "AuthorizedKeysCommandUser", func(s Settings) string { return s.AuthorizedKeysCommandUser })
+	case own.AuthorizedPrincipalsCommand != "":
+		r.checkCommandUser(l, sc, "AuthorizedPrincipalsCommandUser", func(s Settings) string { return s.AuthorizedPrincipalsCommandUser })
+	}
+	for _, listen := range own.listen {
+		if !global.AddressFamily.has(listen.addr.Addr()) {
+			r.fail(l.at, l.keyword.name, fmt.Errorf("AddressFamily leaves %s out", listen.addr.Addr()))
+		}
+	}
+}
+
+// checkCommandUser refuses a command without a user, as sshd does. The user may stand in the same scope or outside of Match.
+func (r *reader) checkCommandUser(l line, sc *scope, keyword string, user func(Settings) string) {
+	if user(r.config.settings([]*scope{sc})) == "" && !r.failed(keyword) {
+		r.fail(l.at, l.keyword.name, fmt.Errorf("it needs an %s, an account of the operating system that does nothing else", keyword))
 	}
 }
 
 func (l line) allowsPasswords() bool {
 	var s Settings
 	l.set(&s)
-	return s.PasswordAuthentication
+	return s.PasswordAuthentication || s.KbdInteractiveAuthentication
 }
 
 // failed reports whether a line of the keyword was refused, so that it counts as there.
@@ -92,7 +113,8 @@ func (r *reader) warnSharedKeys(l line) {
 	var s Settings
 	l.set(&s)
 	for _, file := range s.AuthorizedKeysFile {
-		if !strings.Contains(strings.ReplaceAll(file, "%%", ""), "%u") {
+		bare := strings.ReplaceAll(file, "%%", "")
+		if !strings.Contains(bare, "%u") && !strings.Contains(bare, "%U") && !strings.Contains(bare, "%h") {
 			r.warn(l.at, l.keyword.name, fmt.Sprintf("every key in %q serves for every user name: put %%u into the path, or the line under Match User", file))
 		}
 	}

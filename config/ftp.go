@@ -1,0 +1,111 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/culvert-ssh/culvert/policy"
+)
+
+var ftpKeywords = []keyword{
+	{
+		name:     "FTPDataPorts",
+		wants:    "ports from 1024 such as 50000-50100, or any",
+		standard: []string{"any"},
+		value:    value{parseFTPDataPorts, showFTPDataPorts},
+		rule: func(r *policy.Rules, source string, s Settings) {
+			firstRule(&r.FTPDataPorts, source, s.FTP.DataPorts)
+		},
+	}, {
+		name:     "FTPDataAddress",
+		wants:    "control, or networks besides it",
+		standard: []string{"control"},
+		value:    value{parseFTPDataAddress, showFTPDataAddress},
+		rule: func(r *policy.Rules, source string, s Settings) {
+			firstRule(&r.FTPDataAddress, source, s.FTP.DataAddresses)
+		},
+	}, {
+		name:     "FTPDataTimeout",
+		wants:    "a time from 1 second to 1 hour",
+		standard: []string{"60"},
+		value:    one(func(s *Settings) *time.Duration { return &s.FTP.DataTimeout }, timeBetween(time.Second, time.Hour)),
+		rule: func(r *policy.Rules, source string, s Settings) {
+			firstRule(&r.FTPDataTimeout, source, s.FTP.DataTimeout)
+		},
+	}, {
+		name:     "FTPActive",
+		wants:    "no",
+		standard: []string{"no"},
+		value:    only("no", "yes", "forward"),
+	}, {
+		name:     "FTPUpstreamTLS",
+		wants:    "off",
+		standard: []string{"off"},
+		value:    only("off", "prefer", "require"),
+	}, {
+		name:     "FTPAccess",
+		wants:    "read-write, read-only or list-only",
+		standard: []string{"read-write"},
+		value:    one(func(s *Settings) *policy.Access { return &s.FTP.Access }, among(accesses...)),
+		rule: func(r *policy.Rules, source string, s Settings) {
+			firstRule(&r.FTPAccess, source, s.FTP.Access)
+		},
+	},
+}
+
+var accesses = []choice[policy.Access]{
+	{"read-write", policy.ReadWrite},
+	{"read-only", policy.ReadOnly},
+	{"list-only", policy.ListOnly},
+}
+
+func parseFTPDataPorts(words []string) (setter, error) {
+	if len(words) == 1 && (words[0] == "*" || strings.EqualFold(words[0], "any")) {
+		return func(*Settings) {}, nil
+	}
+	var ports []policy.PortRange
+	for _, word := range words {
+		ranges, err := policy.ParsePorts(word)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range ranges {
+			if r.First < 1024 {
+				return nil, fmt.Errorf("%q: an announced data port below 1024 is never opened", word)
+			}
+		}
+		ports = append(ports, ranges...)
+	}
+	return func(s *Settings) { s.FTP.DataPorts = slices.Clone(ports) }, nil
+}
+
+// parseFTPDataAddress takes the control connection's own address as always permitted, said or not.
+func parseFTPDataAddress(words []string) (setter, error) {
+	var networks []netip.Prefix
+	for _, word := range words {
+		if strings.EqualFold(word, "control") {
+			continue
+		}
+		network, err := policy.ParseNetwork(word)
+		if err != nil {
+			return nil, err
+		}
+		networks = append(networks, network)
+	}
+	return func(s *Settings) { s.FTP.DataAddresses = slices.Clone(networks) }, nil
+}
+
+func showFTPDataPorts(s *Settings) [][]string {
+	words := wordsOf(s.FTP.DataPorts, form[policy.PortRange]{show: policy.PortRange.String})
+	if words == nil {
+		words = []string{"any"}
+	}
+	return [][]string{words}
+}
+
+func showFTPDataAddress(s *Settings) [][]string {
+	return [][]string{append([]string{"control"}, wordsOf(s.FTP.DataAddresses, network)...)}
+}
