@@ -94,15 +94,27 @@ var (
 	}
 )
 
-// algorithmKeyword makes the row of a list of algorithms.
+// algorithmKeyword makes the row of a list of algorithms. The default is an empty list: package server chooses among its names by client.
 func algorithmKeyword(name string, where where, a *algorithms, field func(*Settings) *[]string) keyword {
 	return keyword{
 		name: name, where: where,
 		wants:    "names of algorithms with commas between; + before the list adds to the default, - takes away from it, ^ prefers",
 		standard: []string{strings.Join(a.standard, ",")},
-		value: one(field, form[[]string]{a.parse, func(names []string) string {
-			return strings.Join(names, ",")
-		}}),
+		value: one(field, form[[]string]{
+			parse: func(list string) ([]string, error) {
+				names, err := a.parse(list)
+				if slices.Equal(names, a.standard) {
+					return nil, err
+				}
+				return names, err
+			},
+			show: func(names []string) string {
+				if len(names) == 0 {
+					names = a.standard
+				}
+				return strings.Join(names, ",")
+			},
+		}),
 		remarks: func(words []string) []string { return a.remarks(words[0]) },
 	}
 }

@@ -65,6 +65,9 @@ var network = form[netip.Prefix]{policy.ParseNetwork, func(p netip.Prefix) strin
 	return p.String()
 }}
 
+// maxAddendum bounds VersionAddendum, in bytes: the whole version string has 255.
+const maxAddendum = 128
+
 // addendum is a text for the version string (RFC 4253, section 4.2). A # ends it, as in sshd.
 var addendum = form[string]{
 	parse: func(line string) (string, error) {
@@ -75,8 +78,8 @@ var addendum = form[string]{
 				return "", fmt.Errorf("%q: the version string is printable ASCII", text)
 			}
 		}
-		if len(text) > 200 { // the whole of it has 255 bytes
-			return "", fmt.Errorf("%.20q... is over 200 bytes", text)
+		if len(text) > maxAddendum {
+			return "", fmt.Errorf("%.20q... is over %d bytes", text, maxAddendum)
 		}
 		return text, nil
 	},

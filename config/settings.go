@@ -23,7 +23,7 @@ type Settings struct {
 	HostCertificates []string
 	HostKeyAgent     string // path of the agent's socket, or SSH_AUTH_SOCK; empty for none
 
-	// Algorithms: names that x/crypto/ssh has, in order of preference, at least one in each list. Those of keys have
+	// Algorithms: names that x/crypto/ssh has, in order of preference; empty is the default. Those of keys have
 	// the types of certificates among them, and whether RSA signs with SHA-1 (ssh-rsa) or not.
 	Ciphers, MACs, KexAlgorithms                                       []string
 	HostKeyAlgorithms, PubkeyAcceptedAlgorithms, CASignatureAlgorithms []string

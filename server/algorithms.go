@@ -19,6 +19,9 @@ func Algorithms() (kex, ciphers, macs []string) {
 	return slices.DeleteFunc(a.KeyExchanges, sha1), a.Ciphers, slices.DeleteFunc(a.MACs, sha1)
 }
 
+// libssh is the other name of curve25519-sha256. x/crypto/ssh has it, and doesn't list it.
+const libssh = "curve25519-sha256@libssh.org"
+
 // checkAlgorithms finds what x/crypto/ssh would drop without a word.
 func (l *Live) checkAlgorithms() error {
 	good, bad := ssh.SupportedAlgorithms(), ssh.InsecureAlgorithms()
@@ -26,7 +29,7 @@ func (l *Live) checkAlgorithms() error {
 		keyword      string
 		names, known []string
 	}{
-		{"KexAlgorithms", l.KexAlgorithms, append(good.KeyExchanges, bad.KeyExchanges...)},
+		{"KexAlgorithms", l.KexAlgorithms, append(good.KeyExchanges, append(bad.KeyExchanges, libssh)...)},
 		{"Ciphers", l.Ciphers, append(good.Ciphers, bad.Ciphers...)},
 		{"MACs", l.MACs, append(good.MACs, bad.MACs...)},
 		{"HostKeyAlgorithms", l.HostKeyAlgorithms, append(good.HostKeys, bad.HostKeys...)},
