@@ -207,6 +207,24 @@ type Server struct {
 	Detail string `json:"detail,omitempty"`
 }
 
+// Opened is the first line of every file. Where the file continues an older one, its prev is the hash of the older one's last line.
+type Opened struct {
+	File string `json:"file"`
+}
+
+// Torn: the line before is only the beginning of one, as the system crashed or the disk was full while it was written.
+type Torn struct {
+	Bytes  int64  `json:"bytes"`  // of it
+	SHA256 string `json:"sha256"` // of it; prev is the hash of the last whole line, as everywhere
+}
+
+// Lost: events could not be written.
+type Lost struct {
+	Lost   uint64 `json:"lost"`   // how many
+	Since  string `json:"since"`  // when the first of them happened
+	Reason string `json:"reason"` // of the last one
+}
+
 func (ConnectionOpened) EventName() string { return "connection.opened" }
 func (ConnectionClosed) EventName() string { return "connection.closed" }
 func (Authentication) EventName() string   { return "authentication" }
@@ -233,3 +251,6 @@ func (FTPCommand) EventName() string   { return "ftp.command" }
 func (FTPTransfer) EventName() string  { return "ftp.transfer" }
 func (Reload) EventName() string       { return "reload" }
 func (Server) EventName() string       { return "server" }
+func (Opened) EventName() string       { return "audit.opened" }
+func (Torn) EventName() string         { return "audit.torn" }
+func (Lost) EventName() string         { return "audit.lost" }

@@ -1,12 +1,13 @@
 // Package audit writes what happened, one JSON line an event, in the order in which it
-// happened. It decides nothing, and it knows no secret to keep back.
+// happened, and reads it again: it proves that nothing is missing, finds events, and shows a
+// session to a person. It decides nothing, and it knows no secret to keep back.
 package audit
 
 import (
-	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -17,70 +18,231 @@ type Event interface{ EventName() string }
 
 // Log writes events. It may be used from any goroutine.
 type Log struct {
-	mu  sync.Mutex
-	w   io.Writer
-	now func() time.Time
+	mu     sync.Mutex
+	out    sink
+	now    func() time.Time
+	goOn   bool
+	log    *slog.Logger
+	closed bool
+
+	// What could not be written since the last event that could.
+	lost  uint64
+	since time.Time
+	why   error
+	said  time.Time // when the log was last told
+	retry *time.Timer
 }
 
-// New returns a Log that writes to w, one Write a line, stamped by now.
-func New(w io.Writer, now func() time.Time) *Log { return &Log{w: w, now: now} }
+// sink is where a Log's lines go. It is used by one goroutine at a time.
+type sink interface {
+	// append puts events on record, all or none.
+	append(now time.Time, events ...Event) error
+	io.Closer
+}
+
+// Options say how a file is written. The zero value is the strictest.
+type Options struct {
+	// Now stamps the events. If nil, time.Now does.
+	Now func() time.Time
+
+	// Continue is AuditFailure continue, see [Log.SetContinue].
+	Continue bool
+
+	// Log is told at once when events are lost, and when lines are gone from the file. If nil, nobody is.
+	Log *slog.Logger
+}
+
+// New returns a Log that writes to w, one Write an event, stamped by now. Its lines have no chain, as
+// nothing is known of what else is written to w.
+func New(w io.Writer, now func() time.Time) *Log { return newLog(&stream{w: w}, Options{Now: now}) }
+
+// Open returns a Log that appends to a file, which is made if it isn't there. Other processes may append to it at
+// the same time, and it may be moved away for rotation (see [Log.Reopen]). The caller must call Close.
+//
+// If path is something else than a file, such as a pipe, the lines have no chain.
+func Open(path string, o Options) (*Log, error) {
+	f, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return newLog(f, o), nil
+}
+
+func newLog(out sink, o Options) *Log {
+	l := &Log{out: out, now: o.Now, goOn: o.Continue, log: o.Log}
+	if l.now == nil {
+		l.now = time.Now
+	}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
+	if f, ok := out.(*file); ok {
+		f.log = l.log
+	}
+	return l
+}
+
+// SetContinue says what Write returns of an event that can't be written: an error (AuditFailure close), or with continue
+// none, so that what it records goes on. The event is counted and the log told in both cases.
+func (l *Log) SetContinue(goOn bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.goOn = goOn
+}
 
 // Write writes one event. An error means that the event is not on record; what then
 // happens to the thing that it records is the caller's decision, and must not be nothing.
 func (l *Log) Write(e Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	line, err := encode(l.now(), e)
-	if err != nil {
-		return err
+	err := l.append(e)
+	if err == nil {
+		return nil
 	}
-	if _, err := l.w.Write(line); err != nil {
-		return fmt.Errorf("write audit event %q: %w", e.EventName(), err)
+	l.lose(err)
+	if l.goOn {
+		return nil
+	}
+	return fmt.Errorf("write audit event %q: %w", e.EventName(), err)
+}
+
+// Reopen makes the Log write to a new file if the one at its path was moved away. The first line of a new file continues
+// the chain of the old one. With an error, the old one is still written to.
+func (l *Log) Reopen() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f, ok := l.out.(*file)
+	if !ok || l.closed {
+		return nil
+	}
+	if err := f.reopen(l.now()); err != nil {
+		return fmt.Errorf("reopen audit log: %w", err)
 	}
 	return nil
 }
 
-// encode puts the time and the name in front of the event's own fields, so that a person
-// who reads the file sees them in the same column.
-func encode(now time.Time, e Event) ([]byte, error) {
-	var b bytes.Buffer
-	head := struct {
-		Time  string `json:"time"`
-		Event string `json:"event"`
-	}{now.UTC().Format("2006-01-02T15:04:05.000Z07:00"), e.EventName()}
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(head); err != nil {
-		return nil, fmt.Errorf("encode audit event %q: %w", e.EventName(), err)
+// Close writes down what was lost, if that is possible by now, and closes the file.
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil
 	}
-	b.Truncate(b.Len() - len("}\n"))
-	at := b.Len()
-	if err := enc.Encode(e); err != nil {
-		return nil, fmt.Errorf("encode audit event %q: %w", e.EventName(), err)
-	}
-	line := b.Bytes()
-	if line[at+1] == '}' { // an event without fields
-		line = append(line[:at], "}\n"...)
-	} else {
-		line[at] = ','
-	}
-	return escapeControls(line), nil
-}
-
-// escapeControls escapes DEL and the C1 control characters, which JSON may hold as they are and which a terminal
-// obeys.
-func escapeControls(line []byte) []byte {
-	control := func(r rune) bool { return r >= 0x7f && r <= 0x9f }
-	if bytes.IndexFunc(line, control) < 0 {
-		return line
-	}
-	var b bytes.Buffer
-	for _, r := range string(line) {
-		if control(r) {
-			fmt.Fprintf(&b, `\u%04x`, r)
-		} else {
-			b.WriteRune(r)
+	var err error
+	if l.lost > 0 {
+		if failed := l.append(); failed != nil {
+			err = fmt.Errorf("%d audit events were never written: %w", l.lost, failed)
 		}
 	}
-	return b.Bytes()
+	l.closed = true
+	if l.retry != nil {
+		l.retry.Stop()
+	}
+	return errors.Join(err, l.out.Close())
 }
+
+// State is how a Log is.
+type State struct {
+	Lost uint64 // events that could not be written and of which nothing is on record yet
+	Err  error  // why; nil if the last event could be written
+
+	// Lines and Head are the number and the hash of the last line of the chain that this process knows; zero and
+	// empty if there is none. Whoever keeps them elsewhere can prove later that no line up to it is missing.
+	Lines uint64
+	Head  string
+}
+
+// State returns how the Log is now.
+func (l *Log) State() State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := State{Lost: l.lost, Err: l.why}
+	if f, ok := l.out.(*file); ok && f.head.seq > 0 {
+		s.Lines, s.Head = f.head.seq, f.head.String()
+	}
+	return s
+}
+
+const (
+	// retryAfter is how often is tried whether writing works again, when no event comes.
+	retryAfter = time.Second
+	// sayAfter is how often the log is told that events are being lost.
+	sayAfter = 10 * time.Second
+)
+
+// errLogClosed is what writing to a closed Log ends with.
+var errLogClosed = errors.New("the audit log is closed")
+
+// append writes events, after what there is to say of events that were lost.
+func (l *Log) append(events ...Event) error {
+	if l.closed {
+		return errLogClosed
+	}
+	now := l.now()
+	if l.lost > 0 {
+		lost := Lost{Lost: l.lost, Since: timestamp(l.since), Reason: l.why.Error()}
+		events = append([]Event{lost}, events...)
+	}
+	if err := l.out.append(now, events...); err != nil {
+		return err
+	}
+	if l.lost > 0 {
+		l.log.Warn("audit log can be written again", "lost", l.lost)
+		l.lost, l.why, l.said = 0, nil, time.Time{}
+	}
+	return nil
+}
+
+// lose counts an event that could not be written.
+func (l *Log) lose(err error) {
+	now := l.now()
+	if l.lost == 0 {
+		l.since = now
+	}
+	l.lost++
+	l.why = err
+	if l.said.IsZero() || now.Sub(l.said) >= sayAfter {
+		l.said = now
+		l.log.Error("audit events are lost", "lost", l.lost, "err", err, "continue", l.goOn)
+	}
+	if l.closed {
+		return
+	}
+	if l.retry == nil {
+		l.retry = time.AfterFunc(retryAfter, l.tryAgain)
+	} else {
+		l.retry.Reset(retryAfter)
+	}
+}
+
+// tryAgain writes down what was lost as soon as that works, if no event does it before.
+func (l *Log) tryAgain() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lost == 0 || l.closed {
+		return
+	}
+	if err := l.append(); err != nil {
+		l.why = err
+		l.retry.Reset(retryAfter)
+	}
+}
+
+// stream is a sink without a chain.
+type stream struct {
+	w io.Writer
+	encoder
+}
+
+func (s *stream) append(now time.Time, events ...Event) error {
+	s.reset()
+	for _, e := range events {
+		if err := s.encode(now, e); err != nil {
+			return err
+		}
+	}
+	_, err := s.w.Write(s.bytes())
+	return err
+}
+
+func (s *stream) Close() error { return nil }

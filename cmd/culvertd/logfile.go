@@ -21,7 +21,7 @@ func openLog(path string, instead io.Writer) (*logFile, error) {
 	if path == "" {
 		return l, nil
 	}
-	return l, l.reopen()
+	return l, l.Reopen()
 }
 
 func (l *logFile) Write(p []byte) (int, error) {
@@ -30,8 +30,8 @@ func (l *logFile) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// reopen opens the file of that name, which somebody may have moved away, or made anew. With an error, the one that was open stays.
-func (l *logFile) reopen() error {
+// Reopen opens the file of that name, which somebody may have moved away, or made anew. With an error, the one that was open stays.
+func (l *logFile) Reopen() error {
 	if l.path == "" {
 		return nil
 	}

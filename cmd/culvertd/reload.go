@@ -6,12 +6,12 @@ import (
 )
 
 // reopener is a log that can be opened anew. With an error it is as it was.
-type reopener interface{ reopen() error }
+type reopener interface{ Reopen() error }
 
 // reload reads everything anew and puts it in the place of what holds, or says why not and changes nothing.
 func (d *daemon) reload() error {
 	for _, l := range d.logs {
-		if err := l.reopen(); err != nil {
+		if err := l.Reopen(); err != nil {
 			d.log.Error("the log stays the file that is open", "err", err)
 		}
 	}
@@ -45,6 +45,7 @@ func (d *daemon) adopt(next *generation) error {
 	}
 	d.current.Store(next)
 	d.level.Set(next.global.LogLevel)
+	d.events.SetContinue(next.global.AuditContinue)
 	d.warn(next)
 	d.warnFixed(next.global)
 

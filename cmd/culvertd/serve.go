@@ -68,18 +68,16 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 	}
 	d.level.Set(g.global.LogLevel)
 	d.warn(&g)
-	auditTo, err := openLog(g.global.AuditLog, p.stderr)
-	if err != nil {
+	if d.events, err = p.openAudit(g.global, d.log); err != nil {
 		return fmt.Errorf("open audit log: %w", err)
 	}
-	defer auditTo.Close()
-	d.logs = append(d.logs, auditTo)
-	d.events = audit.New(auditTo, time.Now)
+	defer d.events.Close()
+	d.logs = append(d.logs, d.events)
 	if err := d.start(&g); err != nil {
 		return err
 	}
 	err = d.untilSignal(signals)
-	return errors.Join(err, d.events.Write(audit.Server{Action: "stop"}))
+	return errors.Join(err, d.events.Write(audit.Server{Action: "stop"}), d.events.Close())
 }
 
 // start makes the server and begins to listen.
