@@ -80,7 +80,7 @@ func TestUserSwitchBetweenAttempts(t *testing.T) {
 
 func TestEveryCallbackIsInstalled(t *testing.T) {
 	b := newBastion(t)
-	b.cfg.Password = nil
+	b.cfg.Offered = func() Offered { return Offered{} }
 	cfg, _ := newClient(t, b)
 	if cfg.PasswordCallback != nil || cfg.KeyboardInteractiveCallback != nil || cfg.GSSAPIWithMICConfig != nil {
 		t.Error("a method is offered that is switched off")

@@ -7,17 +7,39 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 )
 
-// maxFileSize bounds a keys or password file, in bytes: about 10,000 keys.
+// maxFileSize bounds a keys, principals or account file, in bytes: about 10,000 keys.
 const maxFileSize = 1 << 20
 
-// readTrusted reads a file that nobody but root and the user that runs us could have written. None of
-// the permission bits in forbidden may be set on it. As sshd does under StrictModes, it
+// readTrusted reads a file that nobody could have written but root, the user that runs us, and the owners that are named by their
+// user ids. None of the permission bits in forbidden may be set on it.
+func readTrusted(path string, forbidden fs.FileMode, owners ...int) ([]byte, error) {
+	f, err := openTrusted(path, forbidden, owners...)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAtMost(f, maxFileSize)
+}
+
+func readAtMost(f *os.File, most int64) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("%q is longer than %d bytes", f.Name(), most)
+	}
+	return data, nil
+}
+
+// openTrusted opens a file for readTrusted. As sshd does under StrictModes, it
 // looks at the directories above as well; unlike sshd it allows the sticky ones (/tmp), where others
 // can't replace what isn't theirs.
-func readTrusted(path string, forbidden fs.FileMode) ([]byte, error) {
+func openTrusted(path string, forbidden fs.FileMode, owners ...int) (*os.File, error) {
 	if !filepath.IsAbs(path) {
 		return nil, fmt.Errorf("%q is not an absolute path", path)
 	}
@@ -26,15 +48,8 @@ func readTrusted(path string, forbidden fs.FileMode) ([]byte, error) {
 		return nil, err
 	}
 	for dir := filepath.Dir(real); ; dir = filepath.Dir(dir) {
-		info, err := os.Lstat(dir)
-		if err != nil {
+		if err := trustedDirectory(dir, owners); err != nil {
 			return nil, err
-		}
-		if err := trustedOwner(dir, info); err != nil {
-			return nil, err
-		}
-		if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
-			return nil, fmt.Errorf("%q is writable by others (mode %#o): run \"chmod go-w\" on it", dir, info.Mode().Perm())
 		}
 		if dir == filepath.Dir(dir) {
 			break
@@ -45,36 +60,49 @@ func readTrusted(path string, forbidden fs.FileMode) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
 	info, err := f.Stat()
+	if err == nil {
+		err = trustedFile(path, info, forbidden, owners)
+	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%q is not a regular file", path)
-	}
-	if err := trustedOwner(path, info); err != nil {
-		return nil, err
-	}
-	if mode := info.Mode().Perm(); mode&forbidden != 0 {
-		return nil, fmt.Errorf("%q is open to others (mode %#o): run \"chmod %#o\" on it", path, mode, mode&^forbidden)
-	}
-	data, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
-	if err != nil {
-		return nil, err
-	}
-	if len(data) > maxFileSize {
-		return nil, fmt.Errorf("%q is longer than %d bytes", path, maxFileSize)
-	}
-	return data, nil
+	return f, nil
 }
 
-func trustedOwner(path string, info fs.FileInfo) error {
+func trustedDirectory(dir string, owners []int) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	if err := trustedOwner(dir, info, owners); err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+		return fmt.Errorf("%q is writable by others (mode %#o): run \"chmod go-w\" on it", dir, info.Mode().Perm())
+	}
+	return nil
+}
+
+func trustedFile(path string, info fs.FileInfo, forbidden fs.FileMode, owners []int) error {
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%q is not a regular file", path)
+	}
+	if err := trustedOwner(path, info, owners); err != nil {
+		return err
+	}
+	if mode := info.Mode().Perm(); mode&forbidden != 0 {
+		return fmt.Errorf("%q is open to others (mode %#o): run \"chmod %#o\" on it", path, mode, mode&^forbidden)
+	}
+	return nil
+}
+
+func trustedOwner(path string, info fs.FileInfo, owners []int) error {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return errors.New("files have no owner here")
 	}
-	if st.Uid != 0 && int(st.Uid) != os.Geteuid() {
+	if st.Uid != 0 && int(st.Uid) != os.Geteuid() && !slices.Contains(owners, int(st.Uid)) {
 		return fmt.Errorf("%q belongs to user id %d: it must belong to root or to the user that runs culvertd", path, st.Uid)
 	}
 	return nil

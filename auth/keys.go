@@ -2,10 +2,11 @@ package auth
 
 import (
 	"bytes"
-	"crypto/rsa"
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,113 +15,206 @@ import (
 	"github.com/culvert-ssh/culvert/policy"
 )
 
-const (
-	// maxKeyLine bounds a line of a keys file, in bytes; a longer one doesn't serve. A key
-	// of 16384 bits takes 2.8 KiB.
-	maxKeyLine = 16 << 10
+// maxKeyLine bounds a line of a keys file, in bytes; a longer one doesn't serve. A key
+// of 16384 bits takes 2.8 KiB.
+const maxKeyLine = 16 << 10
 
-	// minRSABits is the shortest RSA key that is accepted (NIST SP 800-131A).
-	minRSABits = 2048
-)
-
-// acceptableKey checks what no keys file can permit.
-func acceptableKey(key ssh.PublicKey) error {
-	if _, ok := key.(*ssh.Certificate); ok {
-		return errors.New("certificates are not accepted")
-	}
-	if key.Type() == "ssh-dss" {
-		return errors.New("DSA keys are not accepted")
-	}
-	if key.Type() == ssh.KeyAlgoRSA {
-		k, ok := key.(ssh.CryptoPublicKey)
-		if !ok {
-			return errors.New("RSA key of unknown length")
-		}
-		pub, ok := k.CryptoPublicKey().(*rsa.PublicKey)
-		if !ok || pub.N.BitLen() < minRSABits {
-			return fmt.Errorf("RSA keys shorter than %d bits are not accepted", minRSABits)
-		}
-	}
-	return nil
-}
-
-// findKey looks for key in files, in order, and returns the options of the first line
-// that holds it and serves, as sshd does. With an error, line is one that holds it and doesn't serve, or
-// empty.
-func findKey(files []string, claimed policy.Subject, key ssh.PublicKey, now time.Time) (rules *policy.KeyRules, line string, err error) {
-	var reasons []string
-	for _, file := range files {
-		rules, at, err := findKeyIn(file, claimed, key, now)
-		if err == nil {
-			return rules, at, nil
-		}
-		if line == "" {
-			line = at
-		}
-		reasons = append(reasons, err.Error())
-	}
-	if reasons == nil {
-		return nil, "", errors.New("no AuthorizedKeysFile is configured")
-	}
-	return nil, line, errors.New(strings.Join(reasons, "; "))
-}
-
-// findKeyIn is findKey for one file.
-func findKeyIn(file string, claimed policy.Subject, key ssh.PublicKey, now time.Time) (*policy.KeyRules, string, error) {
-	path, err := expandUser(file, claimed.User)
-	if err != nil {
+// find looks for what lets key serve for the user that is claimed: a line of the keys files, or of what the command
+// prints, that holds it, or that holds the authority which has certified it, or a TrustedUserCAKeys. The order is sshd's. With an error, line is one
+// that holds it and doesn't serve, or empty.
+func (a *Authenticator) find(cl claim, key ssh.PublicKey) (g *grant, line string, err error) {
+	now := a.cfg.Now()
+	if err := cl.settings.acceptable(key); err != nil {
 		return nil, "", err
 	}
-	data, err := readTrusted(path, 0o022)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "", fmt.Errorf("there is no %q", path)
-	} else if err != nil {
-		return nil, "", fmt.Errorf("read keys file: %w", err)
+	if err := a.revoked(cl.settings.RevokedKeys, key); err != nil {
+		return nil, "", err
 	}
-	return searchKeys(path, data, claimed, key, now)
+	l := lookup{claimed: cl.Subject, settings: &cl.settings, key: key, now: now}
+	if cert, ok := key.(*ssh.Certificate); ok {
+		if l.own, err = cl.settings.certificateOptions(cert, cl.Subject, now); err != nil {
+			return nil, "", err
+		}
+		l.certificate = cert
+	}
+	o, err := l.inFiles(cl.account)
+	if err != nil && l.certificate != nil && cl.settings.TrustedUserCAKeys != "" {
+		var errCA error
+		if o, errCA = l.byTrustedCA(cl.account); errCA != nil {
+			errCA = errors.Join(err, errCA)
+		}
+		err = errCA
+	}
+	if err == nil {
+		g, err = l.grant(o)
+	}
+	return g, l.line, oneLine(err)
 }
 
-// searchKeys is findKey for the contents of the file that is named path.
-func searchKeys(path string, data []byte, claimed policy.Subject, key ssh.PublicKey, now time.Time) (rules *policy.KeyRules, line string, err error) {
-	wanted := key.Marshal()
-	var unreadable string // the first line that can't be read
-	n := 0
-	for text := range bytes.Lines(data) {
-		n++
-		text = bytes.TrimSpace(text)
-		if len(text) == 0 || text[0] == '#' {
-			continue
+// oneLine makes one line of joined errors.
+func oneLine(err error) error {
+	if err == nil {
+		return nil
+	}
+	return errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+}
+
+// lookup is the search for one key.
+type lookup struct {
+	claimed  policy.Subject
+	settings *Settings
+	key      ssh.PublicKey
+	now      time.Time
+
+	certificate *ssh.Certificate // nil for a plain key
+	own         keyOptions       // the certificate's
+
+	line string // the first line that holds the key
+}
+
+// inFiles looks into AuthorizedKeysFile, in order.
+func (l *lookup) inFiles(of account) (keyOptions, error) {
+	var errs []error
+	for _, file := range l.settings.AuthorizedKeysFile {
+		path, data, err := readUserFile(file, of, l.claimed.User)
+		if err == nil {
+			var o keyOptions
+			if o, err = l.search(path, data); err == nil {
+				return o, nil
+			}
 		}
-		source := fmt.Sprintf("%s:%d", path, n)
-		found, words, parseErr := parseKeyLine(text)
-		if parseErr != nil {
+		errs = append(errs, err)
+	}
+	if errs == nil {
+		return keyOptions{}, errors.New("no AuthorizedKeysFile is configured")
+	}
+	return keyOptions{}, errors.Join(errs...)
+}
+
+// readUserFile reads the file of a user that a pattern with tokens names.
+func readUserFile(pattern string, of account, user string) (path string, data []byte, err error) {
+	path, err = expand(pattern, of.tokens(user))
+	if err != nil {
+		return "", nil, err
+	}
+	var owners []int
+	if uid, err := strconv.Atoi(of.uid); err == nil && of.home != "" && path != pattern && strings.HasPrefix(path, of.home+"/") {
+		owners = []int{uid} // what is in somebody's home is theirs
+	}
+	data, err = readTrusted(path, 0o022, owners...)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil, fmt.Errorf("there is no %q", path)
+	} else if err != nil {
+		return "", nil, fmt.Errorf("read file of the user: %w", err)
+	}
+	return path, data, nil
+}
+
+// search returns the options of the first line that holds the key, or its authority, and serves, as sshd does. The data
+// is that of the file, or of the output of a command, that is named name.
+func (l *lookup) search(name string, data []byte) (keyOptions, error) {
+	var (
+		refused    error
+		unreadable string // the first line that can't be read
+	)
+	for n, text := range lines(data) {
+		source := name + ":" + strconv.Itoa(n)
+		found, words, err := parseKeyLine(text)
+		if err != nil {
 			if unreadable == "" {
 				unreadable = source
 			}
 			continue
 		}
-		if !bytes.Equal(found.Marshal(), wanted) {
+		holds := bytes.Equal(found.Marshal(), l.key.Marshal())
+		certifies := l.certificate != nil && bytes.Equal(found.Marshal(), l.certificate.SignatureKey.Marshal())
+		if !holds && !certifies {
 			continue
 		}
-		line = source
-		options, optionErr := parseOptions(words, now.Location())
-		if optionErr == nil {
-			optionErr = options.admit(claimed, now)
+		o, err := parseOptions(words, l.now.Location())
+		if err == nil && o.authority != certifies {
+			continue // it is about the key in its other part
 		}
-		if optionErr != nil {
-			err = fmt.Errorf("%s: %w", source, optionErr)
+		if l.line == "" {
+			l.line = source
+		}
+		if err == nil {
+			err = l.admit(&o)
+		}
+		if err != nil {
+			refused = fmt.Errorf("%s: %w", source, err)
 			continue
 		}
-		options.rules.Source = source
-		return &options.rules, source, nil
+		o.rules.Source = source
+		l.line = source
+		return o, nil
 	}
 	switch {
-	case err != nil:
-		return nil, line, err
+	case refused != nil:
+		return keyOptions{}, refused
 	case unreadable != "":
-		return nil, "", fmt.Errorf("the key is not in %q; %s can't be read", path, unreadable)
+		return keyOptions{}, fmt.Errorf("the key is not in %q; %s can't be read", name, unreadable)
 	}
-	return nil, "", fmt.Errorf("the key is not in %q", path)
+	return keyOptions{}, fmt.Errorf("the key is not in %q", name)
+}
+
+// admit checks what a line that holds the key says of it.
+func (l *lookup) admit(o *keyOptions) error {
+	if err := o.admit(l.claimed, l.now); err != nil {
+		return err
+	}
+	if l.certificate == nil {
+		return nil
+	}
+	if o.principals == nil {
+		return namedIn(l.certificate, []string{l.claimed.User})
+	}
+	return namedIn(l.certificate, o.principals)
+}
+
+// grant makes a grant of the options that the line and the certificate have, both of which narrow.
+func (l *lookup) grant(o keyOptions) (*grant, error) {
+	g := &grant{key: l.key, fingerprint: ssh.FingerprintSHA256(bare(l.key)), rules: o.rules, certificate: certified(l.key)}
+	hardware, untouched := isHardware(l.key), o.noTouch && !l.settings.TouchRequired
+	verify := o.verify || l.settings.VerifyRequired
+	if l.certificate != nil {
+		rules, err := meet(&o.rules, &l.own.rules)
+		if err != nil {
+			return nil, err
+		}
+		g.rules = *rules
+		if hardware && l.own.noTouch && !untouched {
+			// x/crypto/ssh would go by the certificate, and doesn't tell whether it was touched.
+			return nil, errors.New("the certificate has no-touch-required, and is to be touched here: it needs to be made without")
+		}
+		untouched = untouched && l.own.noTouch
+		verify = verify || l.own.verify
+	}
+	if hardware && verify {
+		// x/crypto/ssh (v0.58.0) checks the signature and tells nobody what stands in it.
+		return nil, errors.New("verify-required: whether a hardware key has verified its user can't be told here")
+	}
+	g.noTouch = hardware && untouched
+	return g, nil
+}
+
+// isHardware reports whether the private key is held by a FIDO authenticator.
+func isHardware(key ssh.PublicKey) bool {
+	return slices.Contains([]string{ssh.KeyAlgoSKED25519, ssh.KeyAlgoSKECDSA256}, bare(key).Type())
+}
+
+// lines yields the lines that say something, with their numbers.
+func lines(data []byte) func(yield func(int, []byte) bool) {
+	return func(yield func(int, []byte) bool) {
+		n := 0
+		for text := range bytes.Lines(data) {
+			n++
+			text = bytes.TrimSpace(text)
+			if len(text) > 0 && text[0] != '#' && !yield(n, text) {
+				return
+			}
+		}
+	}
 }
 
 func parseKeyLine(text []byte) (ssh.PublicKey, []string, error) {
@@ -129,24 +223,4 @@ func parseKeyLine(text []byte) (ssh.PublicKey, []string, error) {
 	}
 	key, _, options, _, err := ssh.ParseAuthorizedKey(text)
 	return key, options, err
-}
-
-// expandUser puts the user name, which must be valid, into a path of AuthorizedKeysFile.
-func expandUser(file, user string) (string, error) {
-	var path strings.Builder
-	for rest := file; ; {
-		before, after, found := strings.Cut(rest, "%")
-		path.WriteString(before)
-		switch {
-		case !found:
-			return path.String(), nil
-		case strings.HasPrefix(after, "u"):
-			path.WriteString(user)
-		case strings.HasPrefix(after, "%"):
-			path.WriteByte('%')
-		default:
-			return "", fmt.Errorf("AuthorizedKeysFile %q: only %%u and %%%% are known", file)
-		}
-		rest = after[1:]
-	}
 }

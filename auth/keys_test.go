@@ -14,6 +14,27 @@ import (
 	"github.com/culvert-ssh/culvert/policy"
 )
 
+// searchKeys looks for a plain key in the text of a keys file.
+func searchKeys(name string, data []byte, claimed policy.Subject, key ssh.PublicKey, now time.Time) (*policy.KeyRules, string, error) {
+	l := lookup{claimed: claimed, settings: &Settings{}, key: key, now: now}
+	o, err := l.search(name, data)
+	if err != nil {
+		return nil, l.line, err
+	}
+	g, err := l.grant(o)
+	if err != nil {
+		return nil, l.line, err
+	}
+	return &g.rules, l.line, nil
+}
+
+// findKey looks for a plain key in files.
+func findKey(files []string, claimed policy.Subject, key ssh.PublicKey, now time.Time) (string, error) {
+	l := lookup{claimed: claimed, settings: &Settings{AuthorizedKeysFile: files}, key: key, now: now}
+	_, err := l.inFiles(account{})
+	return l.line, err
+}
+
 func TestKeyOptions(t *testing.T) {
 	east := time.FixedZone("east", 2*3600)
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, east)
@@ -56,11 +77,14 @@ func TestKeyOptions(t *testing.T) {
 		{options: `expiry-time="20261121",expiry-time="20261123"`, refused: "expired"},
 		{options: `expiry-time="20261301"`, refused: "is no time"},
 		{options: `expiry-time="tomorrow"`, refused: "is no time"},
-		{options: `cert-authority`, refused: "not served"},
-		{options: `principals="alice"`, refused: "not served"},
-		{options: `environment="A=b"`, refused: "not served"},
-		{options: `verify-required`, refused: "not served"},
-		{options: `no-touch-required`, refused: "not served"},
+		{options: `principals="alice"`, refused: "for a cert-authority"},
+		{options: `environment="A=b"`},
+		{options: `environment="A"`, refused: "not NAME=value"},
+		{options: `environment="A B=c"`, refused: "not NAME=value"},
+		{options: `command=""`, refused: "no command to force"},
+		{options: `verify-required,no-verify-required`},
+		{options: `verify-required`}, // it is about hardware keys
+		{options: `no-touch-required,touch-required`},
 		{options: `tunnel="1"`, refused: "not served"},
 		{options: `no-restrict`, refused: "not served"},
 		{options: `no-no-pty`, refused: "not served"},
@@ -120,7 +144,7 @@ func TestKeysFileThatOthersCouldHaveWritten(t *testing.T) {
 	key := newKey(t)
 	claimed := policy.Subject{User: "alice"}
 	find := func(dir string) error {
-		_, _, err := findKey([]string{filepath.Join(dir, "%u")}, claimed, key.PublicKey(), time.Now())
+		_, err := findKey([]string{filepath.Join(dir, "%u")}, claimed, key.PublicKey(), time.Now())
 		return err
 	}
 	for name, tt := range map[string]struct {
@@ -201,18 +225,18 @@ func TestKeysFilesAreTriedInOrder(t *testing.T) {
 	}
 	files := []string{filepath.Join(dir, "none-%u"), filepath.Join(dir, "%u%%"), filepath.Join(dir, "more-%u")}
 	claimed := policy.Subject{User: "alice"}
-	_, at, err := findKey(files, claimed, key.PublicKey(), time.Now())
+	at, err := findKey(files, claimed, key.PublicKey(), time.Now())
 	if err == nil || at != filepath.Join(dir, "alice%")+":1" {
 		t.Errorf("got line %q, error %v, want the line that holds the key and doesn't serve", at, err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "more-alice"), []byte(line(key)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, at, err := findKey(files, claimed, key.PublicKey(), time.Now()); err != nil || at != filepath.Join(dir, "more-alice")+":1" {
+	if at, err := findKey(files, claimed, key.PublicKey(), time.Now()); err != nil || at != filepath.Join(dir, "more-alice")+":1" {
 		t.Errorf("got line %q, error %v, want that of the last file", at, err)
 	}
 	for _, files := range [][]string{nil, {"relative/%u"}, {dir + "/%h"}, {dir + "/%"}} {
-		if _, _, err := findKey(files, claimed, key.PublicKey(), time.Now()); err == nil {
+		if _, err := findKey(files, claimed, key.PublicKey(), time.Now()); err == nil {
 			t.Errorf("%q: got no error", files)
 		}
 	}

@@ -83,18 +83,3 @@ func validHash(hash string) error {
 	}
 	return nil
 }
-
-// readPasswords returns user names and hashes.
-func readPasswords(path string) (map[string]string, error) {
-	accounts, err := readAccounts(path)
-	if err != nil {
-		return nil, err
-	}
-	hashes := make(map[string]string)
-	for name, a := range accounts {
-		if a.HasPassword() {
-			hashes[name] = a.passwordHash()
-		}
-	}
-	return hashes, nil
-}

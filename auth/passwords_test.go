@@ -63,11 +63,11 @@ func TestPasswordFileIsWritten(t *testing.T) {
 
 func checkPassword(t *testing.T, path, user, password string, want bool) {
 	t.Helper()
-	hashes, err := readPasswords(path)
+	accounts, err := readAccounts(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := newPasswords().match(t.Context(), hashes[user], []byte(password))
+	got, err := newPasswords().match(t.Context(), accounts[user].passwordHash(), []byte(password))
 	if err != nil || got != want {
 		t.Errorf("%s with %q: got %t, %v, want %t", user, password, got, err, want)
 	}
@@ -85,9 +85,9 @@ func TestPasswordsSetAtOnceAreAllThere(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	hashes, err := readPasswords(path)
-	if err != nil || len(hashes) != len(users) {
-		t.Errorf("got %d users, error %v, want %d", len(hashes), err, len(users))
+	accounts, err := readAccounts(path)
+	if err != nil || len(accounts) != len(users) {
+		t.Errorf("got %d users, error %v, want %d", len(accounts), err, len(users))
 	}
 }
 
@@ -146,7 +146,7 @@ func TestPasswordFileWithAnErrorServesNobody(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o640); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readPasswords(path); err == nil || !strings.Contains(err.Error(), "chmod 0600") {
+	if _, err := readAccounts(path); err == nil || !strings.Contains(err.Error(), "chmod 0600") {
 		t.Errorf("readable file: got error %v, want one that says chmod 0600", err)
 	}
 }

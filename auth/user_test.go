@@ -30,7 +30,7 @@ func FuzzValidUserStaysInItsDirectory(f *testing.F) {
 		if ValidUser(name) != nil {
 			return
 		}
-		path, err := expandUser("/keys/%u", name)
+		path, err := expand("/keys/%u", account{}.tokens(name))
 		if err != nil {
 			t.Fatal(err)
 		}

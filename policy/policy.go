@@ -25,6 +25,8 @@ type Subject struct {
 	KeyRules *KeyRules
 	// Certificate is what the key was certified by. If nil, it was a plain key.
 	Certificate *Certificate
+	// Proof is how all this was established, so that package auth can ask again whether it still holds. Nobody else reads it.
+	Proof any
 }
 
 // Certificate names the OpenSSH certificate that was proven.

@@ -42,6 +42,7 @@ type bastion struct {
 
 	auth    auth.Settings // for everybody
 	authFor func(policy.Subject) auth.Settings
+	offered auth.Offered
 	cfg     Config
 
 	*Server
@@ -57,6 +58,10 @@ func newBastion(t *testing.T) *bastion {
 		PubkeyAuthentication: true, AuthorizedKeysFile: []string{filepath.Join(b.dir, "%u.keys")},
 		PasswordAuthentication: true, PasswordFile: filepath.Join(b.dir, "passwords"),
 	}
+	if err := os.WriteFile(b.auth.PasswordFile, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b.offered = auth.Offered{Password: true}
 	b.authFor = func(policy.Subject) auth.Settings { return b.auth }
 	b.all = Settings{MaxAuthTries: 6, MaxSessions: 10, MaxChannels: 64, ConnectTimeout: time.Second}
 	b.cfg = Config{
@@ -75,7 +80,9 @@ func newBastion(t *testing.T) *bastion {
 func (b *bastion) start() {
 	b.t.Helper()
 	who, err := auth.New(auth.Config{
-		Settings: func(s policy.Subject) auth.Settings { return b.authFor(s) }, Password: func() bool { return true }, Now: time.Now,
+		Settings: func(s policy.Subject) auth.Settings { return b.authFor(s) },
+		Admit:    func(s policy.Subject) policy.Decision { return (&policy.Policy{}).Admit(s, time.Now()) },
+		Offered:  func() auth.Offered { return b.offered }, Now: time.Now,
 	})
 	if err != nil {
 		b.t.Fatal(err)

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,6 @@ import (
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/channels"
-	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -229,17 +229,15 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 
 // attempted puts an attempt to authenticate on record. It is called by the owner.
 func (c *connection) attempted(a auth.Attempt) error {
-	id := c.id
-	id.User = a.User
-	e := audit.Authentication{Conn: id, Method: a.Method, Key: a.Key, Rule: a.KeyLine, Result: "refused", Reason: a.Reason}
-	if a.Accepted {
-		e.Result = "accepted"
-	}
-	if !c.record(e) {
+	if !c.record(c.authentication(a)) {
 		return errNoRecord
 	}
-	attrs := []any{"user", a.User, "method", a.Method, "key", a.Key, "rule", a.KeyLine}
-	if !a.Accepted {
+	attrs := []any{"user", a.User, "method", a.Method, "key", a.Key, "rule", cmp.Or(a.Rule, a.KeyLine)}
+	switch {
+	case a.Partial:
+		c.log.Info("authenticated in part", attrs...)
+		return nil
+	case !a.Accepted:
 		c.log.Info("authentication refused", append(attrs, "reason", a.Reason)...)
 		return nil
 	}
@@ -250,7 +248,7 @@ func (c *connection) attempted(a auth.Attempt) error {
 	}
 	c.authenticated()
 	c.heard.known.Store(true)
-	settings := c.s.cfg.Settings(policy.Subject{User: a.User, Addr: c.id.Client.Addr(), LocalAddr: c.local})
+	settings := c.s.cfg.Settings(c.client.Claimed(a.User))
 	if settings.ClientAliveInterval > 0 {
 		c.helpers.Go(func() {
 			defer c.recovered("keepalive")
@@ -258,6 +256,23 @@ func (c *connection) attempted(a auth.Attempt) error {
 		})
 	}
 	return nil
+}
+
+// authentication is the event of an attempt.
+func (c *connection) authentication(a auth.Attempt) audit.Authentication {
+	id := c.id
+	id.User = a.User
+	e := audit.Authentication{Conn: id, Method: a.Method, Key: a.Key, Rule: cmp.Or(a.Rule, a.KeyLine), Result: "refused", Reason: a.Reason}
+	switch {
+	case a.Accepted:
+		e.Result = "accepted"
+	case a.Partial:
+		e.Result = "partial"
+	}
+	if cert := a.Certificate; cert != nil {
+		e.Certificate, e.Serial, e.CA = cert.ID, strconv.FormatUint(cert.Serial, 10), cert.Authority
+	}
+	return e
 }
 
 // record writes an audit event. What can't be put on record must not go on, so the connection

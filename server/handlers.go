@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -75,31 +76,15 @@ func (c *connection) serverConfig() *ssh.ServerConfig {
 // guard gives the callbacks their turn (see unknown), and makes a panic in one a refusal that ends the connection. The callbacks run under the
 // owner, which would recover as well, but x/crypto/ssh can then not clean up.
 func (c *connection) guard(cfg *ssh.ServerConfig) {
-	refuse := func(where string, perms **ssh.Permissions, err *error) {
-		if p := recover(); p != nil {
-			c.panicked(where, p)
-			*perms, *err = nil, errInternal
-		}
-	}
-	if offered := cfg.PublicKeyCallback; offered != nil {
-		cfg.PublicKeyCallback = func(meta ssh.ConnMetadata, key ssh.PublicKey) (perms *ssh.Permissions, err error) {
-			defer c.heard.slow.takeTurn()()
-			defer refuse("public key", &perms, &err)
-			return offered(meta, key)
-		}
-	}
+	first := c.guarded(ssh.ServerAuthCallbacks{
+		PasswordCallback: cfg.PasswordCallback, PublicKeyCallback: cfg.PublicKeyCallback,
+		KeyboardInteractiveCallback: cfg.KeyboardInteractiveCallback,
+	})
+	cfg.PasswordCallback, cfg.PublicKeyCallback = first.PasswordCallback, first.PublicKeyCallback
+	cfg.KeyboardInteractiveCallback = first.KeyboardInteractiveCallback
 	if proven := cfg.VerifiedPublicKeyCallback; proven != nil {
-		cfg.VerifiedPublicKeyCallback = func(meta ssh.ConnMetadata, key ssh.PublicKey, was *ssh.Permissions, algorithm string) (perms *ssh.Permissions, err error) {
-			defer c.heard.slow.takeTurn()()
-			defer refuse("proven public key", &perms, &err)
-			return proven(meta, key, was, algorithm)
-		}
-	}
-	if password := cfg.PasswordCallback; password != nil {
-		cfg.PasswordCallback = func(meta ssh.ConnMetadata, word []byte) (perms *ssh.Permissions, err error) {
-			defer c.heard.slow.takeTurn()()
-			defer refuse("password", &perms, &err)
-			return password(meta, word)
+		cfg.VerifiedPublicKeyCallback = func(meta ssh.ConnMetadata, key ssh.PublicKey, was *ssh.Permissions, algorithm string) (*ssh.Permissions, error) {
+			return c.guardOne("proven public key", func() (*ssh.Permissions, error) { return proven(meta, key, was, algorithm) })
 		}
 	}
 	if decided := cfg.AuthLogCallback; decided != nil {
@@ -116,13 +101,59 @@ func (c *connection) guard(cfg *ssh.ServerConfig) {
 	}
 }
 
+// guarded does it to the callbacks of one step of a login.
+func (c *connection) guarded(step ssh.ServerAuthCallbacks) ssh.ServerAuthCallbacks {
+	if offered := step.PublicKeyCallback; offered != nil {
+		step.PublicKeyCallback = func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			return c.guardOne("public key", func() (*ssh.Permissions, error) { return offered(meta, key) })
+		}
+	}
+	if password := step.PasswordCallback; password != nil {
+		step.PasswordCallback = func(meta ssh.ConnMetadata, word []byte) (*ssh.Permissions, error) {
+			return c.guardOne("password", func() (*ssh.Permissions, error) { return password(meta, word) })
+		}
+	}
+	if interactive := step.KeyboardInteractiveCallback; interactive != nil {
+		step.KeyboardInteractiveCallback = func(meta ssh.ConnMetadata, ask ssh.KeyboardInteractiveChallenge) (*ssh.Permissions, error) {
+			return c.guardOne("keyboard-interactive", func() (*ssh.Permissions, error) { return interactive(meta, c.asking(ask)) })
+		}
+	}
+	return step
+}
+
+// guardOne runs a callback. The callbacks of the step that may follow are guarded as well.
+func (c *connection) guardOne(where string, callback func() (*ssh.Permissions, error)) (perms *ssh.Permissions, err error) {
+	defer c.heard.slow.takeTurn()()
+	defer func() {
+		if p := recover(); p != nil {
+			c.panicked(where, p)
+			perms, err = nil, errInternal
+		}
+	}()
+	perms, err = callback()
+	var partial *ssh.PartialSuccessError
+	if errors.As(err, &partial) {
+		partial.Next = c.guarded(partial.Next)
+	}
+	return perms, err
+}
+
+// asking gives the callback's turn away while the client is asked, or its answer would never be read.
+func (c *connection) asking(ask ssh.KeyboardInteractiveChallenge) ssh.KeyboardInteractiveChallenge {
+	return func(name, instruction string, questions []string, echos []bool) ([]string, error) {
+		c.heard.slow.giveTurn()
+		defer c.heard.slow.takeTurn()
+		return ask(name, instruction, questions, echos)
+	}
+}
+
 // maxBanner bounds the banner, in bytes.
 const maxBanner = 32 << 10
 
 // banner returns the text that is sent before authentication (RFC 4252, section 5.4). Without it
 // the connection goes on, as in sshd.
 func (c *connection) banner(user string) string {
-	path := c.s.cfg.Settings(policy.Subject{User: user, Addr: c.id.Client.Addr(), LocalAddr: c.local}).Banner
+	path := c.s.cfg.Settings(c.client.Claimed(user)).Banner
 	if path == "" {
 		return ""
 	}

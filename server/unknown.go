@@ -40,8 +40,10 @@ func newUnknown() unknown { return unknown{turn: make(chan struct{}, 1)} }
 // takeTurn waits until nobody else has it.
 func (u *unknown) takeTurn() (giveBack func()) {
 	u.turn <- struct{}{}
-	return func() { <-u.turn }
+	return u.giveTurn
 }
+
+func (u *unknown) giveTurn() { <-u.turn }
 
 func (u *unknown) read(from io.Reader, p []byte) (int, error) {
 	if u.chunk >= unknownChunk {

@@ -105,7 +105,8 @@ func (d *daemon) start(g *generation) (err error) {
 func (d *daemon) newServer(g *generation) (*server.Server, error) {
 	who, err := auth.New(auth.Config{
 		Settings: func(s policy.Subject) auth.Settings { return authSettings(d.current.Load().config.For(s, time.Now())) },
-		Password: func() bool { return d.current.Load().config.PasswordAuthentication() },
+		Admit:    func(s policy.Subject) policy.Decision { return d.current.Load().policy.Admit(s, time.Now()) },
+		Offered:  func() auth.Offered { return offered(d.current.Load().config) },
 		Now:      time.Now,
 	})
 	if err != nil {

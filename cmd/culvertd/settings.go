@@ -9,11 +9,31 @@ import (
 // authSettings are what package auth needs to know of the configuration.
 func authSettings(s config.Settings) auth.Settings {
 	return auth.Settings{
-		PubkeyAuthentication:   s.PubkeyAuthentication,
-		AuthorizedKeysFile:     s.AuthorizedKeysFile,
-		PasswordAuthentication: s.PasswordAuthentication,
-		PasswordFile:           s.PasswordFile,
+		AuthenticationMethods:           s.AuthenticationMethods,
+		PubkeyAuthentication:            s.PubkeyAuthentication,
+		PasswordAuthentication:          s.PasswordAuthentication,
+		KbdInteractiveAuthentication:    s.KbdInteractiveAuthentication,
+		PermitRootLogin:                 auth.RootLogin(s.PermitRootLogin),
+		PubkeyAcceptedAlgorithms:        s.PubkeyAcceptedAlgorithms,
+		CASignatureAlgorithms:           s.CASignatureAlgorithms,
+		RequiredRSASize:                 s.RequiredRSASize,
+		AuthorizedKeysFile:              s.AuthorizedKeysFile,
+		AuthorizedKeysCommand:           s.AuthorizedKeysCommand,
+		AuthorizedKeysCommandUser:       s.AuthorizedKeysCommandUser,
+		TrustedUserCAKeys:               s.TrustedUserCAKeys,
+		AuthorizedPrincipalsFile:        s.AuthorizedPrincipalsFile,
+		AuthorizedPrincipalsCommand:     s.AuthorizedPrincipalsCommand,
+		AuthorizedPrincipalsCommandUser: s.AuthorizedPrincipalsCommandUser,
+		RevokedKeys:                     s.RevokedKeys,
+		TouchRequired:                   s.TouchRequired,
+		VerifyRequired:                  s.VerifyRequired,
+		PasswordFile:                    s.PasswordFile,
 	}
+}
+
+// offered are the methods that clients are told of.
+func offered(c *config.Config) auth.Offered {
+	return auth.Offered{Password: c.PasswordAuthentication()}
 }
 
 // serverSettings are what package server needs to know of it for one subject.

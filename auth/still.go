@@ -1,0 +1,76 @@
+package auth
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/culvert-ssh/culvert/policy"
+)
+
+// Still returns why a subject that was let in would not be let in now, by the configuration, the accounts, the keys and the
+// authorities as they are; nil if it would be. Options of its key that have changed are a reason as well: the connection would go on under the old
+// ones. A password isn't asked for again, but its account must be there.
+func (a *Authenticator) Still(s policy.Subject) error {
+	proven, ok := s.Proof.([]proof)
+	if !ok || len(proven) == 0 {
+		return errors.New("it isn't known how the user was authenticated")
+	}
+	claimed := policy.Subject{User: s.User, Addr: s.Addr, Host: s.Host, LocalAddr: s.LocalAddr}
+	if err := ValidUser(s.User); err != nil {
+		return err
+	}
+	account := a.account(claimed)
+	claimed.Groups, claimed.Invalid = account.Groups, !account.Known
+	cl := a.claim(claimed, account)
+	if cl.refused != nil {
+		return cl.refused
+	}
+	for _, p := range proven {
+		if err := a.stillProven(cl, p); err != nil {
+			return err
+		}
+	}
+	if _, enough := cl.settings.next(methods(proven)); !enough {
+		return errors.New("AuthenticationMethods wants more than was proven")
+	}
+	now, err := cl.identity(proven)
+	if err != nil {
+		return err
+	}
+	if r := a.admit(now); r != nil {
+		return r
+	}
+	return nil
+}
+
+// stillProven checks one proof again.
+func (a *Authenticator) stillProven(cl claim, p proof) error {
+	if !cl.settings.on(p.method) {
+		return fmt.Errorf("%s is no", keyword(p.method))
+	}
+	if err := cl.rootMay(p); err != nil {
+		return err
+	}
+	if p.key == nil {
+		return passwordServes(cl)
+	}
+	if !cl.settings.acceptsKey(p.key.key, p.algorithm) {
+		return errors.New("PubkeyAcceptedAlgorithms has no " + algorithmName(p.key.key, p.algorithm))
+	}
+	g, _, err := a.find(cl, p.key.key)
+	switch {
+	case err != nil:
+		return err
+	case !sameRules(g.rules, p.key.rules):
+		return fmt.Errorf("the options of the key in %s were changed", g.rules.Source)
+	case p.key.noTouch && !g.noTouch:
+		return fmt.Errorf("the key in %s must be touched now", g.rules.Source)
+	}
+	return nil
+}
+
+// sameRules reports whether two lines narrow alike, wherever they stand.
+func sameRules(a, b policy.KeyRules) bool {
+	return a.NoPortForwarding == b.NoPortForwarding && a.NoAgentForwarding == b.NoAgentForwarding && a.NoPTY == b.NoPTY &&
+		a.ForceCommand == b.ForceCommand && sameWords(a.PermitOpen, b.PermitOpen)
+}
