@@ -35,6 +35,7 @@ type bastion struct {
 	audit  *journal
 	policy atomic.Pointer[policy.Policy] // that decides
 	served chan *channels.Conn
+	offers atomic.Pointer[chan ssh.NewChannel] // where channels go that the bastion opens; if nil, they are refused
 }
 
 // conn is the bastion's side of the connection.
@@ -173,7 +174,11 @@ func newBastion(t *testing.T, p *policy.Policy, change func(*channels.Config)) *
 	go ssh.DiscardRequests(reqs)
 	go func() {
 		for nc := range chans {
-			nc.Reject(ssh.Prohibited, "")
+			if to := b.offers.Load(); to != nil {
+				*to <- nc
+				continue
+			}
+			nc.Reject(ssh.Prohibited, "not now")
 		}
 	}()
 	t.Cleanup(func() { conn.Close(); <-done })

@@ -1,6 +1,6 @@
 // Package channels does what each SSH channel type asks for, on one SSH connection that
-// is already authenticated: session, direct-tcpip, and the FTP expectations that a
-// direct-tcpip channel brings. It authenticates nobody and decides nothing itself; it
+// is already authenticated: session, direct-tcpip, the FTP expectations that a
+// direct-tcpip channel brings, and tcpip-forward. It authenticates nobody and decides nothing itself; it
 // asks the policy and does as it is told.
 package channels
 
@@ -39,9 +39,12 @@ type Config struct {
 	Log   *slog.Logger
 	Now   func() time.Time
 
-	MaxChannels    int           // direct-tcpip channels open or opening at once
+	MaxChannels    int           // direct-tcpip and forwarded-tcpip channels open or opening at once
 	MaxSessions    int           // session channels at once
 	ConnectTimeout time.Duration // for one address
+
+	// Panicked is told of a panic in a goroutine of the connection, which it must end. If nil, the panic goes on.
+	Panicked func(where string, p any)
 
 	// Resolve looks a name up. If nil, the system's resolver does.
 	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -81,11 +84,14 @@ type Conn struct {
 	endOfData atomic.Bool // relay.EndOfDataRequest was agreed on
 	noMore    atomic.Bool // no-more-sessions@openssh.com was asked for
 
-	waiting  atomic.Int64
-	channels slots
-	sessions slots
-	controls slots
+	waiting     atomic.Int64
+	channels    slots
+	sessions    slots
+	controls    slots
+	listening   slots
+	unconfirmed places
 
+	forwards     forwards
 	registry     registry
 	expectations *expectations
 	announcing   *rate.Limiter
@@ -107,11 +113,13 @@ func New(cfg Config) (*Conn, error) {
 		}
 	}
 	c := &Conn{
-		cfg:        cfg,
-		channels:   slots{max: int64(cfg.MaxChannels)},
-		sessions:   slots{max: int64(cfg.MaxSessions)},
-		controls:   slots{max: maxControlChannels},
-		announcing: rate.NewLimiter(announcementRate, announcementBurst),
+		cfg:         cfg,
+		channels:    slots{max: int64(cfg.MaxChannels)},
+		sessions:    slots{max: int64(cfg.MaxSessions)},
+		controls:    slots{max: maxControlChannels},
+		listening:   slots{max: maxListeners},
+		unconfirmed: make(places, maxUnconfirmed),
+		announcing:  rate.NewLimiter(announcementRate, announcementBurst),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.expectations = newExpectations(c.expired)
@@ -149,6 +157,8 @@ func (c *Conn) Serve(nc ssh.NewChannel) {
 		c.directTCPIP(nc)
 	case "session":
 		c.session(nc)
+	case "direct-streamlocal@openssh.com":
+		c.refuseStreamlocal(nc)
 	default:
 		c.refuse(nc, refusal{
 			code: ssh.UnknownChannelType, text: "unsupported channel type", reason: "unsupported channel type",
@@ -164,6 +174,30 @@ func (c *Conn) enter() bool {
 		c.wg.Add(1)
 	}
 	return !c.closed
+}
+
+// spawn runs f in a goroutine that the connection waits for. It reports false, and runs nothing, once the connection is
+// closed.
+func (c *Conn) spawn(where string, f func()) bool {
+	if !c.enter() {
+		return false
+	}
+	go func() {
+		defer c.wg.Done()
+		defer c.recovered(where)
+		f()
+	}()
+	return true
+}
+
+// recovered must be deferred around what runs in a goroutine of ours.
+func (c *Conn) recovered(where string) {
+	if c.cfg.Panicked == nil {
+		return
+	}
+	if p := recover(); p != nil {
+		c.cfg.Panicked(where, p)
+	}
 }
 
 // waiting is a channel that has no answer yet.
@@ -191,11 +225,12 @@ func (c *Conn) GlobalRequest(r *ssh.Request) (ok bool, payload []byte) {
 	case "no-more-sessions@openssh.com":
 		c.noMore.Store(true)
 		return true, nil
-	case "tcpip-forward", "streamlocal-forward@openssh.com":
-		c.record(audit.ChannelRefused{
-			Conn: c.cfg.ID, Request: c.nextRequest(), Type: r.Type,
-			Reason: "remote forwarding is not offered",
-		})
+	case "tcpip-forward":
+		return c.listen(r)
+	case "cancel-tcpip-forward":
+		return c.cancelListen(r), nil
+	case "streamlocal-forward@openssh.com":
+		c.refuseStreamlocalForward(r)
 	}
 	return false, nil // keepalive@openssh.com is answered by any answer
 }
@@ -248,6 +283,10 @@ func (c *Conn) accept(nc ssh.NewChannel) *relay.Channel {
 	if err != nil {
 		return nil
 	}
+	return c.wrap(ch, reqs, endOfData)
+}
+
+func (c *Conn) wrap(ch ssh.Channel, reqs <-chan *ssh.Request, endOfData bool) *relay.Channel {
 	return relay.NewChannel(ch, reqs, relay.ChannelConfig{
 		Wire: c.cfg.Wire, EndOfData: endOfData, Alive: c.alive,
 	})

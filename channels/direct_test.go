@@ -183,19 +183,42 @@ func TestNothingHappensOffTheRecord(t *testing.T) {
 
 func TestUnknownChannelsAndRequestsAreRefused(t *testing.T) {
 	b := newBastion(t, permit(t, "*:*", ""), nil)
-	for _, kind := range []string{"x11", "forwarded-tcpip", "direct-streamlocal@openssh.com", "tun@openssh.com", "\x00"} {
+	for _, kind := range []string{"x11", "forwarded-tcpip", "tun@openssh.com", "\x00"} {
 		_, _, err := b.client.OpenChannel(kind, nil)
 		var refused *ssh.OpenChannelError
 		if !errors.As(err, &refused) || refused.Reason != ssh.UnknownChannelType {
 			t.Errorf("channel %q: %v", kind, err)
 		}
 	}
-	for _, name := range []string{"tcpip-forward", "streamlocal-forward@openssh.com", "cancel-tcpip-forward", "nonsense"} {
+	for _, name := range []string{"streamlocal-forward@openssh.com", "cancel-streamlocal-forward@openssh.com", "nonsense"} {
 		if ok, _, err := b.client.SendRequest(name, true, nil); ok || err != nil {
 			t.Errorf("request %q: %v, %v, want a refusal", name, ok, err)
 		}
 	}
 	if ok, _, err := b.client.SendRequest(relay.EndOfDataRequest, true, nil); !ok || err != nil {
 		t.Errorf("request %q: %v, %v, want success", relay.EndOfDataRequest, ok, err)
+	}
+}
+
+func TestUnixSocketsAreRefusedOnTheRecord(t *testing.T) {
+	b := newBastion(t, permit(t, "*:*", ""), nil)
+	_, _, err := b.client.OpenChannel("direct-streamlocal@openssh.com", ssh.Marshal(struct {
+		Path string
+		R1   string
+		R2   uint32
+	}{"/run/secret.sock", "", 0}))
+	var refused *ssh.OpenChannelError
+	if !errors.As(err, &refused) || refused.Reason != ssh.Prohibited {
+		t.Errorf("direct-streamlocal: %v, want it prohibited", err)
+	}
+	if e := b.audit.event("channel.refused"); e["target"] != "/run/secret.sock" || e["reason"] == "" {
+		t.Errorf("audit: %v", e)
+	}
+	path := ssh.Marshal(struct{ Path string }{"/run/mine.sock"})
+	if ok, _, err := b.client.SendRequest("streamlocal-forward@openssh.com", true, path); ok || err != nil {
+		t.Errorf("streamlocal-forward: %v, %v", ok, err)
+	}
+	if e := b.audit.event("listen.refused"); e["target"] != "/run/mine.sock" || e["reason"] == "" {
+		t.Errorf("audit: %v", e)
 	}
 }

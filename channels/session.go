@@ -117,10 +117,10 @@ func (s *session) serve(reqs <-chan *ssh.Request) {
 		switch r.Type {
 		case "shell":
 			s.started = true
-			s.wg.Go(s.shell)
+			s.spawn("session", s.shell)
 		case "exec":
 			s.started = true
-			s.wg.Go(s.noCommand)
+			s.spawn("session", s.noCommand)
 		}
 	}
 }
@@ -132,7 +132,7 @@ func (s *session) noSubsystem() {
 	}
 	s.warned = true
 	said := make(chan struct{})
-	s.wg.Go(func() {
+	s.spawn("session", func() {
 		defer close(said)
 		s.say(s.ch.Stderr(), "culvertd: no subsystem is offered here\n")
 	})

@@ -15,13 +15,15 @@ import (
 	"github.com/culvert-ssh/culvert/relay"
 )
 
-// stream is a direct-tcpip channel with the TCP connection that it is carried to.
+// stream is a channel that is joined to a TCP connection: a direct-tcpip channel with what it is carried to, or a
+// connection that a listener accepted with the forwarded-tcpip channel that it goes through.
 type stream struct {
 	*opening
-	tcp    *relay.TCP
-	rule   string      // that permitted it
-	owner  *ftpControl // of an FTP channel, whether it is control or data; nil of any other
-	isData bool
+	tcp      *relay.TCP
+	rule     string      // that permitted it
+	owner    *ftpControl // of an FTP channel, whether it is control or data; nil of any other
+	isData   bool
+	listener *listener // of a forwarded-tcpip channel; nil of a direct-tcpip one
 
 	channel *relay.Channel // from open on
 	since   time.Time
@@ -29,28 +31,36 @@ type stream struct {
 	ended   atomic.Pointer[error]
 }
 
-// open puts the stream on record, accepts the channel, and registers it, in this order. If the record or the
+// open puts a direct-tcpip channel on record, accepts it, and registers it, in this order. If the record or the
 // channel fails, it resets the TCP connection and reports false. Otherwise the caller must call closed.
 func (s *stream) open() bool {
-	on := s.record(audit.ChannelOpened{
-		Conn: s.cfg.ID, Request: s.request, Type: s.nc.ChannelType(), Target: s.target(),
-		Address: remote(s.tcp), Rule: s.rule, FTP: s.ftp(),
-	})
-	if !on {
+	if !s.opened() {
 		s.tcp.Abort()
 		_ = s.nc.Reject(ssh.ResourceShortage, "not on record") // the connection is being closed
 		return false
 	}
-	s.since = s.cfg.Now()
 	if s.channel = s.accept(s.nc); s.channel == nil {
 		s.tcp.Abort()
 		s.closed(errClosed)
 		return false
 	}
+	s.register()
+	return true
+}
+
+// opened puts the channel on record, and reports whether it is.
+func (s *stream) opened() bool {
+	s.since = s.cfg.Now()
+	return s.record(audit.ChannelOpened{
+		Conn: s.cfg.ID, Request: s.request, Type: s.kind(), Target: s.target(),
+		Address: remote(s.tcp), Rule: s.rule, FTP: s.ftp(),
+	})
+}
+
+func (s *stream) register() {
 	if !s.registry.add(s, s.generation) {
 		s.recheck()
 	}
-	return true
 }
 
 // join moves the stream's bytes until it has ended.
@@ -62,7 +72,7 @@ func (s *stream) join(ctx context.Context) {
 func (s *stream) closed(err error) {
 	s.registry.remove(s)
 	e := audit.ChannelClosed{
-		Conn: s.cfg.ID, Request: s.request, Type: s.nc.ChannelType(),
+		Conn: s.cfg.ID, Request: s.request, Type: s.kind(),
 		Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
 		Seconds: s.cfg.Now().Sub(s.since).Seconds(), Result: "clean",
 	}
@@ -82,17 +92,14 @@ func (s *stream) closed(err error) {
 // abort ends the stream for a reason of ours, beside whoever moves its bytes, and waits for nobody: to abort an
 // SSH channel may take as long as its peer doesn't read.
 func (s *stream) abort(why error) {
-	if s.ended.CompareAndSwap(nil, &why) && s.enter() {
-		go func() {
-			defer s.wg.Done()
-			relay.AbortAll(s.channel, s.tcp)
-		}()
+	if s.ended.CompareAndSwap(nil, &why) {
+		s.spawn("abort", func() { relay.AbortAll(s.channel, s.tcp) })
 	}
 }
 
 func (s *stream) info() Info {
 	return Info{
-		Request: s.request, Type: s.nc.ChannelType(), Target: s.target(), Address: remote(s.tcp), Rule: s.rule,
+		Request: s.request, Type: s.kind(), Target: s.target(), Address: remote(s.tcp), Rule: s.rule,
 		FTP: s.ftp(), Since: s.since, Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
 	}
 }
@@ -110,12 +117,22 @@ func (s *stream) decideAgain() policy.Decision {
 		return s.owner.dataDecision(remote(s.tcp))
 	case s.owner != nil:
 		return s.owner.decision()
+	case s.listener != nil:
+		return s.listener.decideAgain()
 	}
 	d := s.decide(policy.Open, remote(s.tcp).Addr())
 	if d.Allowed() && d.FTP != nil {
 		return policy.Decision{Rule: d.Rule, Reason: "it is to be read as FTP"}
 	}
 	return d
+}
+
+// kind is the type of the channel.
+func (s *stream) kind() string {
+	if s.listener != nil {
+		return "forwarded-tcpip"
+	}
+	return s.nc.ChannelType()
 }
 
 // ftp is what the stream is to FTP, in the audit log's words.

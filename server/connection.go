@@ -216,6 +216,7 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 			Decide: c.s.cfg.Decide, Permitted: c.s.cfg.Permitted(subject),
 			Audit: c.s.cfg.Audit, ID: id, Log: c.log.With("user", subject.User), Now: c.s.cfg.Now,
 			MaxChannels: settings.MaxChannels, MaxSessions: settings.MaxSessions, ConnectTimeout: settings.ConnectTimeout,
+			Panicked: c.panicked,
 		})
 		if err != nil {
 			c.log.Error("connection closed: its channels can't be served", "err", err)

@@ -1,0 +1,160 @@
+package channels
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+const (
+	// maxUnconfirmed is how many accepted connections wait for the client at once, over all listeners of an
+	// SSH connection. More wait in the kernel's queue, where they cost next to nothing.
+	maxUnconfirmed = 32
+
+	// confirmTimeout is how long the client may take to answer an open: as long as its own
+	// connect(2) to the destination may take.
+	confirmTimeout = 2*time.Minute + 10*time.Second
+
+	// The pause after an accept that came to nothing doubles up to maxPause: whoever connects all the time must not
+	// fill the audit log.
+	minPause = 5 * time.Millisecond
+	maxPause = time.Second
+)
+
+var errUnconfirmed = fmt.Errorf("the client did not answer within %v", confirmTimeout)
+
+// forwardedTCPIP is the extra data of a forwarded-tcpip channel open (RFC 4254, section 7.2).
+type forwardedTCPIP struct {
+	Host           string // as in the tcpip-forward request
+	Port           uint32 // that is bound
+	OriginatorHost string
+	OriginatorPort uint32
+}
+
+// acceptFrom hands connections to the client until the listener is stopped.
+func (l *listener) acceptFrom(s *net.TCPListener) {
+	for pause := minPause; ; {
+		c, err := s.AcceptTCP()
+		switch {
+		case err == nil && l.connected(relay.NewTCP(c)):
+			pause = minPause
+			continue
+		case l.ctx.Err() != nil:
+			return
+		case err != nil:
+			l.cfg.Log.Error("accept failed, trying again", "request", l.request, "err", err, "pause", pause)
+		}
+		if !sleep(l.ctx, pause) {
+			return
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// connected begins to forward a connection, once it may. It reports false, and has reset the connection, if there is
+// no room for it.
+func (l *listener) connected(tcp *relay.TCP) bool {
+	if !l.unconfirmed.acquire(l.ctx) {
+		tcp.Abort()
+		return false
+	}
+	o := &opening{
+		Conn: l.Conn, request: l.nextRequest(), host: l.at.host, port: l.at.port,
+		generation: l.registry.generation(),
+	}
+	s := &stream{opening: o, tcp: tcp, rule: l.rule, listener: l}
+	taken := l.channels.take()
+	if taken && l.spawn("forwarded-tcpip", s.forward) {
+		return true
+	}
+	tcp.Abort()
+	l.unconfirmed.release()
+	if taken {
+		l.channels.give() // the connection ends
+	} else {
+		s.refused("MaxChannels is reached")
+	}
+	return false
+}
+
+// forward asks the client for a channel and moves the connection's bytes until it has ended.
+func (s *stream) forward() {
+	defer s.channels.give()
+	err := s.offer()
+	s.unconfirmed.release()
+	if err != nil {
+		s.tcp.Abort()
+		s.refused(err.Error())
+		return
+	}
+	if !s.opened() {
+		relay.AbortAll(s.tcp, s.channel)
+		return
+	}
+	s.register()
+	s.join(s.Conn.ctx)
+}
+
+// offer opens the channel. x/crypto/ssh waits for the client's answer for good; whoever has connected doesn't.
+func (s *stream) offer() error {
+	late := time.AfterFunc(confirmTimeout, s.tcp.Abort)
+	endOfData := s.endOfData.Load()
+	from := remote(s.tcp)
+	ch, reqs, err := s.cfg.SSH.OpenChannel("forwarded-tcpip", ssh.Marshal(forwardedTCPIP{
+		Host: s.host, Port: uint32(s.port),
+		OriginatorHost: from.Addr().String(), OriginatorPort: uint32(from.Port()),
+	}))
+	if refused := (*ssh.OpenChannelError)(nil); errors.As(err, &refused) {
+		return fmt.Errorf("the client refuses it: %v: %.200q", refused.Reason, refused.Message)
+	}
+	if err != nil {
+		return err
+	}
+	s.channel = s.wrap(ch, reqs, endOfData)
+	if !late.Stop() {
+		s.channel.Abort()
+		return errUnconfirmed
+	}
+	return nil
+}
+
+// refused puts on record that an accepted connection was reset.
+func (s *stream) refused(reason string) {
+	s.record(audit.ChannelRefused{
+		Conn: s.cfg.ID, Request: s.request, Type: s.kind(), Target: s.target(), Rule: s.rule, Reason: reason,
+	})
+}
+
+// sleep waits for a pause and reports false if ctx ended it.
+func sleep(ctx context.Context, pause time.Duration) bool {
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// places are how many may do something at once, while others wait.
+type places chan struct{}
+
+// acquire waits for a place, which must be released. It reports false if ctx ends first.
+func (p places) acquire(ctx context.Context) bool {
+	select {
+	case p <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (p places) release() { <-p }
