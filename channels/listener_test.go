@@ -325,6 +325,15 @@ func TestListenRefused(t *testing.T) {
 	if granted != 64 {
 		t.Errorf("%d remote forwardings were granted, want 64", granted)
 	}
+	last := b.conn().Channels()[0].Address.Port()
+	if !b.cancel("localhost", last) {
+		t.Fatalf("port %d can't be cancelled", last)
+	}
+	for deadline := time.Now().Add(10 * time.Second); b.forward("localhost", 0) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("after a cancel there is no room for another")
+		}
+	}
 }
 
 func TestConnectionThatTheClientRefusesIsReset(t *testing.T) {
@@ -415,9 +424,14 @@ func TestRecheckEndsListenersAndWhatCameThroughThem(t *testing.T) {
 	c := dialTCP(t, "127.0.0.1", port)
 	ch := accept(t, <-offers)
 	b.audit.wait(t, "channel.opened")
-	b.change(permit(t, "*:*", "192.0.2.1:1"))
+	// The word that listens knows is left; nothing may be opened where the connection came from.
+	b.change(permit(t, "127.0.0.1:1", ""))
+	io.WriteString(c, "still")
+	if _, err := io.ReadFull(ch, make([]byte, 5)); err != nil {
+		t.Errorf("after a change that permits it: %v", err)
+	}
 	if got := b.conn().Channels(); len(got) != 2 || got[0].Type != "tcpip-forward" || got[1].Type != "forwarded-tcpip" {
-		t.Errorf("open after a change that permits it: %v", got)
+		t.Errorf("after a change that permits it, open are %v", got)
 	}
 	b.change(permit(t, "", ""))
 	mustReset(t, c)
