@@ -127,11 +127,13 @@ type FTPLogin struct {
 	Login   string `json:"login"` // the FTP user name, as sent
 }
 
-// ConnectionRefused: a connection was closed before anything was read from it, or put out to make room.
+// ConnectionRefused: connections were closed before anything was read from them. The first of a source has an event of its own; of those
+// that follow soon, one event says how many there were, with the last of them.
 type ConnectionRefused struct {
 	Client netip.AddrPort `json:"client"`
 	Proxy  netip.AddrPort `json:"proxy,omitzero"` // the proxy that spoke for the client
 	Reason string         `json:"reason"`
+	Count  int            `json:"count,omitempty"` // how many, if this stands for those that had no event
 }
 
 // Penalty: a source was penalised (PerSourcePenalties).

@@ -65,7 +65,7 @@ func newBastion(t *testing.T) *bastion {
 	b.authFor = func(policy.Subject) auth.Settings { return b.auth }
 	b.all = Settings{MaxAuthTries: 6, MaxSessions: 10, MaxChannels: 64, ConnectTimeout: time.Second}
 	b.cfg = Config{
-		Live:      Live{HostKeys: []ssh.Signer{b.host}, MaxStartups: Startups{100, 30, 200}},
+		Live:      Live{HostKeys: []ssh.Signer{b.host}, MaxStartups: Startups{100, 30, 200}, PerSourceBits4: 32, PerSourceBits6: 128},
 		Version:   "test",
 		Decide:    func(policy.Request) policy.Decision { return policy.Decision{} },
 		Permitted: func(policy.Subject) []string { return nil },
@@ -242,6 +242,23 @@ func (e *events) wait(name string, fields ...string) event {
 		case <-more:
 		case <-timeout:
 			e.t.Fatalf("no %s event with %q; there are %v", name, fields, all)
+		}
+	}
+}
+
+// waitFor waits until the server has noticed the connection.
+func (e *events) waitFor(c net.Conn) {
+	e.t.Helper()
+	e.wait("connection.opened", "client", c.LocalAddr().String())
+}
+
+// each calls do for every event of this name.
+func (e *events) each(name string, do func(event)) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, ev := range e.all {
+		if ev["event"] == name {
+			do(ev)
 		}
 	}
 }

@@ -27,10 +27,12 @@ import (
 // Why the server ends a connection. The client that ends one itself is the usual case.
 var (
 	errShutdown  = errors.New("the server shuts down")
+	errPutOut    = errors.New("put out for a newcomer (MaxStartups)")
 	errGrace     = errors.New("not authenticated within LoginGraceTime")
 	errSilent    = errors.New("the client didn't answer (ClientAliveCountMax)")
 	errNoRecord  = errors.New("an audit event can't be written")
 	errInternal  = errors.New("internal error")
+	errUnserved  = errors.New("its channels can't be served")
 	errNoSubject = errors.New("not authenticated")
 	errBroken    = errors.New("the client broke the protocol")
 )
@@ -53,9 +55,9 @@ type connection struct {
 	greeting *greeting
 	software string // the client's identification
 
-	authenticated func() // gives the place in MaxStartups back, and stops the login grace
-	grace         *time.Timer
-	client        *auth.Client
+	place  *place // among those that are not authenticated
+	grace  *time.Timer
+	client *auth.Client
 
 	// What gliderlabs/ssh told the owner.
 	sshCtx gliderssh.Context
@@ -67,30 +69,22 @@ type connection struct {
 	channels atomic.Pointer[channels.Conn] // nil until start, and if it failed
 }
 
-func newConnection(s *Server, nc net.Conn, client, local netip.AddrPort, release func()) *connection {
-	live := s.live.Load()
-	if tcp, ok := nc.(*net.TCPConn); ok {
-		if live.TCPKeepAlive {
-			relay.KeepAlive(tcp)
-		} else {
-			_ = tcp.SetKeepAlive(false) // package net turns it on; fails only if the connection is gone
-		}
-		nc = relay.QuickACK(tcp)
-	}
+func newConnection(s *Server, a arrival) *connection {
 	c := &connection{
 		s:      s,
-		id:     audit.Conn{ID: strconv.FormatUint(s.lastID.Add(1), 10), Client: client},
-		local:  local,
-		opened: s.cfg.Now(),
-		live:   live,
+		id:     audit.Conn{ID: strconv.FormatUint(s.lastID.Add(1), 10), Client: a.client},
+		local:  a.local,
+		opened: a.since,
+		live:   a.live,
+		place:  a.place,
 	}
-	c.log = s.cfg.Log.With("conn", c.id.ID, "client", client)
+	c.log = s.cfg.Log.With("conn", c.id.ID, "client", a.client)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.heard = &hearing{Conn: nc, slow: newUnknown(), now: s.cfg.Now, since: c.opened}
-	c.greeting = &greeting{Conn: c.heard, ours: s.version + live.addendum()}
+	c.heard = &hearing{Conn: a.Conn, slow: newUnknown(), now: s.cfg.Now, since: c.opened}
+	c.greeting = &greeting{Conn: c.heard, ours: s.version + c.live.addendum()}
 	c.wire = relay.NewWire(c.greeting)
-	c.client = s.cfg.Auth.Client(c.ctx, client.Addr(), local, c.attempted)
-	c.authenticated = release
+	c.client = s.cfg.Auth.Client(c.ctx, a.client.Addr(), a.local, c.attempted)
+	s.startups.occupy(c.place, func() { c.end(errPutOut) })
 	return c
 }
 
@@ -130,12 +124,13 @@ func (c *connection) own() {
 
 // finish waits for everything that the connection has started.
 func (c *connection) finish() {
+	c.penalise()
 	reason := c.reason()
 	c.end(reason)
 	if c.grace != nil {
 		c.grace.Stop()
 	}
-	c.authenticated()
+	c.s.startups.leave(c.place)
 	c.handlers.shut()
 	c.start.Do(func() {}) // it has happened now, or never will
 	if channels := c.channels.Load(); channels != nil {
@@ -190,6 +185,9 @@ func ended(conn ssh.Conn) error {
 	}
 }
 
+// known reports whether the client is authenticated.
+func (c *connection) known() bool { return c.heard.known.Load() }
+
 // serverConn is the connection after the handshake, nil before.
 func (c *connection) serverConn() *ssh.ServerConn {
 	if c.sshCtx == nil {
@@ -220,7 +218,7 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 		})
 		if err != nil {
 			c.log.Error("connection closed: its channels can't be served", "err", err)
-			c.end(errInternal)
+			c.end(errUnserved)
 			return
 		}
 		c.channels.Store(served)
@@ -247,7 +245,7 @@ func (c *connection) attempted(a auth.Attempt) error {
 	if c.grace != nil && !c.grace.Stop() {
 		return errGrace // it is over, and the connection is being closed
 	}
-	c.authenticated()
+	c.s.startups.leave(c.place)
 	c.heard.known.Store(true)
 	settings := c.s.cfg.Settings(c.client.Claimed(a.User))
 	if settings.ClientAliveInterval > 0 {

@@ -97,6 +97,7 @@ func (c *connection) guard(cfg *ssh.ServerConfig) {
 	cfg.BannerCallback = func(meta ssh.ConnMetadata) string {
 		defer c.heard.slow.takeTurn()()
 		defer c.recovered("banner")
+		c.s.startups.exchanged(c.place)
 		return c.banner(meta.User())
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/policy"
 )
 
 // Live is what [Server.Update] may exchange while the server runs: what new connections need before anything is known of their
@@ -23,14 +25,21 @@ type Live struct {
 	VersionAddendum string // what our identification goes on with; if empty, nothing
 
 	LoginGraceTime time.Duration // from accept to authentication; if zero, there is no limit
-	MaxStartups    Startups
 	TCPKeepAlive   bool
+
+	MaxStartups                    Startups
+	PerSourceMaxStartups           int // connections of one source that aren't authenticated; if zero, there is no limit
+	PerSourceBits4, PerSourceBits6 int // PerSourceNetBlockSize: the leading bits of an address that make the source
+	Penalties                      Penalties
+	PenaltyExempt                  policy.AddressList // who is never penalised
 }
 
 // live is a Live that was checked.
 type live struct {
 	Live
-	usable []ssh.Signer // HostKeys, as HostKeyAlgorithms leaves them
+	usable    []ssh.Signer // HostKeys, as HostKeyAlgorithms leaves them
+	sharing   sharing
+	penalties penaltyRules
 }
 
 // Update exchanges what applies to connections that are accepted from now on. With an error, nothing changes.
@@ -39,7 +48,6 @@ func (s *Server) Update(l Live) error {
 	if err != nil {
 		return err
 	}
-	s.startups.update(l.MaxStartups)
 	s.live.Store(checked)
 	return nil
 }
@@ -51,11 +59,16 @@ func (l *Live) check() (*live, error) {
 	if len(l.VersionAddendum) > maxAddendum || strings.IndexFunc(l.VersionAddendum, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
 		return nil, fmt.Errorf("server: VersionAddendum %q is not %d characters of ASCII at most", l.VersionAddendum, maxAddendum)
 	}
-	if err := errors.Join(l.checkAlgorithms(), l.MaxStartups.check()); err != nil {
+	sources := blocks{l.PerSourceBits4, l.PerSourceBits6}
+	if err := errors.Join(l.checkAlgorithms(), l.MaxStartups.check(), l.Penalties.check(), sources.check()); err != nil {
 		return nil, err
 	}
 	usable, err := l.hostKeys()
-	return &live{*l, usable}, err
+	return &live{
+		Live: *l, usable: usable,
+		sharing:   sharing{startups: l.MaxStartups, perSource: l.PerSourceMaxStartups, blocks: sources},
+		penalties: penaltyRules{Penalties: l.Penalties, blocks: sources, exempt: l.PenaltyExempt},
+	}, err
 }
 
 // maxAddendum bounds VersionAddendum, in bytes. With it, the identification stays within RFC 4253, section 4.2.

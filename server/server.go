@@ -61,12 +61,14 @@ var ErrServerClosed = errors.New("server is shut down")
 
 // Server serves SSH connections.
 type Server struct {
-	cfg      Config
-	version  string // RFC 4253, section 4.2
-	live     atomic.Pointer[live]
-	startups startups
-	lastID   atomic.Uint64
-	panics   atomic.Int64
+	cfg       Config
+	version   string // RFC 4253, section 4.2
+	live      atomic.Pointer[live]
+	startups  startups
+	penalties penaltyStore
+	reporter  reporter
+	lastID    atomic.Uint64
+	panics    atomic.Int64
 
 	mu        sync.Mutex
 	closing   bool
@@ -92,7 +94,9 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg:       cfg,
 		version:   "SSH-2.0-culvert_" + cfg.Version,
-		startups:  startups{random: cfg.Random},
+		startups:  startups{random: cfg.Random, pending: newPending()},
+		penalties: &lockedPenalties{store: newPenaltyTable()},
+		reporter:  reporter{counts: newRefusals()},
 		listeners: make(map[net.Listener]struct{}),
 		open:      make(map[*connection]struct{}),
 		stopped:   make(chan struct{}),
@@ -152,36 +156,6 @@ func transient(err error) bool {
 		}
 	}
 	return false
-}
-
-// accept starts the owner of a new connection, unless too many are not authenticated.
-func (s *Server) accept(nc net.Conn) {
-	client, local := addrPort(nc.RemoteAddr()), addrPort(nc.LocalAddr())
-	if !client.IsValid() || !local.IsValid() {
-		s.cfg.Log.Warn("connection refused: its addresses are unknown") // policy could not match it
-		_ = nc.Close()
-		return
-	}
-	release, pending, ok := s.startups.admit()
-	if !ok {
-		s.cfg.Log.Warn("connection refused: MaxStartups", "client", client, "startups", pending)
-		// sshd's words, so that a client shows something. The socket is new and takes them.
-		_ = nc.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
-		_, _ = nc.Write([]byte("Exceeded MaxStartups\r\n"))
-		_ = nc.Close()
-		return
-	}
-	c := newConnection(s, nc, client, local, release)
-
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		release()
-		c.end(errShutdown)
-		return
-	}
-	s.open[c] = struct{}{}
-	s.owners.Go(c.own)
 }
 
 // Shutdown closes the listeners, tells everybody that the server stops, closes all connections,

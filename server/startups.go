@@ -2,11 +2,13 @@ package server
 
 import (
 	"fmt"
+	"net/netip"
 	"sync"
+	"time"
 )
 
 // Startups is MaxStartups: from Start connections that are not authenticated on, a new one is refused with a
-// probability that begins at Rate percent and grows to 100 at Full.
+// probability that begins at Rate percent and grows to 100 at Full. Or it gets the place of another; see pending.
 type Startups struct{ Start, Rate, Full int }
 
 func (l Startups) check() error {
@@ -28,33 +30,57 @@ func (l Startups) refuses(others, random int) bool {
 	return random < l.Rate+(100-l.Rate)*(others-l.Start)/(l.Full-l.Start)
 }
 
-// startups counts the connections that are not authenticated yet.
+// startups gives places to connections that are not authenticated yet. Whoever gets one must call leave once the
+// connection is authenticated or closed, or both.
 type startups struct {
 	random func(n int) int
 
 	mu      sync.Mutex
-	limit   Startups
-	pending int
+	pending *pending
 }
 
-func (s *startups) update(l Startups) {
+// admit gives a place to a connection from addr, or none and why. Somebody else may lose a place by it.
+func (s *startups) admit(rules *sharing, addr netip.Addr, now time.Time) (admitted *place, reason string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.limit = l
-}
-
-// admit counts a new connection, unless it is refused. The caller must call release once it is authenticated
-// or closed, or both.
-func (s *startups) admit() (release func(), pending int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.limit.refuses(s.pending, s.random(100)) {
-		return nil, s.pending, false
+	admitted, out, reason := s.pending.admit(rules, addr, s.random(100), now)
+	var putOut func()
+	if out != nil {
+		putOut = out.putOut
 	}
-	s.pending++
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.pending--
-	}), s.pending, true
+	s.mu.Unlock()
+	if putOut != nil {
+		putOut()
+	}
+	return admitted, reason
+}
+
+// occupy says how the connection that has the place is put out. If that is due already, it happens at once.
+func (s *startups) occupy(p *place, putOut func()) {
+	s.mu.Lock()
+	p.putOut = putOut
+	lost := p.network == nil
+	s.mu.Unlock()
+	if lost {
+		putOut()
+	}
+}
+
+// move counts the place for another address, if that may have it.
+func (s *startups) move(p *place, rules *sharing, addr netip.Addr) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.pending.move(p, rules, addr)
+}
+
+// exchanged tells that the key exchange is over.
+func (s *startups) exchanged(p *place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending.exchanged(p)
+}
+
+func (s *startups) leave(p *place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending.leave(p)
 }

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"net/netip"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -56,15 +58,23 @@ func TestEarlyDrop(t *testing.T) {
 	}
 }
 
-func TestStartupIsReleasedOnce(t *testing.T) {
-	s := startups{limit: Startups{1, 100, 1}, random: func(int) int { return 0 }}
-	release, _, ok := s.admit()
-	if !ok {
-		t.Fatal("the first is refused")
+func TestPlaceThatIsLostBeforeItIsOccupiedPutsItsConnectionOut(t *testing.T) {
+	s := startups{random: func(int) int { return 0 }, pending: newPending()}
+	rules := &sharing{startups: Startups{2, 100, 2}, blocks: blocks{32, 128}}
+	attacker, now := netip.MustParseAddr("192.0.2.1"), time.Now()
+	first, _ := s.admit(rules, attacker, now)
+	s.admit(rules, attacker, now)
+	if got, reason := s.admit(rules, netip.MustParseAddr("198.51.100.1"), now); got == nil {
+		t.Fatalf("the newcomer is refused: %s", reason)
 	}
-	release()
-	release()
-	if s.pending != 0 {
-		t.Errorf("pending: got %d, want 0", s.pending)
+	out := false
+	s.occupy(first, func() { out = true })
+	if !out {
+		t.Error("it isn't put out")
+	}
+	s.leave(first)
+	s.leave(first)
+	if s.pending.places != 2 {
+		t.Errorf("places: got %d, want 2", s.pending.places)
 	}
 }

@@ -52,15 +52,20 @@ func serverSettings(s config.Settings) server.Settings {
 // live is what it needs before anything is known of a client.
 func (g *generation) live() server.Live {
 	return server.Live{
-		HostKeys:          g.hostKeys,
-		HostKeyAlgorithms: g.global.HostKeyAlgorithms,
-		KexAlgorithms:     g.global.KexAlgorithms,
-		Ciphers:           g.global.Ciphers,
-		MACs:              g.global.MACs,
-		RekeyBytes:        g.global.RekeyBytes,
-		VersionAddendum:   g.global.VersionAddendum,
-		LoginGraceTime:    g.global.LoginGraceTime,
-		MaxStartups:       server.Startups(g.global.MaxStartups),
-		TCPKeepAlive:      g.global.TCPKeepAlive,
+		HostKeys:             g.hostKeys,
+		HostKeyAlgorithms:    g.global.HostKeyAlgorithms,
+		KexAlgorithms:        g.global.KexAlgorithms,
+		Ciphers:              g.global.Ciphers,
+		MACs:                 g.global.MACs,
+		RekeyBytes:           g.global.RekeyBytes,
+		VersionAddendum:      g.global.VersionAddendum,
+		LoginGraceTime:       g.global.LoginGraceTime,
+		MaxStartups:          server.Startups(g.global.MaxStartups),
+		PerSourceMaxStartups: g.global.PerSourceMaxStartups,
+		PerSourceBits4:       g.global.PerSourceBits4,
+		PerSourceBits6:       g.global.PerSourceBits6,
+		Penalties:            server.Penalties(g.global.PerSourcePenalties),
+		PenaltyExempt:        g.global.PerSourcePenaltyExemptList,
+		TCPKeepAlive:         g.global.TCPKeepAlive,
 	}
 }

@@ -1,0 +1,84 @@
+package server
+
+import (
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// arrival is a connection that was accepted and whose owner hasn't begun.
+type arrival struct {
+	net.Conn
+	client, local netip.AddrPort
+	proxy         netip.AddrPort // that spoke for the client, if one did
+	since         time.Time
+	live          *live
+	place         *place
+}
+
+// accept starts the owner of a new connection, unless it is refused.
+func (s *Server) accept(nc net.Conn) {
+	a := arrival{
+		Conn: nc, client: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr()),
+		since: s.cfg.Now(), live: s.live.Load(),
+	}
+	if !a.client.IsValid() || !a.local.IsValid() {
+		s.cfg.Log.Warn("connection refused: its addresses are unknown") // policy could not match it
+		_ = nc.Close()
+		return
+	}
+	if s.banned(&a) {
+		return
+	}
+	var reason string
+	if a.place, reason = s.startups.admit(&a.live.sharing, a.client.Addr(), a.since); a.place == nil {
+		s.refuse(&a, reason, "Exceeded MaxStartups\r\n")
+		return
+	}
+	a.prepare()
+	c := newConnection(s, a)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		s.startups.leave(a.place)
+		c.end(errShutdown)
+		return
+	}
+	s.open[c] = struct{}{}
+	s.owners.Go(c.own)
+}
+
+// prepare sets the options of the socket.
+func (a *arrival) prepare() {
+	tcp, ok := a.Conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if a.live.TCPKeepAlive {
+		relay.KeepAlive(tcp)
+	} else {
+		_ = tcp.SetKeepAlive(false) // package net turns it on; fails only if the connection is gone
+	}
+	a.Conn = relay.QuickACK(tcp)
+}
+
+// banned refuses the connection if its source is penalised.
+func (s *Server) banned(a *arrival) bool {
+	class, refused := s.penalties.refuses(&a.live.penalties, a.client.Addr(), a.since)
+	if refused {
+		s.refuse(a, "PerSourcePenalties: "+class, "Not allowed at this time\r\n")
+	}
+	return refused
+}
+
+// refuse closes the connection, with words of sshd's, so that a client shows something.
+func (s *Server) refuse(a *arrival, reason, words string) {
+	_ = a.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)) // the socket is new and takes them
+	_, _ = a.Write([]byte(words))
+	_ = a.Close()
+	s.refused(a.live.sharing.blocks.source(a.client.Addr()), audit.ConnectionRefused{Client: a.client, Proxy: a.proxy, Reason: reason})
+}
