@@ -14,6 +14,10 @@ const defaultConfig = "/etc/culvert/sshd_config"
 
 const usageText = `usage: culvertd [-DetV] [-E log_file] [-f config_file] [-h host_key_file]
                 [-o option] [-p port]
+       culvertd audit [--user user] [--conn id] [--event name] [--since time] [--until time]
+                [--client address] [--denied] file ...
+       culvertd audit show conn file ...
+       culvertd audit verify [--head hash] file ...
        culvertd keygen directory
        culvertd passwd [-d] [-f password_file] user
 `
@@ -28,6 +32,7 @@ culvertd is an SSH bastion that understands FTP. It stays in the foreground.
   -E log_file       instead of the standard error; -e and -D are what it does anyway
   -V                say the version
 
+  culvertd audit verify FILE      is the audit log whole? "audit show CONN FILE" shows a connection
   culvertd keygen /etc/culvert    makes host keys
   culvertd passwd -f FILE USER    sets a password, -d takes the user out
 

@@ -30,12 +30,23 @@ var errAtOnce = errors.New("ended at once by a second signal")
 // run runs one command and returns its exit code.
 func run(args []string, p program) int {
 	err := p.dispatch(args)
-	var usage *usageError
+	var (
+		usage  *usageError
+		reader *auditError
+	)
 	switch {
 	case err == nil, errors.Is(err, pflag.ErrHelp):
 		return 0
+	case errors.As(err, &reader):
+		fmt.Fprintf(p.stderr, "culvertd: %v\n", err)
+		if errors.As(err, &usage) {
+			fmt.Fprint(p.stderr, usageText)
+		}
+		return 2
 	case errors.As(err, &usage):
 		fmt.Fprintf(p.stderr, "culvertd: %v\n%s", err, usageText)
+		return 1
+	case errors.Is(err, errBroken):
 		return 1
 	case errors.Is(err, auth.ErrNoSuchUser):
 		fmt.Fprintf(p.stderr, "culvertd: %v\n", err)
@@ -49,6 +60,8 @@ func run(args []string, p program) int {
 func (p program) dispatch(args []string) error {
 	if len(args) > 0 {
 		switch args[0] {
+		case "audit":
+			return p.audit(args[1:])
 		case "keygen":
 			return p.keygen(args[1:])
 		case "passwd":

@@ -23,6 +23,8 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":     await,
+			"conn":      conn,
+			"exit":      exit,
 			"listening": listening,
 			"signal":    signalAll,
 			"mode":      mode,
