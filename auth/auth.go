@@ -147,6 +147,7 @@ func SubjectOf(conn *ssh.ServerConn) (policy.Subject, error) {
 type refusal struct {
 	key, line, rule, reason string
 	certificate             *policy.Certificate
+	left                    bool // the client did, and nothing was decided
 }
 
 func (r *refusal) Error() string { return r.reason }
@@ -165,6 +166,9 @@ func (c *Client) decided(meta ssh.ConnMetadata, method string, err error) {
 	attempt := Attempt{User: clip(meta.User()), Method: clip(method), Reason: clip(err.Error())}
 	var r *refusal
 	if errors.As(err, &r) {
+		if r.left {
+			return
+		}
 		attempt.Key, attempt.KeyLine, attempt.Certificate = r.key, r.line, r.certificate
 		attempt.Rule, attempt.Reason = r.rule, r.reason
 	}

@@ -27,6 +27,8 @@ type bastion struct {
 	host ssh.Signer
 	cfg  Config
 
+	made      *Authenticator // if nil, each login has one of its own
+	settings  Settings       // for everybody
 	policy    policy.Policy
 	reportErr error
 
@@ -40,17 +42,16 @@ func newBastion(t *testing.T) *bastion {
 	if err := os.WriteFile(filepath.Join(b.dir, "passwords"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	b.settings = Settings{
+		PubkeyAuthentication: true, PasswordAuthentication: true, KbdInteractiveAuthentication: true,
+		AuthorizedKeysFile: []string{filepath.Join(b.dir, "%u")},
+		PasswordFile:       filepath.Join(b.dir, "passwords"),
+	}
 	b.cfg = Config{
-		Settings: func(policy.Subject) Settings {
-			return Settings{
-				PubkeyAuthentication: true, PasswordAuthentication: true,
-				AuthorizedKeysFile: []string{filepath.Join(b.dir, "%u")},
-				PasswordFile:       filepath.Join(b.dir, "passwords"),
-			}
-		},
-		Admit:   func(s policy.Subject) policy.Decision { return b.policy.Admit(s, time.Now()) },
-		Offered: func() Offered { return Offered{Password: true, KbdInteractive: true} },
-		Now:     time.Now,
+		Settings: func(policy.Subject) Settings { return b.settings },
+		Admit:    func(s policy.Subject) policy.Decision { return b.policy.Admit(s, time.Now()) },
+		Offered:  func() Offered { return Offered{Password: true, KbdInteractive: true} },
+		Now:      time.Now,
 	}
 	return b
 }
@@ -69,6 +70,15 @@ func (b *bastion) recorded() []Attempt {
 	return b.attempts
 }
 
+// lastReason is why the last attempt was refused.
+func (b *bastion) lastReason() string {
+	all := b.recorded()
+	if len(all) == 0 {
+		return ""
+	}
+	return all[len(all)-1].Reason
+}
+
 // login makes a handshake over loopback, tries the methods in turn, and returns who was let in.
 func (b *bastion) login(user string, methods ...ssh.AuthMethod) (policy.Subject, error) {
 	b.t.Helper()
@@ -81,7 +91,10 @@ func (b *bastion) login(user string, methods ...ssh.AuthMethod) (policy.Subject,
 		return m, nil
 	}
 	client, server := loopback(b.t)
-	a, err := New(b.cfg)
+	a, err := b.made, error(nil)
+	if a == nil {
+		a, err = New(b.cfg)
+	}
 	if err != nil {
 		b.t.Fatal(err)
 	}

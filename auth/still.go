@@ -51,7 +51,12 @@ func (a *Authenticator) stillProven(cl claim, p proof) error {
 	if err := cl.rootMay(p); err != nil {
 		return err
 	}
-	if p.key == nil {
+	switch {
+	case p.code && !cl.account.HasCode():
+		return errors.New("the account has no one-time code any more")
+	case p.method == methodKbdCode:
+		return nil
+	case p.key == nil:
 		return passwordServes(cl)
 	}
 	if !cl.settings.acceptsKey(p.key.key, p.algorithm) {

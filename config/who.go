@@ -158,18 +158,28 @@ var methods = form[[]string]{
 				return nil, fmt.Errorf("the method %q is not served here", method)
 			case !slices.Contains([]string{"publickey", "password", "keyboard-interactive"}, method):
 				return nil, fmt.Errorf("unknown method %q", method)
-			case strings.Contains(name, ":") && (method != "keyboard-interactive" || device != "pam" && device != "bsdauth"):
+			case !strings.Contains(name, ":"):
+				continue
+			case method != "keyboard-interactive" || !slices.Contains(devices, device):
 				return nil, fmt.Errorf("unknown method %q", name)
+			case slices.Contains(foreignDevices, device):
+				names[i] = method
 			}
-			names[i] = method
 		}
 		return names, nil
 	},
 	show: func(names []string) string { return strings.Join(names, ",") },
 }
 
+// devices are those of keyboard-interactive: ours, and sshd's.
+var (
+	devices        = []string{"totp", "password", "pam", "bsdauth"}
+	foreignDevices = []string{"pam", "bsdauth"}
+)
+
 func remarkMethods(words []string) []string {
-	if slices.ContainsFunc(words, func(w string) bool { return strings.Contains(w, ":") }) {
+	foreign := func(device string) bool { return strings.Contains(strings.Join(words, ","), ":"+device) }
+	if slices.ContainsFunc(foreignDevices, foreign) {
 		return []string{"keyboard-interactive asks for what PasswordFile has, neither PAM nor BSD authentication"}
 	}
 	return nil
