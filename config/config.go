@@ -1,20 +1,15 @@
 // Package config reads and validates sshd_config, as far as a forwarding bastion needs it and
 // with a few words of culvert's own. A [Config] in hand is a valid one. The package reads that one
-// file; it never listens, dials, resolves a name, or opens a file that the configuration names.
+// file and those that it includes; it never listens, dials, resolves a name, or opens another file that the configuration names.
 package config
 
 import (
-	"fmt"
-	"io"
-	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
 	"github.com/culvert-ssh/culvert/policy"
 )
-
-// maxFile bounds a configuration file, in bytes: more is a mistake in the name of the file.
-const maxFile = 1 << 20
 
 // Config is a valid configuration. It doesn't change, and serves any goroutine.
 type Config struct {
@@ -41,35 +36,40 @@ type line struct {
 // setter puts a value into s.
 type setter func(s *Settings)
 
+// Loaded is what came of reading a configuration.
+type Loaded struct {
+	Config   *Config // nil if there was an error
+	Warnings []Warning
+
+	// Files are the configuration and what it includes, in the order in which they were read.
+	Files []string
+	// SHA256 is the hash of all of their text, one after another, in hexadecimal; empty if nothing could be read.
+	SHA256 string
+}
+
 // Load reads the file at path. Overrides are the arguments of -o, Keyword=value or Keyword value; as
 // with sshd they are read before the file, as lines outside of any Match, so that they win over the
 // file's own global lines and a matching Match block wins over them. Their positions read -o:1,
 // -o:2 and so on. Port and ListenAddress of an override replace those of the file.
 //
 // If the file isn't valid, the error is an [Errors] that lists everything that is wrong with it.
-// The warnings are there even then.
-func Load(path string, overrides []string) (*Config, []Warning, error) {
-	text, err := readFile(path)
+// The rest of what is known of it is there even then.
+func Load(path string, overrides []string) (Loaded, error) {
+	r, err := newReader()
 	if err != nil {
-		return nil, nil, err
+		return Loaded{}, err
 	}
-	return parse(path, text, overrides)
-}
-
-func readFile(path string) (string, error) {
-	f, err := os.Open(path)
+	r.sources.dir = filepath.Dir(path)
+	text, err := r.sources.read(path)
 	if err != nil {
-		return "", fmt.Errorf("read configuration: %w", err)
+		return Loaded{}, err
 	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
-		return "", fmt.Errorf("read configuration %q: %w", path, err)
+	err = r.all(path, text, overrides)
+	loaded := Loaded{Warnings: r.warnings, Files: r.sources.files, SHA256: r.sources.sha256()}
+	if err == nil {
+		loaded.Config = r.config
 	}
-	if len(text) > maxFile {
-		return "", fmt.Errorf("read configuration %q: it is over %d bytes", path, maxFile)
-	}
-	return string(text), nil
+	return loaded, err
 }
 
 // Global returns the settings outside of any Match.

@@ -16,6 +16,18 @@ import (
 	"github.com/culvert-ssh/culvert/policy"
 )
 
+// parse reads a configuration that includes nothing.
+func parse(file, text string, overrides []string) (*Config, []Warning, error) {
+	r, err := newReader()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := r.all(file, text, overrides); err != nil {
+		return nil, r.warnings, err
+	}
+	return r.config, r.warnings, nil
+}
+
 func mustParse(t testing.TB, text string, overrides ...string) *Config {
 	t.Helper()
 	c, _, err := parse("sshd_config", text, overrides)
@@ -308,20 +320,20 @@ func TestLoad(t *testing.T) {
 		return path
 	}
 	good := write("good", "HostKey /key\nUseDNS yes\n")
-	if c, warnings, err := Load(good, []string{"Port=2222"}); err != nil || len(warnings) != 1 || c.Global().Ports[0] != 2222 {
-		t.Errorf("good file: got %v, %v", warnings, err)
+	if l, err := Load(good, []string{"Port=2222"}); err != nil || len(l.Warnings) != 1 || l.Config.Global().Ports[0] != 2222 {
+		t.Errorf("good file: got %v, %v", l.Warnings, err)
 	}
 	bad := write("bad", "Port 0\n")
-	_, _, err := Load(bad, nil)
+	_, err := Load(bad, nil)
 	var all Errors
 	if !errors.As(err, &all) || len(all) != 2 || all[0].At != (Position{bad, 1}) {
 		t.Errorf("bad file: got %#v, want two errors, the first at line 1", err)
 	}
-	if _, _, err := Load(filepath.Join(dir, "missing"), nil); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Load(filepath.Join(dir, "missing"), nil); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("missing file: got %v", err)
 	}
-	large := write("large", strings.Repeat("# comment\n", maxFile/10+1))
-	if _, _, err := Load(large, nil); err == nil || !strings.Contains(err.Error(), "it is over 1048576 bytes") {
+	large := write("large", strings.Repeat("# comment\n", maxSize/10+1))
+	if _, err := Load(large, nil); err == nil || !strings.Contains(err.Error(), "it is over 1048576 bytes") {
 		t.Errorf("large file: got %v", err)
 	}
 }

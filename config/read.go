@@ -3,48 +3,72 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
 // maxErrors bounds what is reported of a file that isn't a configuration at all.
 const maxErrors = 100
 
+// The words that begin a block and bring other files in; everything else is in keywords or foreigns.
+const (
+	matchName   = "Match"
+	includeName = "Include"
+)
+
 // reader reads one configuration.
 type reader struct {
 	config   *Config
+	sources  sources
 	scope    *scope // where lines go
+	outer    *scope // what a Match in this file is inside of: the scope of the Include line
 	override bool   // -o is being read
 
 	replaced map[*keyword]bool // by -o
 	errs     Errors
 	warnings []Warning
+	full     bool // there were too many errors to go on
 }
 
-func parse(file, text string, overrides []string) (*Config, []Warning, error) {
+func newReader() (*reader, error) {
 	c := &Config{}
 	if err := c.readDefaults(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	r := &reader{config: c, scope: &c.global, override: true, replaced: map[*keyword]bool{}}
+	return &reader{config: c, scope: &c.global, outer: &c.global, replaced: map[*keyword]bool{}}, nil
+}
+
+// all reads a configuration from its beginning to its end.
+func (r *reader) all(file, text string, overrides []string) error {
+	r.override = true
 	for i, text := range overrides {
 		r.line(Position{"-o", i + 1}, text)
 	}
 	r.override = false
+	r.file(file, text)
+	if !r.full {
+		r.checkWhole(file)
+		r.warnWhole()
+	}
+	if len(r.errs) > 0 {
+		return r.errs
+	}
+	return nil
+}
+
+func (r *reader) file(file, text string) {
 	number := 0
 	for text := range strings.SplitSeq(text, "\n") {
 		number++
-		r.line(Position{file, number}, text)
-		if len(r.errs) == maxErrors {
+		if r.line(Position{file, number}, text); r.full {
+			return
+		}
+		if len(r.errs) >= maxErrors {
 			r.fail(Position{file, number}, "", errors.New("too many errors, the rest isn't read"))
-			return nil, r.warnings, r.errs
+			r.full = true
+			return
 		}
 	}
-	r.checkWhole(file)
-	r.warnWhole()
-	if len(r.errs) > 0 {
-		return nil, r.warnings, r.errs
-	}
-	return c, r.warnings, nil
 }
 
 func (c *Config) readDefaults() error {
@@ -87,8 +111,10 @@ func (r *reader) line(at Position, text string) {
 		if r.override {
 			r.fail(at, "", errors.New("it has no keyword"))
 		}
-	case strings.EqualFold(name, "Match"):
+	case strings.EqualFold(name, matchName):
 		r.match(at, words)
+	case strings.EqualFold(name, includeName):
+		r.include(at, words)
 	default:
 		r.keyword(at, name, rest, words)
 	}
@@ -142,18 +168,25 @@ func (r *reader) stands(where where) error {
 	return nil
 }
 
-// match begins a Match block.
+// match begins a Match block. In a file that is included inside of another, both must match.
 func (r *reader) match(at Position, words []string) {
 	if r.override {
-		r.fail(at, "Match", errors.New("it is for the file only"))
+		r.fail(at, matchName, errors.New("it is for the file only"))
 		return
 	}
 	criteria, all, err := parseMatch(words)
-	r.scope = &scope{at: at, criteria: criteria, all: all}
 	if err != nil { // the lines below are checked all the same
-		r.fail(at, "Match", err)
+		r.fail(at, matchName, err)
 	}
-	r.config.blocks = append(r.config.blocks, r.scope)
+	if r.outer != &r.config.global {
+		criteria, all = append(slices.Clip(r.outer.criteria), criteria...), all && r.outer.all
+	}
+	r.begin(&scope{at: at, criteria: criteria, all: all})
+}
+
+func (r *reader) begin(block *scope) {
+	r.scope = block
+	r.config.blocks = append(r.config.blocks, block)
 }
 
 func (r *reader) foreign(at Position, name string, words []string) {
@@ -198,7 +231,8 @@ func closest(name string) string {
 	for _, k := range keywords {
 		consider(k.name)
 	}
-	consider("Match")
+	consider(matchName)
+	consider(includeName)
 	for _, f := range foreigns {
 		consider(f.name)
 	}

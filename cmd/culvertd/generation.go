@@ -1,11 +1,6 @@
 package main
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"io"
-	"os"
-
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/config"
@@ -21,15 +16,15 @@ type generation struct {
 	policy   *policy.Policy
 	hostKeys []ssh.Signer
 	warnings []config.Warning
-	sha256   string // of the configuration file, in hexadecimal
+	sha256   string // of the configuration and what it includes, in hexadecimal
 }
 
 // read reads the configuration and the host keys, and checks all that can be checked without starting. With an error, which says
 // what is wrong, there are only the warnings and the hash.
 func read(o options) (generation, error) {
-	g := generation{sha256: hashFile(o.config)}
-	var err error
-	if g.config, g.warnings, err = config.Load(o.config, o.overrides); err != nil {
+	loaded, err := config.Load(o.config, o.overrides)
+	g := generation{config: loaded.Config, warnings: loaded.Warnings, sha256: loaded.SHA256}
+	if err != nil {
 		return g, err
 	}
 	g.global = g.config.Global()
@@ -53,18 +48,4 @@ func countLines(r policy.Rules) int {
 		n++
 	}
 	return n
-}
-
-// hashFile returns the hash of a file, or nothing if it can't be read; whoever needs the file says why.
-func hashFile(path string) string {
-	f, err := os.Open(path)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, io.LimitReader(f, 1<<20)); err != nil {
-		return ""
-	}
-	return hex.EncodeToString(hash.Sum(nil))
 }

@@ -12,8 +12,8 @@ import (
 
 const defaultConfig = "/etc/culvert/sshd_config"
 
-const usageText = `usage: culvertd [-DetV] [-E log_file] [-f config_file] [-h host_key_file]
-                [-o option] [-p port]
+const usageText = `usage: culvertd [-DeTtV] [-C connection] [-E log_file] [-f config_file]
+                [-h host_key_file] [-o option] [-p port]
        culvertd audit [--user user] [--conn id] [--event name] [--since time] [--until time]
                 [--client address] [--denied] file ...
        culvertd audit show conn file ...
@@ -27,6 +27,8 @@ culvertd is an SSH bastion that understands FTP. It stays in the foreground.
 
   -f config_file    the default is ` + defaultConfig + `, see culvertd_config(5)
   -t                check the configuration and the host keys, and end
+  -T                as -t, and show what the configuration comes to
+  -C connection     for whom: user=alice,addr=192.0.2.7,host=,laddr=,lport=,group=,time=
   -o Keyword=value  as if it stood at the top of the file; it may be given several times
   -p port           to listen on; -h host_key_file
   -E log_file       instead of the standard error; -e and -D are what it does anyway
@@ -41,17 +43,20 @@ The whole of it is in culvertd(8).
 
 // options are the command line of the server. The letters mean what they mean to sshd.
 type options struct {
-	config    string
-	logFile   string   // if empty, stderr
-	overrides []string // for config.Load
-	test      bool
-	version   bool
+	config     string
+	logFile    string   // if empty, stderr
+	overrides  []string // for config.Load
+	test       bool
+	effective  bool       // test, and show the settings
+	connection connection // for whom
+	version    bool
 }
 
 func (p program) parseOptions(args []string) (options, error) {
 	var (
 		o              options
 		ports, keys    []string
+		specs          []string
 		stderr, detach bool
 		help           bool
 	)
@@ -64,6 +69,8 @@ func (p program) parseOptions(args []string) (options, error) {
 	f.BoolVarP(&detach, "foreground", "D", false, "")
 	f.BoolVarP(&stderr, "stderr", "e", false, "")
 	f.BoolVarP(&o.test, "test", "t", false, "")
+	f.BoolVarP(&o.effective, "effective", "T", false, "")
+	f.StringArrayVarP(&specs, "connection", "C", nil, "")
 	f.BoolVarP(&o.version, "version", "V", false, "")
 	f.BoolVar(&help, "help", false, "")
 	if err := f.Parse(args); err != nil {
@@ -78,6 +85,14 @@ func (p program) parseOptions(args []string) (options, error) {
 	}
 	if stderr && o.logFile != "" {
 		return options{}, &usageError{"-e and -E exclude each other"}
+	}
+	if len(specs) > 0 && !o.effective {
+		return options{}, &usageError{"-C is for -T"}
+	}
+	for _, spec := range specs {
+		if err := o.connection.add(spec); err != nil {
+			return options{}, err
+		}
 	}
 	// Of the things that -o can say as well, the letters win.
 	var first []string

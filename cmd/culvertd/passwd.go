@@ -34,11 +34,11 @@ func (p program) passwd(args []string) error {
 		return &usageError{err.Error()}
 	}
 	if file == "" {
-		c, _, err := config.Load(configFile, nil)
+		loaded, err := config.Load(configFile, nil)
 		if err != nil {
 			return fmt.Errorf("look for PasswordFile: %w", err)
 		}
-		if file = c.Global().PasswordFile; file == "" {
+		if file = loaded.Config.Global().PasswordFile; file == "" {
 			return fmt.Errorf("%s names no PasswordFile: name one there, or with -f", configFile)
 		}
 	}

@@ -76,6 +76,9 @@ func (p program) dispatch(args []string) error {
 		_, err := fmt.Fprintf(p.stdout, "culvertd %s\n", version)
 		return err
 	}
+	if o.effective {
+		return p.effective(o)
+	}
 	if o.test {
 		return p.test(o)
 	}
