@@ -43,6 +43,7 @@ func TestKeyOptions(t *testing.T) {
 		refused string // empty if the key serves
 		noPorts bool
 		opens   int
+		listens int
 	}{
 		{options: ``},
 		{options: `restrict`, noPorts: true},
@@ -57,7 +58,8 @@ func TestKeyOptions(t *testing.T) {
 		{options: `pty,no-pty,agent-forwarding,no-agent-forwarding,X11-forwarding,no-X11-forwarding,user-rc,no-user-rc`},
 		{options: `command="echo \"a, b\""`},
 		{options: `command="a",command="b"`, refused: "twice"},
-		{options: `permitlisten="8080"`},
+		{options: `permitlisten="8080",permitlisten="localhost:*"`, listens: 2},
+		{options: `permitlisten="70000"`, refused: "permitlisten"},
 		{options: `from="192.0.2.0/24"`},
 		{options: `from="198.51.100.1,192.0.2.*"`},
 		{options: `from="192.0.2.0/24,!192.0.2.7"`, refused: "from doesn't permit 192.0.2.7"},
@@ -109,8 +111,9 @@ func TestKeyOptions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if rules.NoPortForwarding != tt.noPorts || len(rules.PermitOpen) != tt.opens || rules.Source != "keys/alice:3" {
-				t.Errorf("got %+v, want NoPortForwarding %t and %d permitopen", rules, tt.noPorts, tt.opens)
+			if rules.NoPortForwarding != tt.noPorts || len(rules.PermitOpen) != tt.opens ||
+				len(rules.PermitListen) != tt.listens || rules.Source != "keys/alice:3" {
+				t.Errorf("got %+v, want NoPortForwarding %t, %d permitopen and %d permitlisten", rules, tt.noPorts, tt.opens, tt.listens)
 			}
 		})
 	}

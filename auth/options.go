@@ -93,7 +93,11 @@ func (o *keyOptions) setValue(name, value string, zone *time.Location) error {
 		}
 		o.rules.PermitOpen = append(o.rules.PermitOpen, pattern)
 	case "permitlisten":
-		// It narrows remote forwarding, which is offered to nobody.
+		pattern, err := policy.ParseListenPattern(value)
+		if err != nil {
+			return err
+		}
+		o.rules.PermitListen = append(o.rules.PermitListen, pattern)
 	case "from":
 		if o.from != nil {
 			return errTwice

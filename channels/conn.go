@@ -216,7 +216,8 @@ func (w *waiting) Reject(reason ssh.RejectionReason, text string) error {
 	return w.NewChannel.Reject(reason, text)
 }
 
-// GlobalRequest answers a global request (RFC 4254, section 4), at once.
+// GlobalRequest answers a global request (RFC 4254, section 4), at once. Where it has sent the answer itself, r wants no
+// reply any more.
 func (c *Conn) GlobalRequest(r *ssh.Request) (ok bool, payload []byte) {
 	switch r.Type {
 	case relay.EndOfDataRequest:

@@ -84,23 +84,25 @@ func (c *Conn) listen(r *ssh.Request) (ok bool, payload []byte) {
 		return false, nil
 	}
 	l.at = listenAt{asked.host, bound(l.sockets[0]).Port()}
-	if !l.open(generation) {
-		return false, nil
-	}
 	if asked.port == 0 {
 		payload = ssh.Marshal(struct{ Port uint32 }{uint32(l.at.port)})
 	}
-	return true, payload
+	return l.open(generation, r, payload), payload
 }
 
-// open puts the listener on record and begins to accept. It reports false, and has closed the sockets, if either can't be done.
-func (l *listener) open(generation uint64) bool {
+// open puts the listener on record, answers the request, and begins to accept, in this order: OpenSSH refuses a channel of a port
+// that it doesn't know yet. It reports false, and has closed the sockets, if the record fails.
+func (l *listener) open(generation uint64, r *ssh.Request, payload []byte) bool {
 	l.ctx, l.cancel = context.WithCancelCause(l.Conn.ctx)
 	addrs := make([]netip.AddrPort, len(l.sockets))
 	for i, s := range l.sockets {
 		addrs[i] = bound(s)
 	}
 	on := l.record(audit.ListenOpened{Conn: l.cfg.ID, Request: l.request, Target: l.at.String(), Bound: addrs, Rule: l.rule})
+	if on && r.WantReply {
+		_ = r.Reply(true, payload) // fails only on a dead connection
+		r.WantReply = false
+	}
 	if !on || !l.spawn("remote forwarding", l.own) {
 		l.stop(errClosed)
 		l.listening.give()
