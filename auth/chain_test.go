@@ -196,6 +196,7 @@ func TestKeysOfALoginNarrowTogether(t *testing.T) {
 		{`command="a"`, `command="b"`, "force two commands", policy.KeyRules{}},
 		{`permitopen="a:1"`, `permitopen="b:1"`, "permitopen of their own", policy.KeyRules{}},
 		{`permitopen="a:1"`, `permitopen="A:1"`, "", policy.KeyRules{PermitOpen: make([]policy.OpenPattern, 1)}},
+		{`permitlisten="1"`, `permitlisten="2"`, "permitlisten of their own", policy.KeyRules{}},
 		{``, `permitopen="a:1"`, "", policy.KeyRules{PermitOpen: make([]policy.OpenPattern, 1)}},
 	} {
 		t.Run(tt.one+"+"+tt.two, func(t *testing.T) {

@@ -168,6 +168,8 @@ func meet(a, b *policy.KeyRules) (*policy.KeyRules, error) {
 		return nil, fmt.Errorf("%s and %s force two commands", a.Source, b.Source)
 	case len(a.PermitOpen) > 0 && len(b.PermitOpen) > 0 && !sameWords(a.PermitOpen, b.PermitOpen):
 		return nil, fmt.Errorf("%s and %s have permitopen of their own, and what both permit can't be said", a.Source, b.Source)
+	case len(a.PermitListen) > 0 && len(b.PermitListen) > 0 && !sameWords(a.PermitListen, b.PermitListen):
+		return nil, fmt.Errorf("%s and %s have permitlisten of their own, and what both permit can't be said", a.Source, b.Source)
 	}
 	both := *a
 	both.Source = joinSources(a.Source, b.Source)
@@ -179,6 +181,9 @@ func meet(a, b *policy.KeyRules) (*policy.KeyRules, error) {
 	}
 	if len(both.PermitOpen) == 0 {
 		both.PermitOpen = b.PermitOpen
+	}
+	if len(both.PermitListen) == 0 {
+		both.PermitListen = b.PermitListen
 	}
 	return &both, nil
 }

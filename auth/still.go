@@ -77,5 +77,5 @@ func (a *Authenticator) stillProven(cl claim, p proof) error {
 // sameRules reports whether two lines narrow alike, wherever they stand.
 func sameRules(a, b policy.KeyRules) bool {
 	return a.NoPortForwarding == b.NoPortForwarding && a.NoAgentForwarding == b.NoAgentForwarding && a.NoPTY == b.NoPTY &&
-		a.ForceCommand == b.ForceCommand && sameWords(a.PermitOpen, b.PermitOpen)
+		a.ForceCommand == b.ForceCommand && sameWords(a.PermitOpen, b.PermitOpen) && sameWords(a.PermitListen, b.PermitListen)
 }
