@@ -28,12 +28,24 @@ type Endpoints interface {
 	Cancel(reason string)
 }
 
+// Recorder is told what goes on record. Its methods are called from the one goroutine of Run, before what they tell of goes to the
+// server or to the client, and nothing is forwarded while they run.
+type Recorder interface {
+	// Transferring is told of a transfer that begins.
+	Transferring(ftp.Transferring)
+	// Answered is told of every command when it has its final reply. A Code of 0 says that none came: also of those that
+	// were still without one when the session ended.
+	Answered(ftp.Answered)
+}
+
 // Config is what Run needs. Client, Server, Session and Endpoints are required.
 type Config struct {
 	Client, Server relay.Stream
 	Session        *ftp.Session
 	Endpoints      Endpoints
 
+	// Record is told what goes on record. If nil, nobody is.
+	Record Recorder
 	// Note is told of what the state machine found worth noting. If nil, Log is.
 	Note func(ftp.Note)
 	// Log is told how the session went. If nil, nobody is.

@@ -50,6 +50,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Note == nil {
 		cfg.Note = func(n ftp.Note) { cfg.Log.Info("ftp note", "text", n.Text) }
 	}
+	if cfg.Record == nil {
+		cfg.Record = unrecorded{}
+	}
 	if cfg.Count == nil {
 		cfg.Count = new(relay.Counters)
 	}
@@ -67,6 +70,9 @@ func Run(ctx context.Context, cfg Config) error {
 	err := r.loop(ctx)
 	// Before anything that may wait: an endpoint must not outlive its session.
 	r.Endpoints.Cancel("control connection ended")
+	for _, c := range r.Session.Unanswered() {
+		r.Record.Answered(ftp.Answered{Command: c})
+	}
 	if err == nil || errors.Is(err, ErrRefused) {
 		r.finish()
 	}
@@ -75,6 +81,12 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	return err
 }
+
+// unrecorded keeps no record.
+type unrecorded struct{}
+
+func (unrecorded) Transferring(ftp.Transferring) {}
+func (unrecorded) Answered(ftp.Answered)         {}
 
 // run is one session in progress. Everything but the readers happens in the goroutine of loop.
 type run struct {
@@ -231,6 +243,10 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 			}
 		case ftp.Note:
 			r.Note(e)
+		case ftp.Transferring:
+			r.Record.Transferring(e)
+		case ftp.Answered:
+			r.Record.Answered(e)
 		case ftp.Close:
 			return fmt.Errorf("%w: %s", ErrRefused, e.Reason)
 		}

@@ -213,8 +213,8 @@ func decimals(s string) bool {
 	return s != "" && strings.Trim(s, "0123456789") == ""
 }
 
-// escape is %q without the quotes, for what is a value of its own.
+// escape is %q without the quotes, for what is a value of its own, in which a quote needs no escape.
 func escape(p string) string {
 	q := strconv.Quote(p)
-	return q[1 : len(q)-1]
+	return strings.ReplaceAll(q[1:len(q)-1], `\"`, `"`)
 }

@@ -50,7 +50,10 @@ type entry struct {
 	block bool   // modeChange: block or compressed
 	local string // not empty: the answer given here
 
+	command Command // for the record; without a verb, it is no command of the client
+
 	running bool   // transfer: a 1xx came
+	aborted bool   // transfer: an ABOR was sent during it
 	bridged *reply // passive: this is the second try, and that was the answer to the first
 
 	// during says of an ABOR that it was sent during a transfer. Some servers answer both by one
@@ -160,6 +163,9 @@ func (s *Session) release(i int) command {
 
 // carryOut sends a command up, or puts its answer in line.
 func (s *Session) carryOut(c command, p plan) {
+	if c.refusal == "" {
+		p.entry.command = c.recorded()
+	}
 	if p.entry.local != "" {
 		if c.refusal == "" { // what is no command was noted when it came
 			s.note(NoteRefused, c.shown()+" was answered here: "+p.entry.local)
@@ -173,8 +179,13 @@ func (s *Session) carryOut(c command, p plan) {
 		s.cancel("the client asks for a new endpoint")
 	case transfer:
 		s.used = true
+		s.emit(Transferring{p.entry.command, s.block})
 	case abor:
-		p.entry.during = slices.ContainsFunc(s.due, func(e entry) bool { return e.kind == transfer })
+		for i := range s.due {
+			if s.due[i].kind == transfer {
+				s.due[i].aborted, p.entry.during = true, true
+			}
+		}
 	}
 	s.due = append(s.due, p.entry)
 	s.toServer(p.line)
@@ -183,7 +194,9 @@ func (s *Session) carryOut(c command, p plan) {
 // flush emits the answers given here that are next in line.
 func (s *Session) flush() {
 	for len(s.due) > 0 && s.due[0].local != "" {
-		s.toClient(s.pop(0).local)
+		e := s.pop(0)
+		s.answering = answering{command: e.command, here: true}
+		s.toClient(e.local)
 	}
 }
 
@@ -203,7 +216,9 @@ func (s *Session) target(code int) int {
 		return -1
 	}
 	for code >= 200 && len(s.due) > 1 && s.due[0].during && !s.due[0].mayGet(code) {
-		s.pop(0) // what was sent after it is answered
+		// What was sent after it is answered: it shared the reply of the transfer.
+		s.answering = answering{command: s.pop(0).command}
+		s.answer(0)
 	}
 	if len(s.due) == 0 {
 		return -1

@@ -69,7 +69,10 @@ type batch struct {
 // play drives a session through the acts, answering each announcement at once, and returns every batch.
 // seen, if not nil, is called after each.
 func play(o Options, all []act, cut feeder, seen func(a act, b batch)) (batches []batch) {
-	s := NewSession(o)
+	return playOn(NewSession(o), o, all, cut, seen)
+}
+
+func playOn(s *Session, o Options, all []act, cut feeder, seen func(a act, b batch)) (batches []batch) {
 	answers := 0
 	var settle func(a act, b batch)
 	settle = func(a act, b batch) {
@@ -161,13 +164,15 @@ func checkCuts(t *testing.T, pick byte, data []byte) {
 	}
 	// What the server says is no secret, even if it is one.
 	secrets := !bytes.Contains(fromServer, []byte(secret))
-	whole := play(o, all, whole, nil)
+	s := NewSession(o)
+	whole := playOn(s, o, all, whole, nil)
 	checkInvariants(t, whole, secrets)
-	want := written(effectsOf(whole))
+	checkRecord(t, whole, s.Unanswered())
+	want := writtenWithRecord(effectsOf(whole))
 	for _, n := range []int{1, 3} {
 		got := play(o, all, inPieces(n), nil)
 		checkInvariants(t, got, secrets)
-		if diff := cmp.Diff(want, written(effectsOf(got))); diff != "" {
+		if diff := cmp.Diff(want, writtenWithRecord(effectsOf(got))); diff != "" {
 			t.Fatalf("the effects of %#v depend on the cuts (-whole +in pieces of %d):\n%s", data, n, diff)
 		}
 	}
@@ -240,7 +245,8 @@ func checkInvariants(t *testing.T, batches []batch, secrets bool) {
 	t.Helper()
 	closed, live := false, false
 	for _, b := range batches {
-		for i, e := range b.effects {
+		effects := withoutRecord(b.effects)
+		for i, e := range effects {
 			if closed {
 				t.Fatalf("%T after Close", e)
 			}
@@ -252,8 +258,8 @@ func checkInvariants(t *testing.T, batches []batch, secrets bool) {
 			case ToClient:
 				checkToClient(t, e.Data, b.call == "announced" && i == 0)
 			case Announce:
-				if i != len(b.effects)-1 {
-					t.Fatalf("Announce is followed by %T", b.effects[i+1])
+				if i != len(effects)-1 {
+					t.Fatalf("Announce is followed by %T", effects[i+1])
 				}
 				if live {
 					t.Fatal("a second endpoint without a Cancel of the first")

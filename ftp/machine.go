@@ -58,6 +58,8 @@ type Session struct {
 	serverEOF  bool
 	due        []entry
 
+	answering answering
+
 	user     string // argument of the last USER that the server took
 	loggedIn bool
 	epsvAll  bool
@@ -200,7 +202,7 @@ func (s *Session) run() []Effect {
 		s.inputs = s.inputs[1:]
 	}
 	if s.closed {
-		s.inputs, s.held, s.due, s.reply = nil, nil, nil, reply{}
+		s.inputs, s.held, s.reply = nil, nil, reply{} // due is for Unanswered
 	}
 	out := s.out
 	s.out = nil
@@ -215,8 +217,18 @@ func (s *Session) emit(e Effect) {
 }
 
 func (s *Session) toServer(line string) { s.emit(ToServer{appendLine(nil, line)}) }
-func (s *Session) toClient(line string) { s.emit(ToClient{appendLine(nil, line)}) }
-func (s *Session) forward(r reply)      { s.emit(ToClient{r.bytes()}) }
+
+// toClient and forward say something to the client. If a command is being answered, it is the answer.
+func (s *Session) toClient(line string) {
+	code, _, _ := replyCode(line)
+	s.answer(code)
+	s.emit(ToClient{appendLine(nil, line)})
+}
+
+func (s *Session) forward(r reply) {
+	s.answer(r.code)
+	s.emit(ToClient{r.bytes()})
+}
 
 // note notes, except for what a peer repeats without an end.
 func (s *Session) note(k NoteKind, text string) {

@@ -116,6 +116,7 @@ func (s *Session) unasked(r reply) {
 // finish ends the command of entry i with its final reply.
 func (s *Session) finish(i int, r reply) {
 	e := s.pop(i)
+	s.answering = answering{command: e.command, aborted: e.aborted}
 	switch e.kind {
 	case passive:
 		s.finishPassive(e, r)
@@ -244,6 +245,7 @@ func (s *Session) bridge(e entry, r reply) {
 	if e.mode == EPSV {
 		verb = "PASV"
 	}
-	s.due = append(s.due, entry{kind: passive, mode: e.mode, bridged: &r})
+	s.due = append(s.due, entry{kind: passive, mode: e.mode, bridged: &r, command: e.command})
+	s.answering = answering{}
 	s.toServer(verb)
 }

@@ -92,19 +92,35 @@ type Note struct {
 	Text string // chosen text followed by what the peer sent, quoted with %q
 }
 
+// Transferring says that a transfer command goes to the server next. Its Answered says how it ended.
+type Transferring struct {
+	Command Command
+	Block   bool // MODE B or C: the data connection may serve further transfers
+}
+
+// Answered says that the final reply to a command goes to the client next.
+type Answered struct {
+	Command Command
+	Code    int  // of that reply; 0 if one reply answered this command and another
+	Here    bool // the server never saw the command
+	Aborted bool // an ABOR was sent during it
+}
+
 // Close ends the session once the effects before it are done. It is the last effect
 // there is; after it, the session has none and takes no more bytes.
 type Close struct {
 	Reason string // for the log; the client was told what it should know
 }
 
-func (ToServer) effect()  {}
-func (ToClient) effect()  {}
-func (Announce) effect()  {}
-func (Cancel) effect()    {}
-func (ServerEOF) effect() {}
-func (Note) effect()      {}
-func (Close) effect()     {}
+func (ToServer) effect()     {}
+func (ToClient) effect()     {}
+func (Announce) effect()     {}
+func (Cancel) effect()       {}
+func (ServerEOF) effect()    {}
+func (Note) effect()         {}
+func (Transferring) effect() {}
+func (Answered) effect()     {}
+func (Close) effect()        {}
 
 // NoteKind classifies a [Note].
 type NoteKind int

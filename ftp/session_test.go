@@ -207,7 +207,7 @@ func TestNotesAreEscapedAndShort(t *testing.T) {
 	want := []string{
 		`note malformed: a line of the server that is no reply was dropped: "\x1b[31mred"`,
 		fmt.Sprintf(`note unsolicited: dropped, as it answers no PASV or EPSV: "229 \u202e%s" and 4751 more bytes`, strings.Repeat("x", 249)),
-		`note login: a\u202eb\"`,
+		`note login: a\u202eb"`,
 		`client: 230 in`,
 	}
 	if diff := cmp.Diff(want, written(all)); diff != "" {

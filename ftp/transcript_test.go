@@ -20,6 +20,7 @@ var update = flag.Bool("update", false, "write the effects that the machine has 
 // indented by four spaces:
 //
 //	option KEY VALUE   a field of Options; without any they are usualOptions
+//	option record yes  the effects are written with what is said for the record
 //	C> text            a line from the client, CRLF added, with Go's escapes
 //	C] text            the same without CRLF
 //	S> S]              the same from the server
@@ -32,6 +33,7 @@ var update = flag.Bool("update", false, "write the effects that the machine has 
 type transcript struct {
 	file, name string
 	options    Options
+	record     bool // what is said for the record is among the effects
 	steps      []step
 }
 
@@ -90,7 +92,7 @@ func (tr transcript) check(t *testing.T, how string, cut feeder) {
 	t.Helper()
 	s := NewSession(tr.options)
 	for _, st := range tr.steps {
-		got := written(merge(st.do(s, cut)))
+		got := tr.written(st.do(s, cut))
 		if diff := cmp.Diff(st.want, got); diff != "" {
 			t.Fatalf("%s, section %s, fed %s: effects of %q (-want +got):\n%s", tr.file, tr.name, how, st.line, diff)
 		}
@@ -113,6 +115,10 @@ func parseTranscripts(t *testing.T, file, data string) (all []transcript) {
 			last := &tr.steps[len(tr.steps)-1]
 			last.want = append(last.want, strings.TrimPrefix(line, "    "))
 		case strings.HasPrefix(line, "option "):
+			if line == "option record yes" {
+				tr.record = true
+				continue
+			}
 			setOption(t, &tr.options, strings.TrimPrefix(line, "option "))
 		default:
 			tr.steps = append(tr.steps, parseStep(t, fmt.Sprintf("%s:%d", file, i+1), line))
@@ -132,7 +138,7 @@ func updated(t *testing.T, file string, data []byte) []byte {
 	t.Helper()
 	all := parseTranscripts(t, file, string(data))
 	var b strings.Builder
-	var steps []step
+	var tr transcript
 	var s *Session
 	for _, line := range strings.Split(strings.TrimRight(string(data), "\n"), "\n") {
 		if strings.HasPrefix(line, "    ") {
@@ -140,16 +146,17 @@ func updated(t *testing.T, file string, data []byte) []byte {
 		}
 		fmt.Fprintln(&b, line)
 		if _, ok := section(line); ok {
-			s, steps, all = NewSession(all[0].options), all[0].steps, all[1:]
+			tr, all = all[0], all[1:]
+			s = NewSession(tr.options)
 			continue
 		}
-		if len(steps) == 0 || line != steps[0].line {
+		if len(tr.steps) == 0 || line != tr.steps[0].line {
 			continue
 		}
-		for _, w := range written(merge(steps[0].do(s, whole))) {
+		for _, w := range tr.written(tr.steps[0].do(s, whole)) {
 			fmt.Fprintln(&b, "    "+w)
 		}
-		steps = steps[1:]
+		tr.steps = tr.steps[1:]
 	}
 	return []byte(b.String())
 }
@@ -286,6 +293,51 @@ func merge(effects []Effect) (merged []Effect) {
 		merged = append(merged, e)
 	}
 	return merged
+}
+
+func (tr transcript) written(effects []Effect) []string {
+	if tr.record {
+		return writtenWithRecord(effects)
+	}
+	return written(merge(effects))
+}
+
+// writtenWithRecord writes effects with what is said for the record, which most transcripts leave out.
+func writtenWithRecord(effects []Effect) (lines []string) {
+	for _, e := range merge(effects) {
+		switch e := e.(type) {
+		case Transferring:
+			line := fmt.Sprintf("transferring %s %q", e.Command.Direction(), e.Command.Path)
+			if e.Block {
+				line += ", and more may follow"
+			}
+			lines = append(lines, line)
+		case Answered:
+			line := fmt.Sprintf("answered %s (%s) %q: %d", e.Command.Verb, e.Command.Class, e.Command.Path, e.Code)
+			if e.Here {
+				line += " here"
+			}
+			if e.Aborted {
+				line += ", aborted"
+			}
+			lines = append(lines, line)
+		default:
+			lines = append(lines, written([]Effect{e})...)
+		}
+	}
+	return lines
+}
+
+// withoutRecord leaves out what is said for the record.
+func withoutRecord(effects []Effect) (rest []Effect) {
+	for _, e := range effects {
+		switch e.(type) {
+		case Transferring, Answered:
+		default:
+			rest = append(rest, e)
+		}
+	}
+	return rest
 }
 
 // written writes effects as the transcripts have them.

@@ -1,0 +1,140 @@
+package ftp
+
+import "strings"
+
+// A Command is what a log may say of a command: its verb, and the argument only where that is a path.
+type Command struct {
+	Verb  string // in upper case; "?" if it is none that is known here: it may be a password that was typed too early
+	Class Class
+	Path  string // escaped
+}
+
+// Class is what a command is about.
+type Class string
+
+const (
+	ClassSession  Class = "session"  // who one is, and where
+	ClassTransfer Class = "transfer" // how, and over which connection, the next transfer goes
+	ClassList     Class = "list"     // names and attributes
+	ClassRead     Class = "read"     // what is in a file
+	ClassWrite    Class = "write"    // it changes something on the server
+	ClassOther    Class = "other"
+)
+
+// Direction is which way a transfer goes.
+type Direction string
+
+const (
+	Download Direction = "download"
+	Upload   Direction = "upload"
+	Listing  Direction = "listing" // a download of names
+)
+
+// Direction returns the direction of a transfer command, and "" of any other.
+func (c Command) Direction() Direction {
+	switch c.Verb {
+	case "RETR":
+		return Download
+	case "STOR", "STOU", "APPE":
+		return Upload
+	case "LIST", "NLST", "MLSD":
+		return Listing
+	}
+	return ""
+}
+
+// argument is where the argument of a command has a path.
+type argument int
+
+const (
+	noPath argument = iota
+	path
+	secondPath // after a word that is none
+)
+
+// verbs tells the commands that are known, with what may be said of them.
+var verbs = func() map[string]struct {
+	class    Class
+	argument argument
+} {
+	m := make(map[string]struct {
+		class    Class
+		argument argument
+	})
+	for _, v := range []struct {
+		class    Class
+		argument argument
+		verbs    string
+	}{
+		{ClassSession, noPath, "USER PASS ACCT REIN QUIT FEAT OPTS LANG CLNT CSID SYST HELP NOOP CDUP XCUP PWD XPWD"},
+		{ClassSession, noPath, "AUTH PBSZ PROT CCC ADAT MIC CONF ENC HOST"},
+		{ClassSession, path, "CWD XCWD SMNT"},
+		{ClassTransfer, noPath, "TYPE STRU MODE REST RANG ALLO PASV P@SW EPSV PORT EPRT ABOR"},
+		{ClassTransfer, noPath, "LPSV LPRT SPSV SPAS SPOR CPSV SSCN CEPR ESTA ESTP"},
+		{ClassList, path, "LIST NLST MLSD MLST STAT SIZE MDTM"},
+		{ClassRead, path, "RETR HASH MD5 MMD5 XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512"},
+		{ClassWrite, path, "STOR STOU APPE DELE RMD XRMD MKD XMKD RNFR RNTO"},
+		{ClassWrite, secondPath, "MFMT MFCT MFF"},
+		{ClassWrite, noPath, "SITE"},
+	} {
+		for _, verb := range strings.Fields(v.verbs) {
+			m[verb] = struct {
+				class    Class
+				argument argument
+			}{v.class, v.argument}
+		}
+	}
+	return m
+}()
+
+// recorded returns what a log may say of c, which must be a command.
+func (c command) recorded() Command {
+	v, known := verbs[c.verb]
+	if !known {
+		return Command{Verb: "?", Class: ClassOther}
+	}
+	if setsTime(c) {
+		v.class, v.argument = ClassWrite, secondPath
+	}
+	r := Command{Verb: c.verb, Class: v.class}
+	switch v.argument {
+	case path:
+		r.Path = escape(c.arg())
+	case secondPath:
+		_, second, _ := strings.Cut(strings.TrimLeft(c.arg(), " "), " ")
+		r.Path = escape(second)
+	}
+	return r
+}
+
+// An answering is a command that has left the FIFO, whose final reply is what is said to the client next.
+type answering struct {
+	command Command
+	here    bool
+	aborted bool
+}
+
+// answer emits the record of the command whose final reply goes out with this code, if there is one.
+func (s *Session) answer(code int) {
+	a := s.answering
+	if a.command.Verb == "" {
+		return
+	}
+	s.answering = answering{}
+	s.emit(Answered{Command: a.command, Code: code, Here: a.here, Aborted: a.aborted})
+}
+
+// Unanswered returns the commands that went to the server and have no final reply: what a driver must still put on record
+// when the session has ended, however it did.
+func (s *Session) Unanswered() []Command {
+	var all []Command
+	if c := s.answering.command; c.Verb != "" {
+		all = append(all, c)
+	}
+	for _, e := range s.due {
+		if e.command.Verb != "" && e.local == "" {
+			all = append(all, e.command)
+		}
+	}
+	return all
+}
