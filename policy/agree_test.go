@@ -97,7 +97,7 @@ func matchSteps(e Explanation) (n int) {
 func TestRestrictionsNeverAllowMore(t *testing.T) {
 	rng := rand.New(rand.NewPCG(3, 4))
 	compared := 0
-	for range 30_000 {
+	for range 15_000 {
 		s := randomSketch(rng)
 		p, key := s.policy(t)
 		r := randomRequest(rng, key)

@@ -47,7 +47,7 @@ func (p *Policy) decide(r Request, tr *trail) Decision {
 
 // forwardingDenied looks at what refuses a whole direction: local is direct-tcpip, remote is tcpip-forward.
 func (r *Rules) forwardingDenied(direction Forwarding, key *KeyRules, tr *trail) (Decision, bool) {
-	if off := r.DisableForwarding; off != nil {
+	if off := r.DisableForwarding; off != nil && (off.Value || off.Source != "") { // a default that permits goes without saying
 		tr.line(KindForward, off.Source, "DisableForwarding", yesNo(off.Value), !off.Value)
 		if off.Value {
 			return Decision{Rule: off.Source, Reason: "DisableForwarding"}, true

@@ -199,7 +199,7 @@ func (t target) known() string {
 	case t.name == "":
 		return ""
 	case !t.addr.IsValid():
-		return t.name + " isn't resolved"
+		return t.name + " isn't looked up yet"
 	}
 	return t.name + " is " + t.addr.String()
 }

@@ -68,8 +68,8 @@ true f:33 PermitOpen ftp/ftp.corp:21`},
 		{"not permitted", Request{Subject: alice, Action: Open, Target: Target{Host: "db.corp", Port: 5432}}, `match f:31 Match Group finance: yes
 match f:40 Match Group finance Address 10.0.0.0/8: no (not Address 10.0.0.0/8)
 forward  AllowTcpForwarding yes: permits
-deny f:12 DenyOpen: no hit (db.corp isn't resolved)
-permit f:33 PermitOpen: no hit (db.corp isn't resolved)
+deny f:12 DenyOpen: no hit (db.corp isn't looked up yet)
+permit f:33 PermitOpen: no hit (db.corp isn't looked up yet)
 false f:33 not in PermitOpen`},
 		{"denied", Request{Subject: Subject{User: "bob"}, Action: Open, Target: Target{Host: "db.corp", Port: 5432, Addr: netip.MustParseAddr("169.254.1.1")}}, `match f:31 Match Group finance: no
 match f:40 Match Group finance Address 10.0.0.0/8: no (not Group finance)

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -92,8 +93,16 @@ func oracleList(list string, values []string) bool {
 	return positive && !negative
 }
 
+// oracleGlobs are the patterns that were compiled before.
+var oracleGlobs sync.Map
+
 func oracleGlob(pattern string) *regexp.Regexp {
-	return regexp.MustCompile(`^` + strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(pattern)) + `$`)
+	if compiled, ok := oracleGlobs.Load(pattern); ok {
+		return compiled.(*regexp.Regexp)
+	}
+	compiled := regexp.MustCompile(`^` + strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(pattern)) + `$`)
+	oracleGlobs.Store(pattern, compiled)
+	return compiled
 }
 
 // oracleTime lays out the intervals of yesterday and today and looks whether now is in one.
@@ -258,8 +267,7 @@ func oracleHit(word, name string, ip net.IP, port uint16, perhaps bool) (hits, f
 	if _, network, err := net.ParseCIDR(host); err == nil {
 		return ip != nil && network.Contains(ip) || ip == nil && perhaps, ftp
 	}
-	quoted := strings.NewReplacer(`\*`, `.*`, `\?`, `.`).Replace(regexp.QuoteMeta(strings.TrimSuffix(host, ".")))
-	return name != "" && regexp.MustCompile(`^(?i:`+quoted+`)\.?$`).MatchString(name), ftp
+	return name != "" && oracleGlob(strings.ToLower(strings.TrimSuffix(host, "."))).MatchString(strings.ToLower(strings.TrimSuffix(name, "."))), ftp
 }
 
 func oraclePort(ports string, port uint16) bool {

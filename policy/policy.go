@@ -118,3 +118,14 @@ const (
 	ReadOnly
 	ListOnly
 )
+
+// String returns the value as it is written.
+func (a Access) String() string {
+	switch a {
+	case ReadOnly:
+		return "read-only"
+	case ListOnly:
+		return "list-only"
+	}
+	return "read-write"
+}

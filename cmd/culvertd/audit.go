@@ -31,11 +31,6 @@ func (p program) openAudit(s config.Settings, log *slog.Logger) (*audit.Log, err
 // errBroken is what audit verify ends with if something is wrong. It has been said.
 var errBroken = errors.New("the audit log is not intact")
 
-// auditError is why the audit command couldn't do its work.
-type auditError struct{ error }
-
-func (e *auditError) Unwrap() error { return e.error }
-
 // audit reads an audit log: culvertd audit [verify|show conn] file ....
 func (p program) audit(args []string) error {
 	err := func() error {
@@ -52,7 +47,7 @@ func (p program) audit(args []string) error {
 	if err == nil || errors.Is(err, errBroken) || errors.Is(err, pflag.ErrHelp) {
 		return err
 	}
-	return &auditError{err}
+	return &noAnswer{err}
 }
 
 // auditVerify proves that nothing is missing: culvertd audit verify [--head hash] file ....

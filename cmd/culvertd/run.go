@@ -24,6 +24,11 @@ type usageError struct{ text string }
 
 func (e *usageError) Error() string { return e.text }
 
+// noAnswer is why a command that answers yes or no by its exit code answers neither.
+type noAnswer struct{ error }
+
+func (e *noAnswer) Unwrap() error { return e.error }
+
 // errAtOnce says that a second signal came.
 var errAtOnce = errors.New("ended at once by a second signal")
 
@@ -31,13 +36,13 @@ var errAtOnce = errors.New("ended at once by a second signal")
 func run(args []string, p program) int {
 	err := p.dispatch(args)
 	var (
-		usage  *usageError
-		reader *auditError
+		usage *usageError
+		none  *noAnswer
 	)
 	switch {
 	case err == nil, errors.Is(err, pflag.ErrHelp):
 		return 0
-	case errors.As(err, &reader):
+	case errors.As(err, &none):
 		fmt.Fprintf(p.stderr, "culvertd: %v\n", err)
 		if errors.As(err, &usage) {
 			fmt.Fprint(p.stderr, usageText)
@@ -46,7 +51,7 @@ func run(args []string, p program) int {
 	case errors.As(err, &usage):
 		fmt.Fprintf(p.stderr, "culvertd: %v\n%s", err, usageText)
 		return 1
-	case errors.Is(err, errBroken):
+	case errors.Is(err, errBroken), errors.Is(err, errDenied):
 		return 1
 	case errors.Is(err, auth.ErrNoSuchUser):
 		fmt.Fprintf(p.stderr, "culvertd: %v\n", err)
@@ -62,6 +67,8 @@ func (p program) dispatch(args []string) error {
 		switch args[0] {
 		case "audit":
 			return p.audit(args[1:])
+		case "explain":
+			return p.explain(args[1:])
 		case "keygen":
 			return p.keygen(args[1:])
 		case "passwd":
