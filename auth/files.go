@@ -40,20 +40,9 @@ func readAtMost(f *os.File, most int64) ([]byte, error) {
 // looks at the directories above as well; unlike sshd it allows the sticky ones (/tmp), where others
 // can't replace what isn't theirs.
 func openTrusted(path string, forbidden fs.FileMode, owners ...int) (*os.File, error) {
-	if !filepath.IsAbs(path) {
-		return nil, fmt.Errorf("%q is not an absolute path", path)
-	}
-	real, err := filepath.EvalSymlinks(path)
+	real, err := trustedPath(path, owners)
 	if err != nil {
 		return nil, err
-	}
-	for dir := filepath.Dir(real); ; dir = filepath.Dir(dir) {
-		if err := trustedDirectory(dir, owners); err != nil {
-			return nil, err
-		}
-		if dir == filepath.Dir(dir) {
-			break
-		}
 	}
 	// O_NONBLOCK: opening a FIFO must not hang.
 	f, err := os.OpenFile(real, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOFOLLOW, 0)
@@ -68,6 +57,26 @@ func openTrusted(path string, forbidden fs.FileMode, owners ...int) (*os.File, e
 		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
+}
+
+// trustedPath returns the real path of a file whose directories, all the way up, nobody else can change. The file
+// itself is the caller's to look at.
+func trustedPath(path string, owners []int) (string, error) {
+	if !filepath.IsAbs(path) {
+		return "", fmt.Errorf("%q is not an absolute path", path)
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return "", err
+	}
+	for dir := filepath.Dir(real); ; dir = filepath.Dir(dir) {
+		if err := trustedDirectory(dir, owners); err != nil {
+			return "", err
+		}
+		if dir == filepath.Dir(dir) {
+			return real, nil
+		}
+	}
 }
 
 func trustedDirectory(dir string, owners []int) error {
