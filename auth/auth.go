@@ -25,15 +25,16 @@ type Config struct {
 	// proven, and again of who was proven.
 	Admit func(policy.Subject) policy.Decision
 
-	// Offered are the methods that a client is told of. RFC 4252 lets a server
-	// name its methods once a connection, before it knows the user; Settings then has the last word.
+	// Offered are the methods that a client is told of at first. x/crypto/ssh
+	// names them once a connection, before it knows the user; Settings then has the last word. An OpenSSH client that has tried all its
+	// keys in vain doesn't try them again after another method, so that what may come in front for nobody should not be offered.
 	Offered func() Offered
 
 	Now func() time.Time
 }
 
-// Offered are methods beside publickey, which always is.
-type Offered struct{ Password, KbdInteractive bool }
+// Offered are methods with which a login may begin.
+type Offered struct{ PublicKey, Password, KbdInteractive bool }
 
 // Attempt is one attempt to authenticate, decided. What the client wrote in it is cut to a
 // bounded length, and is not escaped.
@@ -116,7 +117,10 @@ func (c *Client) Install(cfg *ssh.ServerConfig) {
 		return nil, &refusal{reason: "nothing was proven"}
 	}
 	offered := c.a.cfg.Offered()
-	cfg.PublicKeyCallback = c.publicKeyOffered
+	cfg.PublicKeyCallback = nil
+	if offered.PublicKey {
+		cfg.PublicKeyCallback = c.publicKeyOffered
+	}
 	cfg.VerifiedPublicKeyCallback = c.publicKeyProven
 	cfg.PasswordCallback = nil
 	if offered.Password {

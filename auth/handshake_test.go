@@ -50,7 +50,7 @@ func newBastion(t *testing.T) *bastion {
 	b.cfg = Config{
 		Settings: func(policy.Subject) Settings { return b.settings },
 		Admit:    func(s policy.Subject) policy.Decision { return b.policy.Admit(s, time.Now()) },
-		Offered:  func() Offered { return Offered{Password: true, KbdInteractive: true} },
+		Offered:  func() Offered { return Offered{PublicKey: true, Password: true, KbdInteractive: true} },
 		Now:      time.Now,
 	}
 	return b

@@ -43,6 +43,7 @@ type bastion struct {
 	auth    auth.Settings // for everybody
 	authFor func(policy.Subject) auth.Settings
 	offered auth.Offered
+	policy  policy.Policy // who may come in
 	cfg     Config
 
 	*Server
@@ -61,7 +62,7 @@ func newBastion(t *testing.T) *bastion {
 	if err := os.WriteFile(b.auth.PasswordFile, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b.offered = auth.Offered{Password: true}
+	b.offered = auth.Offered{PublicKey: true, Password: true}
 	b.authFor = func(policy.Subject) auth.Settings { return b.auth }
 	b.all = Settings{MaxAuthTries: 6, MaxSessions: 10, MaxChannels: 64, ConnectTimeout: time.Second}
 	b.cfg = Config{
@@ -81,7 +82,7 @@ func (b *bastion) start() {
 	b.t.Helper()
 	who, err := auth.New(auth.Config{
 		Settings: func(s policy.Subject) auth.Settings { return b.authFor(s) },
-		Admit:    func(s policy.Subject) policy.Decision { return (&policy.Policy{}).Admit(s, time.Now()) },
+		Admit:    func(s policy.Subject) policy.Decision { return b.policy.Admit(s, time.Now()) },
 		Offered:  func() auth.Offered { return b.offered }, Now: time.Now,
 	})
 	if err != nil {
@@ -190,6 +191,15 @@ func newKey(t *testing.T) (ed25519.PrivateKey, ssh.Signer) {
 		t.Fatal(err)
 	}
 	return key, signer
+}
+
+func denyUsers(t *testing.T, name string) []policy.Line[[]policy.UserPattern] {
+	t.Helper()
+	user, err := policy.ParseUserPattern(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []policy.Line[[]policy.UserPattern]{{Source: "sshd_config:7", Value: []policy.UserPattern{user}}}
 }
 
 // event is one line of the audit log.

@@ -33,7 +33,11 @@ func authSettings(s config.Settings) auth.Settings {
 
 // offered are the methods that clients are told of.
 func offered(c *config.Config) auth.Offered {
-	return auth.Offered{Password: c.Offers("password"), KbdInteractive: c.Offers("keyboard-interactive")}
+	return auth.Offered{
+		PublicKey:      c.Offers("publickey"),
+		Password:       c.Offers("password"),
+		KbdInteractive: c.Offers("keyboard-interactive"),
+	}
 }
 
 // serverSettings are what package server needs to know of it for one subject.
