@@ -105,7 +105,7 @@ func (l *listener) open(generation uint64, r *ssh.Request, payload []byte) bool 
 	}
 	if !on || !l.spawn("remote forwarding", l.own) {
 		l.stop(errClosed)
-		l.listening.give()
+		l.closed(errClosed)
 		return false
 	}
 	l.cfg.Log.Info("listening for the client", "request", l.request, "target", l.at.String(), "rule", l.rule)
@@ -118,7 +118,6 @@ func (l *listener) open(generation uint64, r *ssh.Request, payload []byte) bool 
 
 // own accepts until the listener is stopped, which the end of the connection does too, and cleans up after it.
 func (l *listener) own() {
-	defer l.listening.give()
 	var accepting sync.WaitGroup
 	for _, s := range l.sockets {
 		accepting.Go(func() {
@@ -130,6 +129,12 @@ func (l *listener) own() {
 	reason := context.Cause(l.ctx)
 	l.stop(reason)
 	accepting.Wait()
+	l.closed(reason)
+}
+
+// closed puts the end on record.
+func (l *listener) closed(reason error) {
+	l.listening.give()
 	l.registry.remove(l)
 	l.record(audit.ListenClosed{Conn: l.cfg.ID, Request: l.request, Reason: reason.Error()})
 }

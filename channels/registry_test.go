@@ -27,7 +27,7 @@ func TestChannelsShowsWhatIsOpenWithItsBytes(t *testing.T) {
 	var got []channels.Info
 	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 		got = b.conn().Channels()
-		if len(got) == 2 && got[1].Down == 5 || time.Now().After(deadline) {
+		if len(got) == 2 && got[1].Up == 5 && got[1].Down == 5 || time.Now().After(deadline) {
 			break
 		}
 	}
