@@ -43,6 +43,12 @@ type Config struct {
 	MaxSessions    int           // session channels at once
 	ConnectTimeout time.Duration // for one address
 
+	ChannelTimeouts         []Timeout     // the first for a type of channel counts
+	UnusedConnectionTimeout time.Duration // without any channel; if zero, never
+
+	// End ends the connection for a reason. If nil, SSH is closed.
+	End func(reason error)
+
 	// Panicked is told of a panic in a goroutine of the connection, which it must end. If nil, the panic goes on.
 	Panicked func(where string, p any)
 
@@ -93,11 +99,18 @@ type Conn struct {
 
 	forwards     forwards
 	registry     registry
+	use          use
+	watch        *watch
 	expectations *expectations
 	announcing   *rate.Limiter
 }
 
-var errClosed = errors.New("SSH connection closed")
+var (
+	errClosed   = errors.New("SSH connection closed")
+	errTooMany  = fmt.Errorf("more than %d channels were asked for at once", maxWaiting)
+	errNoRecord = errors.New("an audit event can't be written")
+	errSilent   = fmt.Errorf("the client did not answer within %v", aliveTimeout)
+)
 
 // New returns the channels of one connection. The caller must call Close.
 func New(cfg Config) (*Conn, error) {
@@ -123,6 +136,10 @@ func New(cfg Config) (*Conn, error) {
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.expectations = newExpectations(c.expired)
+	c.watch = newWatch(cfg.ChannelTimeouts)
+	c.use.mu.Lock()
+	defer c.use.mu.Unlock()
+	c.wait()
 	return c, nil
 }
 
@@ -131,6 +148,7 @@ func (c *Conn) Close() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
+	c.use.stop()
 	c.cancel(errClosed)
 	_ = c.cfg.SSH.Close() // its error says that it is closed
 	c.wg.Wait()
@@ -146,7 +164,7 @@ func (c *Conn) Serve(nc ssh.NewChannel) {
 	defer c.wg.Done()
 	if c.waiting.Add(1) > maxWaiting {
 		c.cfg.Log.Warn("connection closed: too many channels asked for at once", "limit", maxWaiting)
-		_ = c.cfg.SSH.Close()
+		c.end(errTooMany)
 	}
 	w := &waiting{nc, sync.OnceFunc(func() { c.waiting.Add(-1) })}
 	defer w.answered()
@@ -248,9 +266,18 @@ func (c *Conn) record(e audit.Event) bool {
 	err := c.cfg.Audit.Write(e)
 	if err != nil {
 		c.cfg.Log.Error("connection closed: its audit event can't be written", "event", e.EventName(), "err", err)
-		_ = c.cfg.SSH.Close()
+		c.end(errNoRecord)
 	}
 	return err == nil
+}
+
+// end ends the connection.
+func (c *Conn) end(reason error) {
+	if c.cfg.End != nil {
+		c.cfg.End(reason)
+		return
+	}
+	_ = c.cfg.SSH.Close() // its error says that it is closed
 }
 
 // refusal is why a channel is not opened: what the client sees, and what only the log does.
@@ -297,7 +324,7 @@ func (c *Conn) wrap(ch ssh.Channel, reqs <-chan *ssh.Request, endOfData bool) *r
 func (c *Conn) alive() error {
 	late := time.AfterFunc(aliveTimeout, func() {
 		c.cfg.Log.Warn("connection closed: the client doesn't answer", "timeout", aliveTimeout)
-		_ = c.cfg.SSH.Close()
+		c.end(errSilent)
 	})
 	defer late.Stop()
 	_, _, err := c.cfg.SSH.SendRequest("keepalive@openssh.com", true, nil)

@@ -110,7 +110,7 @@ func (l *listener) open(generation uint64, r *ssh.Request, payload []byte) bool 
 	}
 	l.cfg.Log.Info("listening for the client", "request", l.request, "target", l.at.String(), "rule", l.rule)
 	l.forwards.put(l)
-	if !l.registry.add(l, generation) {
+	if !l.enroll(l, generation) {
 		l.recheck()
 	}
 	return true
@@ -135,7 +135,7 @@ func (l *listener) own() {
 // closed puts the end on record.
 func (l *listener) closed(reason error) {
 	l.listening.give()
-	l.registry.remove(l)
+	l.dismiss(l)
 	l.record(audit.ListenClosed{Conn: l.cfg.ID, Request: l.request, Reason: reason.Error()})
 }
 

@@ -58,10 +58,13 @@ func (r *registry) add(m member, decided uint64) bool {
 	return r.checks == decided
 }
 
-func (r *registry) remove(m member) {
+// remove reports whether m was registered.
+func (r *registry) remove(m member) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	_, was := r.members[m]
 	delete(r.members, m)
+	return was
 }
 
 // all returns the members as they are now.

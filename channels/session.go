@@ -35,13 +35,21 @@ func (c *Conn) session(nc ssh.NewChannel) {
 		return
 	}
 	s := &session{Conn: c, ch: ch, request: request, since: began}
-	c.registry.add(s, 0)
+	c.enroll(s, 0)
 	s.serve(reqs)
-	c.registry.remove(s)
-	c.record(audit.ChannelClosed{
-		Conn: c.cfg.ID, Request: request, Type: nc.ChannelType(),
-		Down: s.written.Load(), Seconds: c.cfg.Now().Sub(began).Seconds(), Result: "clean",
-	})
+	c.dismiss(s)
+	s.closed()
+}
+
+func (s *session) closed() {
+	e := audit.ChannelClosed{
+		Conn: s.cfg.ID, Request: s.request, Type: "session", Up: s.read.Load(), Down: s.written.Load(),
+		Seconds: s.cfg.Now().Sub(s.since).Seconds(), Result: "clean",
+	}
+	if why := s.ended.Load(); why != nil {
+		e.Result, e.Reason = "aborted", (*why).Error()
+	}
+	s.record(e)
 }
 
 // tellTimeout is how long a line on stderr waits for a client that doesn't read.
@@ -74,14 +82,30 @@ type session struct {
 	request string
 	since   time.Time
 	pty     atomic.Bool
-	started bool       // the one program, or what stands in for it
-	warned  bool       // that there are no subsystems
-	saying  sync.Mutex // x/crypto/ssh has one buffer for all that write to the same stream
+	started bool         // the one program, or what stands in for it
+	warned  bool         // that there are no subsystems
+	saying  sync.Mutex   // x/crypto/ssh has one buffer for all that write to the same stream
+	kind    atomic.Value // string: what ChannelTimeout calls it once a program runs
+	read    atomic.Int64
 	written atomic.Int64
+	ended   atomic.Pointer[error]
 }
 
 func (s *session) info() Info {
-	return Info{Request: s.request, Type: "session", Since: s.since, Down: s.written.Load()}
+	return Info{Request: s.request, Type: "session", Since: s.since, Up: s.read.Load(), Down: s.written.Load()}
+}
+
+func (s *session) activity() (kind string, moved int64) {
+	if kind, _ = s.kind.Load().(string); kind == "" {
+		kind = "session"
+	}
+	return kind, s.read.Load() + s.written.Load()
+}
+
+func (s *session) abort(why error) {
+	if s.ended.CompareAndSwap(nil, &why) {
+		s.spawn("abort", func() { _ = s.ch.Close() })
+	}
 }
 
 // recheck does nothing: nothing is opened by a session.
@@ -117,9 +141,11 @@ func (s *session) serve(reqs <-chan *ssh.Request) {
 		switch r.Type {
 		case "shell":
 			s.started = true
+			s.kind.Store("session:shell")
 			s.spawn("session", s.shell)
 		case "exec":
 			s.started = true
+			s.kind.Store("session:command")
 			s.spawn("session", s.noCommand)
 		}
 	}
@@ -155,6 +181,7 @@ func (s *session) shell() {
 	buf := make([]byte, 256)
 	for {
 		n, err := s.ch.Read(buf)
+		s.read.Add(int64(n))
 		if s.pty.Load() && strings.ContainsAny(string(buf[:n]), "\x03\x04qQ") {
 			s.say(s.ch, "closed\n")
 			s.exit(0)

@@ -58,7 +58,7 @@ func (s *stream) opened() bool {
 }
 
 func (s *stream) register() {
-	if !s.registry.add(s, s.generation) {
+	if !s.enroll(s, s.generation) {
 		s.recheck()
 	}
 }
@@ -70,7 +70,7 @@ func (s *stream) join(ctx context.Context) {
 
 // closed puts the end on record.
 func (s *stream) closed(err error) {
-	s.registry.remove(s)
+	s.dismiss(s)
 	e := audit.ChannelClosed{
 		Conn: s.cfg.ID, Request: s.request, Type: s.kind(),
 		Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
@@ -102,6 +102,10 @@ func (s *stream) info() Info {
 		Request: s.request, Type: s.kind(), Target: s.target(), Address: remote(s.tcp), Rule: s.rule,
 		FTP: s.ftp(), Since: s.since, Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
 	}
+}
+
+func (s *stream) activity() (kind string, moved int64) {
+	return s.kind(), s.count.AToB.Load() + s.count.BToA.Load()
 }
 
 func (s *stream) recheck() {

@@ -48,3 +48,16 @@ func TestClientThatAnswersStays(t *testing.T) {
 		t.Errorf("got %v, want that the client closed the connection", got)
 	}
 }
+
+func TestConnectionThatAsksForNothingIsUnused(t *testing.T) {
+	b := newBastion(t)
+	key, _ := b.user("alice")
+	b.all.UnusedConnectionTimeout = 50 * time.Millisecond
+	b.start()
+	client, _, _, err := ssh.NewClientConn(b.connect(), b.addr, b.clientConfig("alice", ssh.PublicKeys(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = client.Wait()
+	b.events.wait("connection.closed", "reason", "UnusedConnectionTimeout")
+}

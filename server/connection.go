@@ -66,6 +66,7 @@ type connection struct {
 	handlers gate
 	helpers  sync.WaitGroup // keepalive
 	start    sync.Once
+	unused   *time.Timer
 	channels atomic.Pointer[channels.Conn] // nil until start, and if it failed
 }
 
@@ -127,6 +128,9 @@ func (c *connection) finish() {
 	c.penalise()
 	reason := c.reason()
 	c.end(reason)
+	if c.unused != nil {
+		c.unused.Stop()
+	}
 	if c.grace != nil {
 		c.grace.Stop()
 	}
@@ -214,7 +218,8 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 			Decide: c.s.cfg.Decide, Permitted: c.s.cfg.Permitted(subject),
 			Audit: c.s.cfg.Audit, ID: id, Log: c.log.With("user", subject.User), Now: c.s.cfg.Now,
 			MaxChannels: settings.MaxChannels, MaxSessions: settings.MaxSessions, ConnectTimeout: settings.ConnectTimeout,
-			Panicked: c.panicked,
+			ChannelTimeouts: settings.ChannelTimeouts, UnusedConnectionTimeout: settings.UnusedConnectionTimeout,
+			End: c.end, Panicked: c.panicked,
 		})
 		if err != nil {
 			c.log.Error("connection closed: its channels can't be served", "err", err)
@@ -248,6 +253,9 @@ func (c *connection) attempted(a auth.Attempt) error {
 	c.s.startups.leave(c.place)
 	c.heard.known.Store(true)
 	settings := c.s.cfg.Settings(c.client.Claimed(a.User))
+	if after := settings.UnusedConnectionTimeout; after > 0 {
+		c.unused = time.AfterFunc(after, c.endUnasked)
+	}
 	if settings.ClientAliveInterval > 0 {
 		c.helpers.Go(func() {
 			defer c.recovered("keepalive")
@@ -255,6 +263,13 @@ func (c *connection) attempted(a auth.Attempt) error {
 		})
 	}
 	return nil
+}
+
+// endUnasked ends a connection that has asked for nothing yet; after that, package channels sees to it.
+func (c *connection) endUnasked() {
+	if c.channels.Load() == nil {
+		c.end(channels.ErrUnused)
+	}
 }
 
 // authentication is the event of an attempt.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/channels"
 	"github.com/culvert-ssh/culvert/policy"
 )
 
@@ -47,13 +48,16 @@ type Config struct {
 
 // Settings are what may differ from one subject to another.
 type Settings struct {
-	MaxAuthTries        int // at least 1
-	MaxSessions         int
-	MaxChannels         int
-	ConnectTimeout      time.Duration // positive
-	ClientAliveInterval time.Duration // of silence, until the client is asked; if zero, it is not asked
-	ClientAliveCountMax int           // questions without an answer that end the connection; if zero, none do
-	Banner              string        // file that is sent before authentication; if empty, none is
+	MaxAuthTries            int // at least 1
+	MaxSessions             int
+	MaxChannels             int
+	ConnectTimeout          time.Duration // positive
+	ClientAliveInterval     time.Duration // of silence, until the client is asked; if zero, it is not asked
+	ClientAliveCountMax     int           // questions without an answer that end the connection; if zero, none do
+	ChannelTimeouts         []channels.Timeout
+	UnusedConnectionTimeout time.Duration // if zero, there is none
+
+	Banner string // file that is sent before authentication; if empty, none is
 }
 
 // ErrServerClosed is what Serve returns after Shutdown.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/channels"
 	"github.com/culvert-ssh/culvert/config"
 	"github.com/culvert-ssh/culvert/server"
 )
@@ -43,14 +44,24 @@ func offered(c *config.Config) auth.Offered {
 // serverSettings are what package server needs to know of it for one subject.
 func serverSettings(s config.Settings) server.Settings {
 	return server.Settings{
-		MaxAuthTries:        s.MaxAuthTries,
-		MaxSessions:         s.MaxSessions,
-		MaxChannels:         s.MaxChannels,
-		ConnectTimeout:      s.ConnectTimeout,
-		ClientAliveInterval: s.ClientAliveInterval,
-		ClientAliveCountMax: s.ClientAliveCountMax,
-		Banner:              s.Banner,
+		MaxAuthTries:            s.MaxAuthTries,
+		MaxSessions:             s.MaxSessions,
+		MaxChannels:             s.MaxChannels,
+		ConnectTimeout:          s.ConnectTimeout,
+		ClientAliveInterval:     s.ClientAliveInterval,
+		ClientAliveCountMax:     s.ClientAliveCountMax,
+		ChannelTimeouts:         channelTimeouts(s.ChannelTimeout),
+		UnusedConnectionTimeout: s.UnusedConnectionTimeout,
+		Banner:                  s.Banner,
 	}
+}
+
+func channelTimeouts(words []config.ChannelTimeout) []channels.Timeout {
+	var all []channels.Timeout
+	for _, w := range words {
+		all = append(all, channels.Timeout(w))
+	}
+	return all
 }
 
 // live is what it needs before anything is known of a client.
