@@ -73,18 +73,16 @@ var (
 			"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
 			"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com", "rsa-sha2-512", "rsa-sha2-256",
 		},
-		onRequest: []string{"ssh-rsa-cert-v01@openssh.com", "ssh-rsa"},
-		lacking:   lackingKeys,
-		patterns:  true,
+		lacking:  append([]string{"ssh-rsa-cert-v01@openssh.com", "ssh-rsa"}, lackingKeys...), // they sign with SHA-1
+		patterns: true,
 	}
 	caAlgorithms = algorithms{
 		standard: []string{
 			"ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
 			"sk-ssh-ed25519@openssh.com", "sk-ecdsa-sha2-nistp256@openssh.com", "rsa-sha2-512", "rsa-sha2-256",
 		},
-		onRequest: []string{"ssh-rsa"},
-		lacking:   []string{"webauthn-sk-ecdsa-sha2-nistp256@openssh.com", "ssh-mldsa44-ed25519@openssh.com", "ssh-dss"},
-		patterns:  true,
+		lacking:  []string{"ssh-rsa", "webauthn-sk-ecdsa-sha2-nistp256@openssh.com", "ssh-mldsa44-ed25519@openssh.com", "ssh-dss"},
+		patterns: true,
 	}
 
 	lackingKeys = []string{

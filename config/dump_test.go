@@ -85,6 +85,9 @@ func TestDumpReadsBack(t *testing.T) {
 	for range 300 {
 		text := "HostKey /key\nPasswordFile /users\n" + randomLines(random)
 		c, _, err := parse("random", text, nil)
+		if err != nil && strings.Contains(err.Error(), "nobody gets in") {
+			continue // the methods were switched off
+		}
 		if err != nil {
 			t.Fatalf("%v\n%s", err, text)
 		}
@@ -110,7 +113,7 @@ var someValues = map[string][]string{
 	"MACs":                            {"hmac-sha2-512,hmac-sha1", "-*etm*", "+hmac-sha1-96"},
 	"KexAlgorithms":                   {"curve25519-sha256", "-*25519*", "^ecdh-sha2-nistp521"},
 	"HostKeyAlgorithms":               {"ssh-ed25519", "ssh-*", "-ecdsa*"},
-	"PubkeyAcceptedAlgorithms":        {"*ed25519*", "+ssh-rsa", "-*cert*"},
+	"PubkeyAcceptedAlgorithms":        {"*ed25519*", "^rsa-sha2-256", "-*cert*"},
 	"CASignatureAlgorithms":           {"ssh-ed25519", "-rsa*"},
 	"RekeyLimit":                      {"default", "512M", "1G none", "1K 1h", "default 30"},
 	"RequiredRSASize":                 {"1024", "4096"},
@@ -191,8 +194,16 @@ func TestSomeValuesAreThereForEveryKeyword(t *testing.T) {
 			t.Errorf("%s has none", k.name)
 		}
 		for _, value := range someValues[k.name] {
-			text := "HostKey /key\nPasswordFile /users\nAuthorizedKeysCommandUser a\nAuthorizedPrincipalsCommandUser b\n" + k.name + " " + value
+			text := "HostKey /key\nPasswordFile /users\nAuthorizedKeysCommandUser a\nAuthorizedPrincipalsCommandUser b\n" + withMethods(k.name) + k.name + " " + value
 			readsBack(t, mustParse(t, text).Global())
 		}
 	}
+}
+
+// withMethods switches the methods on that the values of a keyword name.
+func withMethods(keyword string) string {
+	if keyword == methodsName {
+		return "PasswordAuthentication yes\nKbdInteractiveAuthentication yes\n"
+	}
+	return ""
 }

@@ -24,7 +24,7 @@ type Settings struct {
 	HostKeyAgent     string // path of the agent's socket, or SSH_AUTH_SOCK; empty for none
 
 	// Algorithms: names that x/crypto/ssh has, in order of preference; empty is the default. Those of keys have
-	// the types of certificates among them, and whether RSA signs with SHA-1 (ssh-rsa) or not.
+	// the types of certificates among them.
 	Ciphers, MACs, KexAlgorithms                                       []string
 	HostKeyAlgorithms, PubkeyAcceptedAlgorithms, CASignatureAlgorithms []string
 	RekeyBytes                                                         uint64 // 0 is the default of the cipher

@@ -40,7 +40,7 @@ var whoKeywords = []keyword{
 			r.AllowGroups = append(r.AllowGroups, policy.Line[[]policy.GroupPattern]{Source: source, Value: s.AllowGroups})
 		},
 	}, {
-		name:     "AuthenticationMethods",
+		name:     methodsName,
 		wants:    "lists of methods such as publickey,password with blanks between, or any",
 		standard: []string{"any"},
 		value:    list(func(s *Settings) *[][]string { return &s.AuthenticationMethods }, "any", methods),
@@ -118,6 +118,8 @@ var whoKeywords = []keyword{
 }
 
 const (
+	methodsName = "AuthenticationMethods"
+
 	wantsUsers  = "names of users, or patterns of them, perhaps with @ and where they come from"
 	wantsGroups = "names of groups, or patterns of them"
 )

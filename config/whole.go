@@ -19,6 +19,38 @@ func (r *reader) checkWhole(file string) {
 			r.checkLine(l, sc, s)
 		}
 	}
+	r.checkMethods()
+}
+
+// checkMethods refuses AuthenticationMethods that nobody can satisfy, as sshd does. In a Match block it is a warning, since other blocks may
+// switch the methods on.
+func (r *reader) checkMethods() {
+	for _, sc := range r.scopes() {
+		i := slices.IndexFunc(sc.lines, func(l line) bool { return l.keyword.name == methodsName })
+		if i < 0 {
+			continue
+		}
+		s := r.config.settings([]*scope{sc})
+		if slices.ContainsFunc(s.AuthenticationMethods, s.enabled) || s.AuthenticationMethods == nil {
+			continue
+		}
+		const text = "each list has a method that is not enabled, so nobody gets in"
+		if sc == &r.config.global {
+			r.fail(sc.lines[i].at, methodsName, errors.New(text))
+		} else {
+			r.warn(sc.lines[i].at, methodsName, text)
+		}
+	}
+}
+
+// enabled reports whether each method of a list may be used.
+func (s *Settings) enabled(methods []string) bool {
+	return !slices.ContainsFunc(methods, func(name string) bool {
+		method, _, _ := strings.Cut(name, ":")
+		return !map[string]bool{
+			"publickey": s.PubkeyAuthentication, "password": s.PasswordAuthentication, "keyboard-interactive": s.KbdInteractiveAuthentication,
+		}[method]
+	})
 }
 
 // checkLine finds what a line lacks elsewhere in the file.

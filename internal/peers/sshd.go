@@ -76,7 +76,7 @@ func (s *SSHD) configure(path string, c SSHDConfig) error {
 	if err != nil {
 		return err
 	}
-	env, err := s.separation()
+	env, err := separation(s.write)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (s *SSHD) configure(path string, c SSHDConfig) error {
 // separation gives sshd what it needs to separate its privileges where it runs as root: its folder,
 // which is gone after each boot, and its account, which only the installed package brings; nss_wrapper
 // shows one to this process alone.
-func (s *SSHD) separation() (env []string, err error) {
+func separation(write func(name, text string) (path string, err error)) (env []string, err error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
@@ -105,7 +105,7 @@ func (s *SSHD) separation() (env []string, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("read accounts: %w", err)
 	}
-	passwd, err := s.write("passwd", strings.TrimSuffix(string(accounts), "\n")+
+	passwd, err := write("passwd", strings.TrimSuffix(string(accounts), "\n")+
 		"\nsshd:x:65534:65534::/run/sshd:/usr/sbin/nologin\n")
 	if err != nil {
 		return nil, err

@@ -27,6 +27,21 @@ func TestSSHD(tb testing.TB, c SSHDConfig) *SSHD {
 	return s
 }
 
+// TestConfig asks OpenSSH's sshd about configurations for the duration of a test.
+func TestConfig(tb testing.TB) *ConfigTester {
+	tb.Helper()
+	t, err := NewConfigTester()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := t.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return t
+}
+
 func end(tb testing.TB, name string, d *inetd) {
 	tb.Helper()
 	if err := d.Close(); err != nil {
