@@ -68,6 +68,16 @@ const (
 	announcementRate  = 1000
 	announcementBurst = 200
 
+	// commandRate and commandBurst bound how fast one connection's FTP commands may be answered, over all its control channels: each
+	// is a line of the audit log. Four for each announcement are more than clients send that fetch small
+	// files with their sizes and times. Over the rate, a control channel isn't read for a moment; nothing is lost.
+	commandRate  = 4 * announcementRate
+	commandBurst = 4 * announcementRate
+
+	// openRate and openBurst do the same for channels that are asked for.
+	openRate  = 2 * announcementRate
+	openBurst = 2 * announcementRate
+
 	// aliveTimeout is how long a client may take to show that the connection lives, when nothing else tells the
 	// end of its data from a loss. The answer may stand behind data that is queued on a slow line.
 	aliveTimeout = 2 * time.Minute
@@ -103,6 +113,8 @@ type Conn struct {
 	watch        *watch
 	expectations *expectations
 	announcing   *rate.Limiter
+	commanding   *rate.Limiter
+	asking       *rate.Limiter
 }
 
 var (
@@ -133,6 +145,8 @@ func New(cfg Config) (*Conn, error) {
 		listening:   slots{max: maxListeners},
 		unconfirmed: make(places, maxUnconfirmed),
 		announcing:  rate.NewLimiter(announcementRate, announcementBurst),
+		commanding:  rate.NewLimiter(commandRate, commandBurst),
+		asking:      rate.NewLimiter(openRate, openBurst),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.expectations = newExpectations(c.expired)
@@ -169,6 +183,7 @@ func (c *Conn) Serve(nc ssh.NewChannel) {
 	w := &waiting{nc, sync.OnceFunc(func() { c.waiting.Add(-1) })}
 	defer w.answered()
 	nc = w
+	_ = c.asking.Wait(c.ctx) // at the end of the connection, what comes next fails
 
 	switch nc.ChannelType() {
 	case "direct-tcpip":

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -50,15 +51,19 @@ func (o *opening) target() string { return net.JoinHostPort(o.host, strconv.Itoa
 
 func (c *Conn) directTCPIP(nc ssh.NewChannel) {
 	o := &opening{Conn: c, nc: nc, request: c.nextRequest(), generation: c.registry.generation()}
+	if err := o.parse(nc.ExtraData()); err != nil {
+		o.refuse(ssh.ConnectionFailed, "malformed request", "", err.Error())
+		return
+	}
+	if !o.record(audit.ChannelAsked{Conn: c.cfg.ID, Request: o.request, Type: nc.ChannelType(), Target: o.target()}) {
+		o.notOnRecord()
+		return
+	}
 	if !c.channels.take() {
 		o.refuse(ssh.ResourceShortage, "too many channels", "", "MaxChannels is reached")
 		return
 	}
 	defer c.channels.give()
-	if err := o.parse(nc.ExtraData()); err != nil {
-		o.refuse(ssh.ConnectionFailed, "malformed request", "", err.Error())
-		return
-	}
 	// What was announced is asked for first: a policy that happens to permit the port
 	// as well must not leave the expectation behind for somebody later.
 	if e := c.expectations.take(o.host, o.port); e != nil {
@@ -126,6 +131,10 @@ func (o *opening) ordinary() {
 	)
 	for _, a := range addrs {
 		d := o.decide(policy.Open, a)
+		if !o.decided(a, d) {
+			o.notOnRecord()
+			return
+		}
 		if !d.Allowed() {
 			denied = d
 			continue
@@ -144,6 +153,20 @@ func (o *opening) ordinary() {
 	}
 	o.prohibit(denied)
 }
+
+// decided puts a decision about an address on record, before anything is done about it.
+func (o *opening) decided(a netip.Addr, d policy.Decision) bool {
+	e := audit.ChannelDecided{
+		Conn: o.cfg.ID, Request: o.request, Address: netip.AddrPortFrom(a, o.port), Rule: d.Rule, Result: "allowed", Reason: d.Reason,
+	}
+	if !d.Allowed() {
+		e.Result = "denied"
+	}
+	return o.record(e)
+}
+
+// notOnRecord rejects a channel that an event of could not be written. The connection is being closed.
+func (o *opening) notOnRecord() { _ = o.nc.Reject(ssh.ResourceShortage, "not on record") }
 
 // connected hands a dialled connection to whoever reads it.
 func (o *opening) connected(tcp *relay.TCP, d policy.Decision) {

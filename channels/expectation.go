@@ -17,6 +17,7 @@ type expectation struct {
 	address netip.AddrPort // where to dial
 	local   netip.Addr     // what to dial from, if valid: servers check that it is the control connection's address
 	owner   *ftpControl
+	use     *dataUse
 
 	ttl     time.Duration // from the announcement on, retried or not
 	until   time.Time

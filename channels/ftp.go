@@ -31,6 +31,8 @@ type ftpControl struct {
 	rule  string
 	rules *policy.FTP     // as it was when the channel was opened
 	ctx   context.Context // ends drainTime after the control channel
+
+	transfers transfers
 }
 
 // control reads an allowed channel as FTP until it ends.
@@ -49,6 +51,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 		opening: o, peer: remote(tcp).Addr(), local: local(tcp),
 		rule: d.Rule, rules: d.FTP, ctx: ctx,
 	}
+	f.transfers.f = f
 	s := &stream{opening: o, tcp: tcp, rule: d.Rule, owner: f}
 	if !s.open() {
 		end(errClosed)
@@ -61,7 +64,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 			ForeignAddress: f.foreign,
 			Access:         ftp.Access(d.FTP.Access),
 		}),
-		Endpoints: f, Note: f.note, Log: o.cfg.Log, Count: &s.count,
+		Endpoints: f, Record: &f.transfers, Note: f.note, Log: o.cfg.Log, Count: &s.count,
 	})
 	o.expectations.forget(f.request)
 	time.AfterFunc(drainTime, func() { end(errDrained) })
@@ -92,7 +95,7 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	if !f.record(event) {
 		return netip.AddrPort{}, errClosed
 	}
-	x := &expectation{control: f.request, host: f.host, address: at, owner: f}
+	x := &expectation{control: f.request, host: f.host, address: at, owner: f, use: f.transfers.announced()}
 	if e.Addr == f.peer {
 		x.local = f.local // a foreign address may need another route
 	}
@@ -167,17 +170,25 @@ func (o *opening) data(e *expectation) {
 		return
 	}
 	if !o.record(audit.FTPConsumed{Conn: o.cfg.ID, Control: e.control, Request: o.request, Address: e.address}) {
+		o.notOnRecord()
 		return
 	}
+	transfers := &e.owner.transfers
+	transfers.consumed(e.use, o.request)
 	tcp, err := dial(o.ctx, e.local, e.address, o.cfg.ConnectTimeout)
 	if err != nil {
+		transfers.unused(e.use)
 		if worthRetrying(err) {
 			o.expectations.giveBack(e)
 		}
 		o.refuse(ssh.ConnectionFailed, "connect failed", e.owner.rule, err.Error())
 		return
 	}
-	if s := (&stream{opening: o, tcp: tcp, rule: e.owner.rule, owner: e.owner, isData: true}); s.open() {
-		s.join(e.owner.ctx)
+	s := &stream{opening: o, tcp: tcp, rule: e.owner.rule, owner: e.owner, isData: true}
+	transfers.opened(e.use, &s.count)
+	if !s.open() {
+		transfers.ended(e.use, errClosed)
+		return
 	}
+	transfers.ended(e.use, s.join(e.owner.ctx))
 }

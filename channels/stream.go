@@ -8,8 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
@@ -36,7 +34,7 @@ type stream struct {
 func (s *stream) open() bool {
 	if !s.opened() {
 		s.tcp.Abort()
-		_ = s.nc.Reject(ssh.ResourceShortage, "not on record") // the connection is being closed
+		s.notOnRecord()
 		return false
 	}
 	if s.channel = s.accept(s.nc); s.channel == nil {
@@ -63,13 +61,13 @@ func (s *stream) register() {
 	}
 }
 
-// join moves the stream's bytes until it has ended.
-func (s *stream) join(ctx context.Context) {
-	s.closed(relay.Join(ctx, s.channel, s.tcp, &s.count))
+// join moves the stream's bytes until it has ended, and returns why if that was no clean end.
+func (s *stream) join(ctx context.Context) error {
+	return s.closed(relay.Join(ctx, s.channel, s.tcp, &s.count))
 }
 
-// closed puts the end on record.
-func (s *stream) closed(err error) {
+// closed puts the end on record, and returns why if it was no clean one.
+func (s *stream) closed(err error) error {
 	s.dismiss(s)
 	e := audit.ChannelClosed{
 		Conn: s.cfg.ID, Request: s.request, Type: s.kind(),
@@ -87,6 +85,7 @@ func (s *stream) closed(err error) {
 	}
 	s.record(e)
 	s.cfg.Log.Debug("channel closed", "request", s.request, "up", e.Up, "down", e.Down, "result", e.Result, "reason", e.Reason)
+	return err
 }
 
 // abort ends the stream for a reason of ours, beside whoever moves its bytes, and waits for nobody: to abort an
