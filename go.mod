@@ -3,6 +3,7 @@ module github.com/culvert-ssh/culvert
 go 1.26.0
 
 require (
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/fclairamb/ftpserverlib v0.27.0
 	github.com/gliderlabs/ssh v0.3.8
 	github.com/go-crypt/crypt v0.14.15

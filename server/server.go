@@ -60,7 +60,7 @@ type Settings struct {
 	Banner string // file that is sent before authentication; if empty, none is
 }
 
-// ErrServerClosed is what Serve returns after Shutdown.
+// ErrServerClosed is what Serve returns after Shutdown, and while Drain runs.
 var ErrServerClosed = errors.New("server is shut down")
 
 // Server serves SSH connections.
@@ -76,7 +76,8 @@ type Server struct {
 
 	mu        sync.Mutex
 	closing   bool
-	listeners map[net.Listener]struct{}
+	draining  chan struct{} // closed when nothing is left; nil if Drain doesn't run
+	listeners map[net.Listener]*loop
 	open      map[*connection]struct{}
 	owners    sync.WaitGroup
 	stopped   chan struct{} // closed when closing is set
@@ -101,7 +102,7 @@ func New(cfg Config) (*Server, error) {
 		startups:  startups{random: cfg.Random, pending: newPending()},
 		penalties: &lockedPenalties{store: newPenaltyTable()},
 		reporter:  reporter{counts: newRefusals()},
-		listeners: make(map[net.Listener]struct{}),
+		listeners: make(map[net.Listener]*loop),
 		open:      make(map[*connection]struct{}),
 		stopped:   make(chan struct{}),
 	}
@@ -119,7 +120,7 @@ func softwareVersion(v string) bool {
 // Panics returns how often a handler or a callback panicked. Each time one connection was lost.
 func (s *Server) Panics() int64 { return s.panics.Load() }
 
-// Serve accepts connections on l, which it closes in the end, until Shutdown or an error. It
+// Serve accepts connections on l, which it closes in the end, until Shutdown, Drain or an error. It
 // may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
 	if !s.listen(l) {
@@ -131,8 +132,10 @@ func (s *Server) Serve(l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
+			s.busy(l, time.Now())
 			s.accept(nc)
-		case s.isClosing():
+			s.busy(l, time.Time{})
+		case s.stopsListening():
 			return ErrServerClosed
 		case transient(err):
 			// Descriptors may be had again when connections end; whoever exhausted
@@ -196,10 +199,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) listen(l net.Listener) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing {
+	if s.closing || s.draining != nil {
 		return false
 	}
-	s.listeners[l] = struct{}{}
+	s.listeners[l] = new(loop)
 	return true
 }
 
@@ -208,16 +211,18 @@ func (s *Server) unlisten(l net.Listener) {
 	defer s.mu.Unlock()
 	delete(s.listeners, l)
 	_ = l.Close() // it is closed already, or has failed
+	s.checkDrained()
 }
 
-func (s *Server) isClosing() bool {
+func (s *Server) stopsListening() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing
+	return s.closing || s.draining != nil
 }
 
 func (s *Server) forget(c *connection) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.open, c)
+	s.checkDrained()
 }

@@ -100,7 +100,7 @@ func newBastion(t *testing.T) *bastion {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.start(&g); err != nil {
+	if err := b.start(&g, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {

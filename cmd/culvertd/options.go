@@ -47,6 +47,7 @@ The whole of it is in culvertd(8).
 
 // options are the command line of the server. The letters mean what they mean to sshd.
 type options struct {
+	args       []string // all of it, for the process that takes over
 	config     string
 	logFile    string   // if empty, stderr
 	overrides  []string // for config.Load
@@ -58,7 +59,7 @@ type options struct {
 
 func (p program) parseOptions(args []string) (options, error) {
 	var (
-		o              options
+		o              = options{args: args}
 		ports, keys    []string
 		specs          []string
 		stderr, detach bool

@@ -8,8 +8,27 @@ import (
 // reopener is a log that can be opened anew. With an error it is as it was.
 type reopener interface{ Reopen() error }
 
+// reloadUnlessHandingOver reloads, or waits with it for who serves from now on.
+func (d *daemon) reloadUnlessHandingOver() {
+	d.postponed = true
+	if d.heir == nil || d.heir.ready {
+		d.reloadPostponed()
+	}
+}
+
+func (d *daemon) reloadPostponed() {
+	if d.postponed {
+		d.postponed = false
+		_ = d.reload() // it has said why
+	}
+}
+
 // reload reads everything anew and puts it in the place of what holds, or says why not and changes nothing.
 func (d *daemon) reload() error {
+	if d.main.Load() {
+		d.notifyReloading()
+		defer func() { d.notifyReady() }()
+	}
 	for _, l := range d.logs {
 		if err := l.Reopen(); err != nil {
 			d.log.Error("the log stays the file that is open", "err", err)
@@ -26,21 +45,21 @@ func (d *daemon) reload() error {
 	} else {
 		d.log.Info("configuration is read again", "config", d.options.config, "sha256", next.sha256, "rules", next.rules())
 	}
-	if err := d.events.Write(e); err != nil {
-		d.log.Error("the reload is not on record", "err", err)
+	d.put(e)
+	if d.before != nil {
+		d.before.reload()
 	}
 	return err
 }
 
 // adopt makes next what holds from now on. With an error, nothing has changed.
 func (d *daemon) adopt(next *generation) error {
-	before := d.current.Load()
-	all, opened, gone, err := d.sockets.change(before.global.ListenAddress, next.global.ListenAddress, d.log)
+	change, err := d.changeSockets(next)
 	if err != nil {
 		return err
 	}
 	if err := d.srv.Update(next.live()); err != nil {
-		opened.close()
+		change.opened.close()
 		return err
 	}
 	d.current.Store(next)
@@ -49,15 +68,28 @@ func (d *daemon) adopt(next *generation) error {
 	d.warn(next)
 	d.warnFixed(next.global)
 
-	d.sockets = all
-	for _, s := range opened {
-		d.serve(s)
+	d.sockets = change.all
+	for _, s := range change.opened {
+		d.accept(s)
 	}
-	for _, s := range gone {
+	for _, s := range change.gone {
 		d.log.Info("not listening any more", "address", s.listener.Addr().String())
 	}
-	gone.close()
+	change.gone.shut()
+	if path := next.global.PidFile; d.main.Load() && path != d.pid.path {
+		d.pid.remove()
+		d.pid = pidFile{path}
+		d.writePID()
+	}
 	return nil
+}
+
+// changeSockets opens what next wants to be listened on besides what is. Once another process has taken over, that is its affair.
+func (d *daemon) changeSockets(next *generation) (change, error) {
+	if !d.main.Load() {
+		return change{}, nil
+	}
+	return d.sockets.change(d.current.Load().global.ListenAddress, next.global.ListenAddress, d.log)
 }
 
 // warn logs what the configuration is warned of.

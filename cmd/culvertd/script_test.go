@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,7 +28,11 @@ func TestScripts(t *testing.T) {
 			"conn":      conn,
 			"exit":      exit,
 			"listening": listening,
-			"signal":    signalAll,
+			"signal":    sendSignal,
+			"heir":      awaitHeir,
+			"gone":      gone,
+			"manager":   manager,
+			"reads":     reads,
 			"mode":      mode,
 			"taken":     taken,
 		},
@@ -74,15 +80,106 @@ func waitFor(ts *testscript.TestScript, name string, pattern *regexp.Regexp) []s
 	return nil
 }
 
-// signalAll sends a signal to what runs in the background, perhaps once a file has a text in it: signal TERM [text file].
-func signalAll(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]os.Signal{"TERM": syscall.SIGTERM, "INT": os.Interrupt, "HUP": syscall.SIGHUP}
-	if neg || len(args) != 1 || signals[args[0]] == nil {
-		ts.Fatalf("usage: signal TERM|INT|HUP")
+// sendSignal sends a signal to a process, or to all that the script runs in the background: signal TERM [pid].
+func sendSignal(ts *testscript.TestScript, neg bool, args []string) {
+	signals := map[string]syscall.Signal{
+		"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP, "USR2": syscall.SIGUSR2, "KILL": syscall.SIGKILL,
+	}
+	if neg || len(args) < 1 || len(args) > 2 || signals[args[0]] == 0 {
+		ts.Fatalf("usage: signal TERM|INT|HUP|USR2|KILL [pid]")
+	}
+	if len(args) == 2 {
+		pid, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		ts.Check(syscall.Kill(pid, signals[args[0]]))
+		return
 	}
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(signals[args[0]]))
 	}
+}
+
+// awaitHeir waits until a log says that another process is started for the nth time, and puts its number into $HEIR. It is killed with the script if it lives
+// that long: heir log [n].
+func awaitHeir(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: heir log [n]")
+	}
+	n := 1
+	if len(args) == 2 {
+		var err error
+		n, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
+	pattern := regexp.MustCompile(fmt.Sprintf(`(?s)(?:starting the process that takes over" pid=(\d+).*?){%d}`, n))
+	pid, err := strconv.Atoi(waitFor(ts, args[0], pattern)[1])
+	ts.Check(err)
+	ts.Setenv("HEIR", strconv.Itoa(pid))
+	ts.Defer(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+}
+
+// gone waits until a process has ended: gone pid.
+func gone(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gone pid")
+	}
+	pid, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err != nil || strings.Contains(string(status), ") Z ") {
+			return
+		}
+	}
+	ts.Fatalf("process %d lives on", pid)
+}
+
+// reads waits until somebody reads from a FIFO, who then waits for what comes until the script ends: reads fifo.
+func reads(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: reads fifo")
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY|syscall.O_NONBLOCK, 0)
+		if err == nil {
+			ts.Defer(func() { _ = f.Close() })
+			return
+		}
+		if !errors.Is(err, syscall.ENXIO) {
+			ts.Fatalf("%v", err)
+		}
+	}
+	ts.Fatalf("nobody reads from %s", args[0])
+}
+
+// manager stands in for systemd: it appends what it is told by sd_notify(3) to a file, a message a line, with spaces for line ends: manager file.
+func manager(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: manager file")
+	}
+	file, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	path := ts.MkAbs(args[0] + ".socket")
+	socket, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	ts.Check(err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		message := make([]byte, 4096)
+		for {
+			n, err := socket.Read(message)
+			if err != nil {
+				return
+			}
+			fmt.Fprintln(file, strings.ReplaceAll(string(message[:n]), "\n", " "))
+		}
+	}()
+	ts.Defer(func() {
+		_ = socket.Close()
+		<-done
+		_ = file.Close()
+	})
+	ts.Setenv("NOTIFY_SOCKET", path)
 }
 
 // mode compares the permission bits of a file: mode 600 file.

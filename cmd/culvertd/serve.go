@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"time"
 
+	systemd "github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/config"
@@ -24,21 +26,33 @@ import (
 // shutdownTime is how long connections have to end after SIGTERM.
 const shutdownTime = 10 * time.Second
 
-// daemon is the running bastion. What isn't atomic belongs to the goroutine that runs serve.
+// daemon is the running bastion. What isn't atomic belongs to the goroutine that runs loop.
 type daemon struct {
-	options options
-	started config.Settings // what holds of them until the end: see fixed
-	current atomic.Pointer[generation]
-	srv     *server.Server
-	sockets sockets
-	events  *audit.Log
-	logs    []reopener // opened anew after somebody has moved them away
-	log     *slog.Logger
-	level   slog.LevelVar
+	program
+	options    options
+	executable string          // to start the process that takes over
+	started    config.Settings // what holds of them until the end: see fixed
+	current    atomic.Pointer[generation]
+	srv        *server.Server
+	sockets    sockets
+	events     *audit.Log
+	logs       []reopener // opened anew after somebody has moved them away
+	log        *slog.Logger
+	level      slog.LevelVar
+	pid        pidFile
 
 	failed   chan error     // a listener did
 	serving  sync.WaitGroup // the accept loops
 	rechecks sync.WaitGroup
+	done     chan struct{} // closed at the end
+
+	main      atomic.Bool  // this process serves, and the service manager knows it
+	before    *predecessor // nil if there was none
+	heir      *heir        // nil if there is none
+	words     chan message // of the heir
+	postponed bool         // a reload, until it is known who serves
+	stopDrain context.CancelCauseFunc
+	drained   chan error // what Drain returned
 }
 
 // test is -t: nothing is said of a configuration without errors, but for warnings.
@@ -50,55 +64,97 @@ func (p program) test(o options) error {
 	return err
 }
 
-// serve runs the bastion until a signal ends it.
+// serve runs the bastion until a signal ends it, or the last connection after another process has taken over.
 func (p program) serve(o options, signals <-chan os.Signal) error {
 	logTo, err := openLog(o.logFile, p.stderr)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
 	}
 	defer logTo.Close()
-	d := &daemon{options: o, logs: []reopener{logTo}, failed: make(chan error)}
+	d := &daemon{
+		program: p, options: o, logs: []reopener{logTo},
+		failed: make(chan error, 1), done: make(chan struct{}), words: make(chan message), drained: make(chan error, 1),
+	}
+	defer close(d.done)
 	d.log = slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: &d.level}))
-	g, err := read(o)
+	err = d.run(signals)
+	if err != nil && o.logFile != "" {
+		fmt.Fprintf(logTo, "culvertd: %v\n", err)
+	}
+	return err
+}
+
+// run starts, loops and ends.
+func (d *daemon) run(signals <-chan os.Signal) (err error) {
+	if d.executable, err = executable(); err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	given, before, err := inherit()
 	if err != nil {
-		if o.logFile != "" {
-			fmt.Fprintf(logTo, "culvertd: %v\n", err)
-		}
+		return err
+	}
+	g, err := read(d.options)
+	if err != nil {
 		return err
 	}
 	d.level.Set(g.global.LogLevel)
 	d.warn(&g)
-	if d.events, err = p.openAudit(g.global, d.log); err != nil {
+	if d.events, err = d.openAudit(g.global, d.log); err != nil {
 		return fmt.Errorf("open audit log: %w", err)
 	}
 	defer d.events.Close()
 	d.logs = append(d.logs, d.events)
-	if err := d.start(&g); err != nil {
+	d.before = before
+	if err := d.start(&g, given); err != nil {
 		return err
 	}
-	err = d.untilSignal(signals)
+	defer d.pid.remove()
+	ctx, stop := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() { d.watch(ctx) })
+	err = d.loop(signals)
+	stop()
+	watching.Wait()
 	return errors.Join(err, d.events.Write(audit.Server{Action: "stop"}), d.events.Close())
 }
 
-// start makes the server and begins to listen.
-func (d *daemon) start(g *generation) (err error) {
+// start makes the server, and begins to listen as soon as a predecessor has stepped back.
+func (d *daemon) start(g *generation, given sockets) (err error) {
 	d.started = g.global
 	d.current.Store(g)
 	if d.srv, err = d.newServer(g); err != nil {
 		return err
 	}
-	if d.sockets, err = listen(g.global.ListenAddress, d.log); err != nil {
+	if d.sockets, err = listen(g.global.ListenAddress, given, d.log); err != nil {
 		return err
 	}
 	if err := d.events.Write(audit.Server{Action: "start", Detail: "culvertd " + version}); err != nil {
 		d.sockets.close()
 		return err
 	}
-	tuneGC()
-	for _, s := range d.sockets {
-		d.serve(s)
+	if d.before != nil {
+		last, err := d.before.takeOver()
+		if err != nil {
+			d.sockets.close()
+			return err
+		}
+		d.srv.ContinueAfter(last)
+		go d.before.watch(d.log) // ends with either process
 	}
+	tuneGC()
+	d.lead()
 	return nil
+}
+
+// lead makes this process the one that serves.
+func (d *daemon) lead() {
+	d.main.Store(true)
+	for _, s := range d.sockets {
+		d.accept(s)
+	}
+	d.pid = pidFile{d.current.Load().global.PidFile}
+	d.writePID()
+	d.notifyReady(fmt.Sprintf("MAINPID=%d", os.Getpid()))
 }
 
 // newServer wires the server to whatever generation is the current one.
@@ -125,51 +181,75 @@ func (d *daemon) newServer(g *generation) (*server.Server, error) {
 	})
 }
 
-// serve accepts on a socket until it is closed.
-func (d *daemon) serve(s socket) {
+// accept accepts on a socket until it is closed.
+func (d *daemon) accept(s socket) {
 	g := d.current.Load()
 	d.log.Info("listening", "address", s.listener.Addr().String(), "rules", g.rules(), "config", d.options.config, "version", version)
 	d.serving.Go(func() {
 		err := d.srv.Serve(s.listener)
-		if !errors.Is(err, server.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-			d.failed <- err
+		// An Accept that is under way while its socket is shut finds an invalid argument.
+		if errors.Is(err, server.ErrServerClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EINVAL) {
+			return
+		}
+		select {
+		case d.failed <- err:
+		default: // one is enough
 		}
 	})
 }
 
-// untilSignal serves until SIGTERM, SIGINT, or a listener fails.
-func (d *daemon) untilSignal(signals <-chan os.Signal) error {
+// loop does what signals and processes ask for, until the end.
+func (d *daemon) loop(signals <-chan os.Signal) error {
 	for {
 		select {
 		case err := <-d.failed:
 			return errors.Join(err, d.shutdown(signals))
-		case sig := <-signals:
-			if sig == syscall.SIGHUP {
-				d.reload()
-				continue
+		case w := <-d.words:
+			if err := d.heard(w); err != nil {
+				return errors.Join(err, d.shutdown(signals))
 			}
-			d.log.Info("stopping", "signal", sig.String())
+		case err := <-d.drained:
+			if err == nil {
+				d.log.Info("the last connection has ended")
+				return nil
+			}
+			d.log.Warn("ending the connections that are left", "err", err)
 			return d.shutdown(signals)
+		case sig := <-signals:
+			switch sig {
+			case syscall.SIGHUP:
+				d.reloadUnlessHandingOver()
+			case syscall.SIGUSR2:
+				d.handOver()
+			default:
+				d.log.Info("stopping", "signal", sig.String())
+				return d.shutdown(signals)
+			}
 		}
 	}
 }
 
 // shutdown ends every connection. A signal meanwhile ends the process, and everything with it.
 func (d *daemon) shutdown(signals <-chan os.Signal) error {
+	if d.heir != nil && !d.heir.ready {
+		d.heir.kill()
+	}
+	if d.main.Swap(false) {
+		d.notify(systemd.SdNotifyStopping, "STATUS=ending connections")
+	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), shutdownTime, errors.New("connections did not end in time"))
 	defer cancel()
-	done := make(chan error, 1)
+	ended := make(chan error, 1)
 	go func() {
 		err := d.srv.Shutdown(ctx)
 		d.serving.Wait()
 		d.rechecks.Wait()
-		done <- err
+		ended <- err
 	}()
 	for {
 		select {
-		case err := <-done:
+		case err := <-ended:
 			return err
-		case <-d.failed: // there is nothing to be accepted any more
 		case sig := <-signals:
 			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
 				return errAtOnce

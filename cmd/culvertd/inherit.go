@@ -1,0 +1,161 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+)
+
+// Sockets come from systemd (sd_listen_fds(3)), or in the same way from the process that this one takes over from. The
+// latter also names a descriptor that is a line between the two, in this variable. On it the heir says ready and reload, and
+// is told go and the number of the last connection; whoever closes it has ended.
+const lineVariable = "CULVERTD_LINE"
+
+// The names of inherited sockets, by LISTEN_FDNAMES, if a predecessor gives them.
+const (
+	ownSocket   = "ListenAddress"
+	givenSocket = "systemd"
+)
+
+// inheritance is sockets on their way from one process to another.
+type inheritance []*os.File
+
+func (files inheritance) close() error {
+	var errs []error
+	for _, f := range files {
+		errs = append(errs, f.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// listeners makes sockets of the files, which stay open. If own is set, a predecessor may have made them itself.
+func (files inheritance) listeners(own bool) (all sockets, err error) {
+	for _, f := range files {
+		l, err := net.FileListener(f)
+		if err != nil {
+			all.close()
+			return nil, fmt.Errorf("use the inherited socket %q: %w", f.Name(), err)
+		}
+		tcp, ok := l.(*net.TCPListener)
+		if !ok {
+			all.close()
+			return nil, fmt.Errorf("the inherited socket %q is not a TCP socket", f.Name())
+		}
+		s := socket{listener: tcp}
+		if own && f.Name() == ownSocket {
+			at := tcp.Addr().(*net.TCPAddr).AddrPort()
+			s.named = netip.AddrPortFrom(at.Addr().Unmap(), at.Port())
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// predecessor is the process that this one takes over from.
+type predecessor struct {
+	line *net.UnixConn
+	read *bufio.Reader
+}
+
+// inherit returns what this process was given when it was started: sockets, and perhaps a predecessor. It is to be called
+// once, before anything else is opened.
+func inherit() (sockets, *predecessor, error) {
+	var before *predecessor
+	if fd := os.Getenv(lineVariable); fd != "" {
+		_ = os.Unsetenv(lineVariable) // fails for malformed names only
+		var err error
+		if before, err = newPredecessor(fd); err != nil {
+			return nil, nil, err
+		}
+		// systemd knows whom it starts before it writes the environment; a predecessor can't.
+		if err := os.Setenv("LISTEN_PID", strconv.Itoa(os.Getpid())); err != nil {
+			return nil, nil, err
+		}
+	}
+	files := inheritance(activation.Files(true))
+	all, err := files.listeners(before != nil)
+	return all, before, errors.Join(err, files.close())
+}
+
+func newPredecessor(descriptor string) (*predecessor, error) {
+	fd, err := strconv.Atoi(descriptor)
+	if err != nil || fd < 3 {
+		return nil, fmt.Errorf("%s=%q is no descriptor", lineVariable, descriptor)
+	}
+	f := os.NewFile(uintptr(fd), "line")
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("talk to the process before: %w", err)
+	}
+	line, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("%s=%q is no line to another process", lineVariable, descriptor), c.Close())
+	}
+	return &predecessor{line: line, read: bufio.NewReader(line)}, nil
+}
+
+// takeOver says that all is ready, and returns when the predecessor doesn't accept any more, with the number of its
+// last connection. If it has ended, that is as good.
+func (p *predecessor) takeOver() (lastID uint64, err error) {
+	if err := p.line.SetDeadline(time.Now().Add(handoverTime)); err != nil {
+		return 0, err
+	}
+	_, _ = p.line.Write([]byte("ready\n")) // what is read next shows whether it arrived
+	word, err := p.read.ReadString('\n')
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return 0, fmt.Errorf("take over: the process before said nothing for %v", handoverTime)
+	} else if err != nil {
+		return 0, nil
+	}
+	if _, err := fmt.Sscanf(word, "go %d\n", &lastID); err != nil {
+		return 0, fmt.Errorf("take over: the process before said %q", word)
+	}
+	return lastID, p.line.SetDeadline(time.Time{})
+}
+
+// watch says when the predecessor has ended.
+func (p *predecessor) watch(log *slog.Logger) {
+	for {
+		if _, err := p.read.ReadString('\n'); err != nil {
+			log.Info("the process before this one has ended")
+			return
+		}
+	}
+}
+
+// reload tells the predecessor, which may still have connections, to read its configuration again.
+func (p *predecessor) reload() {
+	_ = p.line.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = p.line.Write([]byte("reload\n")) // if it has ended, there is nothing to reload
+}
+
+// environment returns env as an heir needs it, that finds sockets of these names and then the line at descriptor 3 and on.
+func environment(env []string, files inheritance) []string {
+	var next, names []string
+	for _, v := range env {
+		switch name, _, _ := strings.Cut(v, "="); name {
+		case "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", lineVariable:
+		default:
+			next = append(next, v)
+		}
+	}
+	for _, f := range files {
+		names = append(names, f.Name())
+	}
+	return append(
+		next,
+		"LISTEN_FDS="+strconv.Itoa(len(files)),
+		"LISTEN_FDNAMES="+strings.Join(names, ":"),
+		lineVariable+"="+strconv.Itoa(3+len(files)),
+	)
+}
