@@ -20,6 +20,7 @@ type ConnectionOpened struct {
 type ConnectionClosed struct {
 	Conn
 	Seconds float64 `json:"seconds"`
+	Rule    string  `json:"rule,omitempty"` // file:line that ended it, after a reload
 	Reason  string  `json:"reason"`
 }
 

@@ -4,6 +4,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -45,9 +46,10 @@ type Attempt struct {
 	KeyLine     string              // file:line that holds the key, or the certificate's authority
 	Certificate *policy.Certificate // nil for a plain key; of a refused one it says what nobody has verified
 	Accepted    bool
-	Partial     bool   // what was proven is right, and AuthenticationMethods wants more
-	Rule        string // the line of the configuration that refuses, if one does
-	Reason      string // of a refusal; not for the client's eyes
+	Subject     *policy.Subject // who is let in; nil unless Accepted
+	Partial     bool            // what was proven is right, and AuthenticationMethods wants more
+	Rule        string          // the line of the configuration that refuses, if one does
+	Reason      string          // of a refusal; not for the client's eyes
 
 	// Class says what a refusal is by the classes of PerSourcePenalties: "authfail", or "invaliduser" if
 	// no account has the name.
@@ -155,6 +157,15 @@ type refusal struct {
 }
 
 func (r *refusal) Error() string { return r.reason }
+
+// RuleOf returns the file:line that an error of Still goes back to, or nothing.
+func RuleOf(err error) string {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return ""
+	}
+	return cmp.Or(r.rule, r.line)
+}
 
 func refuse(err error) *refusal { return &refusal{reason: err.Error()} }
 

@@ -147,7 +147,7 @@ func (c *Client) prove(cl claim, p proof) (*ssh.Permissions, error) {
 		r.key, r.line, r.certificate = attempt.Key, attempt.KeyLine, attempt.Certificate
 		return nil, r
 	}
-	attempt.Accepted = true
+	attempt.Accepted, attempt.Subject = true, &s
 	if err := c.report(attempt); err != nil {
 		return refused(errNoRecord)
 	}

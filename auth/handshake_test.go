@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -212,8 +213,12 @@ func TestProvenKeyIsTheSubject(t *testing.T) {
 		t.Errorf("key rules: got %+v, want those of %s", r, source)
 	}
 	want := Attempt{User: "alice", Method: "publickey", Key: fingerprint(key), KeyLine: source, Accepted: true}
-	if got := b.recorded(); len(got) != 1 || got[0] != want {
-		t.Errorf("attempts: got %+v, want only %+v", got, want)
+	got := b.recorded()
+	if len(got) != 1 || got[0].Subject == nil || !reflect.DeepEqual(*got[0].Subject, s) {
+		t.Fatalf("attempts: got %+v, want one, of %+v", got, s)
+	}
+	if got[0].Subject = nil; got[0] != want {
+		t.Errorf("attempt: got %+v, want %+v", got[0], want)
 	}
 }
 

@@ -21,6 +21,7 @@ import (
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/channels"
+	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -59,6 +60,9 @@ type connection struct {
 	grace  *time.Timer
 	client *auth.Client
 
+	changes uint64                         // Server.changes before the client could say anything
+	subject atomic.Pointer[policy.Subject] // nil before authentication
+
 	// What gliderlabs/ssh told the owner.
 	sshCtx gliderssh.Context
 	failed error
@@ -78,6 +82,8 @@ func newConnection(s *Server, a arrival) *connection {
 		opened: a.since,
 		live:   a.live,
 		place:  a.place,
+
+		changes: s.changes.Load(),
 	}
 	c.log = s.cfg.Log.With("conn", c.id.ID, "client", a.client)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -143,7 +149,11 @@ func (c *connection) finish() {
 	c.handlers.wait()
 	c.helpers.Wait()
 	seconds := c.s.cfg.Now().Sub(c.opened).Seconds()
-	c.record(audit.ConnectionClosed{Conn: c.id, Seconds: seconds, Reason: reason.Error()})
+	closed := audit.ConnectionClosed{Conn: c.id, Seconds: seconds, Reason: reason.Error()}
+	if revoked, ok := errors.AsType[*revokedError](reason); ok {
+		closed.Rule = revoked.rule
+	}
+	c.record(closed)
 	c.log.Info("connection closed", "user", c.id.User, "reason", reason.Error())
 }
 
@@ -252,6 +262,10 @@ func (c *connection) attempted(a auth.Attempt) error {
 	}
 	c.s.startups.leave(c.place)
 	c.heard.known.Store(true)
+	c.subject.Store(a.Subject)
+	if c.s.changes.Load() != c.changes { // and who knows by which rules it came here
+		c.helpers.Go(c.recheck)
+	}
 	settings := c.s.cfg.Settings(c.client.Claimed(a.User))
 	if after := settings.UnusedConnectionTimeout; after > 0 {
 		c.unused = time.AfterFunc(after, c.endUnasked)

@@ -60,7 +60,7 @@ type Settings struct {
 	Banner string // file that is sent before authentication; if empty, none is
 }
 
-// ErrServerClosed is what Serve returns after Shutdown, and while Drain runs.
+// ErrServerClosed is what Serve returns after Shutdown, while Drain runs, and when its listener is closed.
 var ErrServerClosed = errors.New("server is shut down")
 
 // Server serves SSH connections.
@@ -73,6 +73,7 @@ type Server struct {
 	reporter  reporter
 	lastID    atomic.Uint64
 	panics    atomic.Int64
+	changes   atomic.Uint64 // how often Recheck was called
 
 	mu        sync.Mutex
 	closing   bool
@@ -120,7 +121,7 @@ func softwareVersion(v string) bool {
 // Panics returns how often a handler or a callback panicked. Each time one connection was lost.
 func (s *Server) Panics() int64 { return s.panics.Load() }
 
-// Serve accepts connections on l, which it closes in the end, until Shutdown, Drain or an error. It
+// Serve accepts connections on l, which it closes in the end, until l is closed, by Shutdown, Drain or whoever made it, or an error. It
 // may be called for several listeners.
 func (s *Server) Serve(l net.Listener) error {
 	if !s.listen(l) {
@@ -135,7 +136,7 @@ func (s *Server) Serve(l net.Listener) error {
 			s.busy(l, time.Now())
 			s.accept(nc)
 			s.busy(l, time.Time{})
-		case s.stopsListening():
+		case s.stopsListening(), errors.Is(err, net.ErrClosed):
 			return ErrServerClosed
 		case transient(err):
 			// Descriptors may be had again when connections end; whoever exhausted

@@ -76,6 +76,7 @@ func (d *daemon) adopt(next *generation) error {
 		d.log.Info("not listening any more", "address", s.listener.Addr().String())
 	}
 	change.gone.shut()
+	d.rechecks.Go(d.srv.Recheck)
 	if path := next.global.PidFile; d.main.Load() && path != d.pid.path {
 		d.pid.remove()
 		d.pid = pidFile{path}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -188,7 +187,7 @@ func (d *daemon) accept(s socket) {
 	d.serving.Go(func() {
 		err := d.srv.Serve(s.listener)
 		// An Accept that is under way while its socket is shut finds an invalid argument.
-		if errors.Is(err, server.ErrServerClosed) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EINVAL) {
+		if errors.Is(err, server.ErrServerClosed) || errors.Is(err, syscall.EINVAL) {
 			return
 		}
 		select {
