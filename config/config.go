@@ -122,6 +122,15 @@ func (c *Config) PasswordAuthentication() bool {
 	})
 }
 
+// MaxAuthTries returns the highest that anybody may have.
+func (c *Config) MaxAuthTries() int {
+	highest := 0
+	for _, sc := range append(slices.Clip(c.blocks), &c.global) {
+		highest = max(highest, c.settings([]*scope{sc}).MaxAuthTries)
+	}
+	return highest
+}
+
 // Policy returns the rules of the file, with the positions of their lines.
 func (c *Config) Policy() *policy.Policy {
 	var p policy.Policy

@@ -297,6 +297,16 @@ func TestSilencePermitsNothing(t *testing.T) {
 	}
 }
 
+func TestMaxAuthTriesOfAnybody(t *testing.T) {
+	for text, want := range map[string]int{
+		"": 6, "MaxAuthTries 3": 3, "MaxAuthTries 3\nMatch User a\nMaxAuthTries 9\nMaxAuthTries 10\nMatch User b\nMaxAuthTries 2": 9,
+	} {
+		if got := mustParse(t, "HostKey /key\n"+text).MaxAuthTries(); got != want {
+			t.Errorf("%q: got %d, want %d", text, got, want)
+		}
+	}
+}
+
 func TestPasswordAuthenticationForAnybody(t *testing.T) {
 	for text, want := range map[string]bool{
 		"": false,

@@ -155,7 +155,7 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 func TestKeywordsThatMayNotStandInsideMatch(t *testing.T) {
 	const never, later = "it may not stand inside Match", "inside Match it is not served by this version"
 	want := map[string]string{
-		"MaxAuthTries": later, "AuditLog": later, "LogLevel": later, "RekeyLimit": later,
+		"AuditLog": later, "LogLevel": later, "RekeyLimit": later,
 	}
 	for _, name := range []string{
 		"Port", "AddressFamily", "ListenAddress", "ProxyProtocolFrom", "PidFile", "VersionAddendum", "TCPKeepAlive",

@@ -17,7 +17,7 @@ var limitKeywords = []keyword{
 		standard: []string{"120"},
 		value:    one(func(s *Settings) *time.Duration { return &s.LoginGraceTime }, timeBetween(0, maxTime)),
 	}, {
-		name: "MaxAuthTries", where: notYetMatch, // it is needed before the user is known
+		name:     "MaxAuthTries",
 		wants:    "a number from 1 to 1000",
 		standard: []string{"6"},
 		value:    one(func(s *Settings) *int { return &s.MaxAuthTries }, numberBetween(1, 1000)),

@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/policy"
 )
 
 // gliderlabs/ssh switches the method none on for a server that has no handlers of its kind.
@@ -142,6 +144,41 @@ func TestMaxAuthTries(t *testing.T) {
 	}
 	if _, err := b.dial("alice", ssh.PublicKeys(append(keys[:2:2], own)...)); err != nil {
 		t.Errorf("the third key is the right one: %v", err)
+	}
+}
+
+func TestMaxAuthTriesOfOneUser(t *testing.T) {
+	b := newBastion(t)
+	alices, _ := b.user("alice")
+	bobs, _ := b.user("bob")
+	b.all.MaxAuthTries = 3
+	b.cfg.Live.MaxAuthTries = 5
+	b.cfg.Penalties = sshdPenalties()
+	b.cfg.Penalties.Min = time.Hour // so that they are counted and refuse nobody
+	b.cfg.Settings = func(s policy.Subject) Settings {
+		settings := b.all
+		settings.MaxAuthTries = map[string]int{"alice": 2, "bob": 5}[s.User]
+		return settings
+	}
+	b.start()
+	var keys []ssh.Signer
+	for range 4 {
+		_, foreign := newKey(t)
+		keys = append(keys, foreign)
+	}
+	if _, err := b.dial("alice", ssh.PublicKeys(append(keys[:2:2], alices)...)); err == nil {
+		t.Error("alice's third key was still looked at")
+	}
+	b.events.wait("connection.closed", "reason", "too many authentication failures")
+	b.events.wait("penalty", "class", "authfail")
+	if got := b.events.count("authentication", "result", "refused", "user", "alice"); got != 2 {
+		t.Errorf("alice's refused attempts: got %d, want 2", got)
+	}
+	if _, err := b.dial("alice", ssh.PublicKeys(append(keys[:1:1], alices)...)); err != nil {
+		t.Errorf("alice's second key is the right one: %v", err)
+	}
+	if _, err := b.dial("bob", ssh.PublicKeys(append(keys[:4:4], bobs)...)); err != nil {
+		t.Errorf("bob's fifth key is the right one: %v", err)
 	}
 }
 

@@ -57,6 +57,7 @@ type connection struct {
 	software string // the client's identification
 
 	place  *place // among those that are not authenticated
+	tries  tries
 	grace  *time.Timer
 	client *auth.Client
 

@@ -10,8 +10,6 @@ import (
 
 	gliderssh "github.com/gliderlabs/ssh"
 	"golang.org/x/crypto/ssh"
-
-	"github.com/culvert-ssh/culvert/policy"
 )
 
 // handler returns a gliderlabs/ssh server for this one connection. It authenticates nobody and serves no
@@ -62,7 +60,7 @@ func (c *connection) globalRequest(_ gliderssh.Context, _ *gliderssh.Server, r *
 func (c *connection) serverConfig() *ssh.ServerConfig {
 	cfg := &ssh.ServerConfig{
 		Config:        c.live.negotiable(c.software),
-		MaxAuthTries:  max(1, c.s.cfg.Settings(policy.Subject{Addr: c.id.Client.Addr(), LocalAddr: c.local}).MaxAuthTries),
+		MaxAuthTries:  c.maxAuthTries(),
 		ServerVersion: c.greeting.ours,
 	}
 	for _, key := range c.live.usable {
@@ -92,6 +90,7 @@ func (c *connection) guard(cfg *ssh.ServerConfig) {
 			defer c.heard.slow.takeTurn()()
 			defer c.recovered("authentication")
 			decided(meta, method, err)
+			c.tried(meta.User(), method, err)
 		}
 	}
 	cfg.BannerCallback = func(meta ssh.ConnMetadata) string {

@@ -26,6 +26,7 @@ type Live struct {
 
 	LoginGraceTime time.Duration // from accept to authentication; if zero, there is no limit
 	TCPKeepAlive   bool
+	MaxAuthTries   int // the highest that Settings gives anybody; if it is lower than what it gives nobody in particular, that is it
 
 	MaxStartups                    Startups
 	PerSourceMaxStartups           int // connections of one source that aren't authenticated; if zero, there is no limit

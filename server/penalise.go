@@ -40,7 +40,7 @@ func (c *connection) misbehaviour() string {
 		return ""
 	case errors.Is(cause, errGrace):
 		return classGraceExceeded
-	case cause != nil:
+	case cause != nil && !errors.Is(cause, errTries):
 		return "" // it was ended for no fault of its own
 	}
 	return c.client.Class()

@@ -82,5 +82,6 @@ func (g *generation) live() server.Live {
 		Penalties:            server.Penalties(g.global.PerSourcePenalties),
 		PenaltyExempt:        g.global.PerSourcePenaltyExemptList,
 		TCPKeepAlive:         g.global.TCPKeepAlive,
+		MaxAuthTries:         g.config.MaxAuthTries(),
 	}
 }
