@@ -14,6 +14,7 @@ type Conn struct {
 type ConnectionOpened struct {
 	Conn
 	Local netip.AddrPort `json:"local"`
+	Proxy netip.AddrPort `json:"proxy,omitzero"` // the proxy that spoke for the client
 }
 
 // ConnectionClosed: the connection ended.

@@ -30,17 +30,15 @@ func (s *Server) accept(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	if s.banned(&a) {
+	if a.live.fromProxy(a.client.Addr()) {
+		a.proxy = a.client
+		s.acceptProxied(a)
 		return
 	}
-	var reason string
-	if a.place, reason = s.startups.admit(&a.live.sharing, a.client.Addr(), a.since); a.place == nil {
-		s.refuse(&a, reason, "Exceeded MaxStartups\r\n")
+	c := s.admit(&a)
+	if c == nil {
 		return
 	}
-	a.prepare()
-	c := newConnection(s, a)
-
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
@@ -50,6 +48,20 @@ func (s *Server) accept(nc net.Conn) {
 	}
 	s.open[c] = struct{}{}
 	s.owners.Go(c.own)
+}
+
+// admit returns the connection of a client whose address is known, or nil if it is refused.
+func (s *Server) admit(a *arrival) *connection {
+	if s.banned(a) {
+		return nil
+	}
+	var reason string
+	if a.place, reason = s.startups.admit(&a.live.sharing, a.client.Addr(), a.since); a.place == nil {
+		s.refuse(a, reason, wordsStartups)
+		return nil
+	}
+	a.prepare()
+	return newConnection(s, *a)
 }
 
 // prepare sets the options of the socket.
@@ -66,16 +78,25 @@ func (a *arrival) prepare() {
 	a.Conn = relay.QuickACK(tcp)
 }
 
+// What a client is told that is refused: sshd's words, so that it shows something.
+const (
+	wordsStartups = "Exceeded MaxStartups\r\n"
+	wordsPenalty  = "Not allowed at this time\r\n"
+)
+
 // banned refuses the connection if its source is penalised.
 func (s *Server) banned(a *arrival) bool {
+	if a.live.fromProxy(a.client.Addr()) {
+		return false
+	}
 	class, refused := s.penalties.refuses(&a.live.penalties, a.client.Addr(), a.since)
 	if refused {
-		s.refuse(a, "PerSourcePenalties: "+class, "Not allowed at this time\r\n")
+		s.refuse(a, "PerSourcePenalties: "+class, wordsPenalty)
 	}
 	return refused
 }
 
-// refuse closes the connection, with words of sshd's, so that a client shows something.
+// refuse closes the connection with these words.
 func (s *Server) refuse(a *arrival, reason, words string) {
 	_ = a.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)) // the socket is new and takes them
 	_, _ = a.Write([]byte(words))

@@ -44,6 +44,7 @@ type connection struct {
 	s      *Server
 	id     audit.Conn // its User is written by the owner, after authentication
 	local  netip.AddrPort
+	proxy  netip.AddrPort // that named the client, if one did
 	opened time.Time
 	log    *slog.Logger
 
@@ -80,6 +81,7 @@ func newConnection(s *Server, a arrival) *connection {
 		s:      s,
 		id:     audit.Conn{ID: strconv.FormatUint(s.lastID.Add(1), 10), Client: a.client},
 		local:  a.local,
+		proxy:  a.proxy,
 		opened: a.since,
 		live:   a.live,
 		place:  a.place,
@@ -117,13 +119,14 @@ func (c *connection) own() {
 	defer c.recovered("end")
 	defer c.finish()
 	defer c.recovered("connection")
-	if !c.record(audit.ConnectionOpened{Conn: c.id, Local: c.local}) {
+	if !c.record(audit.ConnectionOpened{Conn: c.id, Local: c.local, Proxy: c.proxy}) {
 		return
 	}
-	c.log.Debug("connection opened", "local", c.local)
+	c.log.Debug("connection opened", "local", c.local, "proxy", c.proxy)
 	if grace := c.live.LoginGraceTime; grace > 0 {
 		// A deadline on the connection would be wiped by gliderlabs/ssh.
-		c.grace = time.AfterFunc(grace, func() { c.end(errGrace) })
+		rest := grace - c.s.cfg.Now().Sub(c.opened) // a proxy may have taken its time
+		c.grace = time.AfterFunc(rest, func() { c.end(errGrace) })
 	}
 	if c.software, c.failed = c.greeting.exchange(); c.failed == nil {
 		c.handler().HandleConn(c.wire)

@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -28,6 +29,8 @@ type Live struct {
 	TCPKeepAlive   bool
 	MaxAuthTries   int // the highest that Settings gives anybody; if it is lower than what it gives nobody in particular, that is it
 
+	ProxyFrom []netip.Prefix // the proxies that must say in a PROXY header who their client is
+
 	MaxStartups                    Startups
 	PerSourceMaxStartups           int // connections of one source that aren't authenticated; if zero, there is no limit
 	PerSourceBits4, PerSourceBits6 int // PerSourceNetBlockSize: the leading bits of an address that make the source
@@ -40,6 +43,7 @@ type live struct {
 	Live
 	usable    []ssh.Signer // HostKeys, as HostKeyAlgorithms leaves them
 	sharing   sharing
+	headers   sharing // of connections from proxies that haven't named their client
 	penalties penaltyRules
 }
 
@@ -68,6 +72,7 @@ func (l *Live) check() (*live, error) {
 	return &live{
 		Live: *l, usable: usable,
 		sharing:   sharing{startups: l.MaxStartups, perSource: l.PerSourceMaxStartups, blocks: sources},
+		headers:   sharing{startups: Startups{l.MaxStartups.Full, 100, l.MaxStartups.Full}, blocks: blocks{32, 128}},
 		penalties: penaltyRules{Penalties: l.Penalties, blocks: sources, exempt: l.PenaltyExempt},
 	}, err
 }

@@ -107,20 +107,6 @@ func (p *pending) dispensable(newcomer netip.Prefix, now time.Time) *place {
 	return nil
 }
 
-// move counts a place for another address: the one that a proxy has named. It reports whether that has room for it.
-func (p *pending) move(pl *place, s *sharing, addr netip.Addr) bool {
-	if pl.network == nil {
-		return true // it was put out, and who holds it gets to know
-	}
-	source := s.blocks.source(addr)
-	if s.perSource > 0 && p.held[source] >= s.perSource {
-		return false
-	}
-	p.unsettle(pl)
-	p.settle(pl, source)
-	return true
-}
-
 // exchanged tells that the key exchange of a connection is over.
 func (p *pending) exchanged(pl *place) {
 	if pl.slow == nil || pl.network == nil {

@@ -123,20 +123,9 @@ func TestPendingAgreesWithASlowTable(t *testing.T) {
 				if got != nil {
 					pairs = append(pairs, pair{got, want})
 				}
-			case what < 7:
+			case what < 8:
 				fast.exchanged(pairs[i].fast)
 				pairs[i].slow.exchanged = true
-			case what < 8:
-				addr := address()
-				got := fast.move(pairs[i].fast, share, addr)
-				source := share.blocks.source(addr)
-				want := share.perSource == 0 || slow.count(source) < share.perSource
-				if got != want {
-					t.Fatalf("seed %d, step %d: moved %v, want %v", seed, step, got, want)
-				}
-				if want {
-					pairs[i].slow.source = source
-				}
 			default:
 				fast.leave(pairs[i].fast)
 				fast.leave(pairs[i].fast) // which is no other than once

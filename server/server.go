@@ -69,6 +69,7 @@ type Server struct {
 	version   string // RFC 4253, section 4.2
 	live      atomic.Pointer[live]
 	startups  startups
+	headers   startups // connections from proxies that haven't named their client
 	penalties penaltyStore
 	reporter  reporter
 	lastID    atomic.Uint64
@@ -80,6 +81,7 @@ type Server struct {
 	draining  chan struct{} // closed when nothing is left; nil if Drain doesn't run
 	listeners map[net.Listener]*loop
 	open      map[*connection]struct{}
+	nameless  map[*place]context.CancelCauseFunc // end connections whose proxy hasn't named the client yet
 	owners    sync.WaitGroup
 	stopped   chan struct{} // closed when closing is set
 }
@@ -101,10 +103,12 @@ func New(cfg Config) (*Server, error) {
 		cfg:       cfg,
 		version:   "SSH-2.0-culvert_" + cfg.Version,
 		startups:  startups{random: cfg.Random, pending: newPending()},
+		headers:   startups{random: cfg.Random, pending: newPending()},
 		penalties: &lockedPenalties{store: newPenaltyTable()},
 		reporter:  reporter{counts: newRefusals()},
 		listeners: make(map[net.Listener]*loop),
 		open:      make(map[*connection]struct{}),
+		nameless:  make(map[*place]context.CancelCauseFunc),
 		stopped:   make(chan struct{}),
 	}
 	if err := s.Update(cfg.Live); err != nil {
@@ -176,6 +180,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	for l := range s.listeners {
 		_ = l.Close() // it stops listening; there is nothing more to be had from it
+	}
+	for _, end := range s.nameless {
+		end(errShutdown)
 	}
 	var stopping sync.WaitGroup
 	for c := range s.open {

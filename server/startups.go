@@ -65,13 +65,6 @@ func (s *startups) occupy(p *place, putOut func()) {
 	}
 }
 
-// move counts the place for another address, if that may have it.
-func (s *startups) move(p *place, rules *sharing, addr netip.Addr) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.pending.move(p, rules, addr)
-}
-
 // exchanged tells that the key exchange is over.
 func (s *startups) exchanged(p *place) {
 	s.mu.Lock()

@@ -76,6 +76,7 @@ func (g *generation) live() server.Live {
 		VersionAddendum:      g.global.VersionAddendum,
 		LoginGraceTime:       g.global.LoginGraceTime,
 		MaxStartups:          server.Startups(g.global.MaxStartups),
+		ProxyFrom:            g.global.ProxyProtocolFrom,
 		PerSourceMaxStartups: g.global.PerSourceMaxStartups,
 		PerSourceBits4:       g.global.PerSourceBits4,
 		PerSourceBits6:       g.global.PerSourceBits6,
