@@ -19,8 +19,8 @@ type file struct {
 	encoder
 	log  *slog.Logger
 	path string
-	f    *os.File
-	old  *os.File // which f has replaced in this append; its lock is held until the chain goes on in f
+	f    *lockable
+	old  *lockable // which f has replaced in this append; its lock is held until the chain goes on in f
 
 	chained bool
 	size    int64 // of f after the last append; -1 if it isn't known
@@ -32,14 +32,14 @@ type file struct {
 func openFile(path string) (*file, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
 		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0) // to read a pipe would be to keep it open
-		return &file{path: path, f: f}, err
+		return &file{path: path, f: &lockable{File: f}}, err
 	}
 	f, err := appendTo(path)
 	if err != nil {
 		return nil, err
 	}
-	if err = lock(f); err == nil {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	if err = f.lock(); err == nil {
+		err = f.unlock()
 	}
 	if err != nil {
 		return nil, errors.Join(err, f.Close())
@@ -47,8 +47,9 @@ func openFile(path string) (*file, error) {
 	return &file{path: path, f: f, chained: true, size: -1}, nil
 }
 
-func appendTo(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+func appendTo(path string) (*lockable, error) {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
+	return &lockable{File: f}, err
 }
 
 func (f *file) append(now time.Time, events ...Event) error {
@@ -77,7 +78,7 @@ func (f *file) reopen(now time.Time) error {
 // appendChained appends events and what must come before them. With create, a file that was moved away
 // is replaced by a new one; otherwise it is followed only to one that somebody else has made.
 func (f *file) appendChained(now time.Time, create bool, events []Event) (err error) {
-	if err := lock(f.f); err != nil {
+	if err := f.f.lock(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.unlock()) }()
@@ -104,7 +105,7 @@ func (f *file) write(now time.Time, events []Event) error {
 
 // unlock ends an append.
 func (f *file) unlock() error {
-	err := syscall.Flock(int(f.f.Fd()), syscall.LOCK_UN)
+	err := f.f.unlock()
 	if f.old != nil {
 		err = errors.Join(err, f.old.Close())
 		f.old = nil
@@ -187,7 +188,7 @@ func (f *file) replace() error {
 	if err != nil {
 		return err
 	}
-	if err := lock(next); err != nil {
+	if err := next.lock(); err != nil {
 		return errors.Join(err, next.Close())
 	}
 	if f.old == nil {
@@ -222,23 +223,48 @@ func (f *file) refresh(size int64) error {
 // lockTimeout is how long another process may hold the lock. It is held for one write.
 const lockTimeout = 2 * time.Second
 
-// lock takes the lock of a file, for which only descriptors of other openings of it wait.
-func lock(f *os.File) error {
-	pause := 20 * time.Microsecond
-	for end := time.Now().Add(lockTimeout); ; {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		switch {
-		case err == nil:
+// lockable is an open file with a lock, for which only other openings of it wait.
+type lockable struct {
+	*os.File
+	waiting chan error // gets what comes of waiting for the lock; nil if nobody waits
+}
+
+// lock takes the lock. After an error, it may be called again.
+func (l *lockable) lock() error {
+	if l.waiting == nil {
+		switch err := syscall.Flock(int(l.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err {
+		case nil:
 			return nil
-		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
-			return fmt.Errorf("lock %s: %w", f.Name(), err)
-		case time.Now().After(end):
-			return fmt.Errorf("lock %s: another process has held it for %v", f.Name(), lockTimeout)
+		case syscall.EWOULDBLOCK, syscall.EINTR:
+		default:
+			return fmt.Errorf("lock %s: %w", l.Name(), err)
 		}
-		time.Sleep(pause)
-		pause = min(2*pause, time.Millisecond)
+		// A blocking call can't be given up. One that comes back too late has the lock for who asks next.
+		fd, waiting := int(l.Fd()), make(chan error, 1)
+		l.waiting = waiting
+		go func() {
+			err := syscall.Flock(fd, syscall.LOCK_EX)
+			for err == syscall.EINTR {
+				err = syscall.Flock(fd, syscall.LOCK_EX)
+			}
+			waiting <- err
+		}()
+	}
+	late := time.NewTimer(lockTimeout)
+	defer late.Stop()
+	select {
+	case err := <-l.waiting:
+		l.waiting = nil
+		if err != nil {
+			return fmt.Errorf("lock %s: %w", l.Name(), err)
+		}
+		return nil
+	case <-late.C:
+		return fmt.Errorf("lock %s: another process has held it for %v", l.Name(), lockTimeout)
 	}
 }
+
+func (l *lockable) unlock() error { return syscall.Flock(int(l.Fd()), syscall.LOCK_UN) }
 
 func (f *file) Close() error {
 	if !f.chained {
