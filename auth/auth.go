@@ -31,6 +31,9 @@ type Config struct {
 	// keys in vain doesn't try them again after another method, so that what may come in front for nobody should not be offered.
 	Offered func() Offered
 
+	// Commands run AuthorizedKeysCommand and AuthorizedPrincipalsCommand. If nil, nothing serves that only a command would know.
+	Commands *Commands
+
 	Now func() time.Time
 }
 
@@ -77,7 +80,7 @@ func New(cfg Config) (*Authenticator, error) {
 type Client struct {
 	a      *Authenticator
 	ctx    context.Context
-	addr   netip.Addr
+	from   netip.AddrPort
 	local  netip.AddrPort
 	report func(Attempt) error
 
@@ -94,8 +97,8 @@ type Client struct {
 
 // Client returns the Client of one connection. The context ends with the connection. Every attempt
 // is reported; what can't be reported is refused.
-func (a *Authenticator) Client(ctx context.Context, addr netip.Addr, local netip.AddrPort, report func(Attempt) error) *Client {
-	return &Client{a: a, ctx: ctx, addr: addr, local: local, report: report, class: classNoAuth}
+func (a *Authenticator) Client(ctx context.Context, from, local netip.AddrPort, report func(Attempt) error) *Client {
+	return &Client{a: a, ctx: ctx, from: from, local: local, report: report, class: classNoAuth}
 }
 
 // The classes of PerSourcePenalties that an authentication can be of.

@@ -30,7 +30,7 @@ func newClient(t *testing.T, b *bastion) (*ssh.ServerConfig, *[]Attempt) {
 		t.Fatal(err)
 	}
 	var attempts []Attempt
-	c := a.Client(context.Background(), netip.MustParseAddr("192.0.2.7"), netip.AddrPort{}, func(at Attempt) error {
+	c := a.Client(context.Background(), netip.MustParseAddrPort("192.0.2.7:50000"), netip.AddrPort{}, func(at Attempt) error {
 		attempts = append(attempts, at)
 		return nil
 	})
@@ -112,7 +112,7 @@ func TestClientThatLeavesMadeNoAttempt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := a.Client(context.Background(), netip.MustParseAddr("192.0.2.7"), netip.AddrPort{}, func(at Attempt) error {
+	c := a.Client(context.Background(), netip.MustParseAddrPort("192.0.2.7:50000"), netip.AddrPort{}, func(at Attempt) error {
 		t.Errorf("attempt: got %+v, want none", at)
 		return nil
 	})

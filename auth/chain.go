@@ -32,6 +32,12 @@ type proof struct {
 	code    bool // and it was proven
 }
 
+// established is what a subject's Proof is: how it was proven.
+type established struct {
+	proven []proof
+	port   uint16 // of the client
+}
+
 // methods are those that were proven, in order.
 func methods(proven []proof) (names []string) {
 	for _, p := range proven {
@@ -181,7 +187,7 @@ func (c *Client) callbacks(heads []string) (next ssh.ServerAuthCallbacks) {
 func (cl *claim) identity(proven []proof) (policy.Subject, error) {
 	s := cl.Subject
 	s.Invalid = false // an account is where somebody can prove to have it
-	s.Proof = slices.Clone(proven)
+	s.Proof = established{slices.Clone(proven), cl.port}
 	var hasCode, code bool
 	for _, p := range proven {
 		hasCode, code = hasCode || p.hasCode, code || p.code

@@ -52,7 +52,7 @@ func (c *accountCache) of(name string, look func() account) account {
 // Claimed returns the subject as far as it is known from the name that a client claims: with the groups of an
 // account of that name, and nothing proven.
 func (c *Client) Claimed(user string) policy.Subject {
-	s := policy.Subject{User: user, Addr: c.addr, LocalAddr: c.local}
+	s := policy.Subject{User: user, Addr: c.from.Addr(), LocalAddr: c.local}
 	if ValidUser(user) != nil {
 		s.Invalid = true
 		return s
@@ -65,6 +65,7 @@ func (c *Client) Claimed(user string) policy.Subject {
 // claim is a user name that is claimed, with all that applies to it.
 type claim struct {
 	policy.Subject
+	port     uint16 // of the client; 0 if it isn't known
 	account  account
 	settings Settings
 	// refused is why nobody gets in under this name, whatever is proven; nil if somebody may. All the same the
@@ -75,7 +76,9 @@ type claim struct {
 // claim looks a user name up.
 func (c *Client) claim(user string) claim {
 	s := c.Claimed(user)
-	return c.a.claim(s, c.accounts.accounts[user])
+	cl := c.a.claim(s, c.accounts.accounts[user])
+	cl.port = c.from.Port()
+	return cl
 }
 
 // claim is what applies to s, whose account is given. Without a valid name there is none, and nothing applies.

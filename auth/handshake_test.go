@@ -107,7 +107,7 @@ func (b *bastion) login(user string, methods ...ssh.AuthMethod) (policy.Subject,
 	go func() {
 		defer close(done)
 		defer server.Close()
-		c := a.Client(b.t.Context(), netip.MustParseAddr("192.0.2.7"), netip.MustParseAddrPort("192.0.2.1:22"), func(at Attempt) error {
+		c := a.Client(b.t.Context(), netip.MustParseAddrPort("192.0.2.7:50000"), netip.MustParseAddrPort("192.0.2.1:22"), func(at Attempt) error {
 			b.mu.Lock()
 			defer b.mu.Unlock()
 			b.attempts = append(b.attempts, at)

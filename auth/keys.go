@@ -2,6 +2,7 @@ package auth
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,36 +20,44 @@ import (
 // of 16384 bits takes 2.8 KiB.
 const maxKeyLine = 16 << 10
 
-// find looks for what lets key serve for the user that is claimed: a line of the keys files, or of what the command
-// prints, that holds it, or that holds the authority which has certified it, or a TrustedUserCAKeys. The order is sshd's. With an error, line is one
+// find looks for what lets key serve for the user that is claimed, in sshd's order: a line of the keys files that holds it, or that holds the
+// authority which has certified it; TrustedUserCAKeys; a line of what AuthorizedKeysCommand prints. With an error, line is one
 // that holds it and doesn't serve, or empty.
-func (a *Authenticator) find(cl claim, key ssh.PublicKey) (g *grant, line string, err error) {
-	now := a.cfg.Now()
-	if err := cl.settings.acceptable(key); err != nil {
+func (a *Authenticator) find(ctx context.Context, cl claim, key ssh.PublicKey) (g *grant, line string, err error) {
+	s := &cl.settings
+	l := lookup{ctx: ctx, commands: a.cfg.Commands, claimed: cl.Subject, port: cl.port, settings: s, key: key, now: a.cfg.Now()}
+	if err := s.acceptable(key); err != nil {
 		return nil, "", err
 	}
-	if err := a.revoked(cl.settings.RevokedKeys, key); err != nil {
+	if err := a.revoked(s.RevokedKeys, key); err != nil {
 		return nil, "", err
 	}
-	l := lookup{claimed: cl.Subject, settings: &cl.settings, key: key, now: now}
 	if cert, ok := key.(*ssh.Certificate); ok {
-		if l.own, err = cl.settings.certificateOptions(cert, cl.Subject, now); err != nil {
+		if l.own, err = s.certificateOptions(cert, cl.Subject, l.now); err != nil {
 			return nil, "", err
 		}
 		l.certificate = cert
 	}
 	o, err := l.inFiles(cl.account)
-	if err != nil && l.certificate != nil && cl.settings.TrustedUserCAKeys != "" {
-		var errCA error
-		if o, errCA = l.byTrustedCA(cl.account); errCA != nil {
-			errCA = errors.Join(err, errCA)
-		}
-		err = errCA
+	if err != nil && l.certificate != nil && s.TrustedUserCAKeys != "" {
+		o, err = orElse(err, l.byTrustedCA, cl.account)
+	}
+	if err != nil && s.AuthorizedKeysCommand != "" {
+		o, err = orElse(err, l.byCommand, cl.account)
 	}
 	if err == nil {
 		g, err = l.grant(o)
 	}
 	return g, l.line, oneLine(err)
+}
+
+// orElse looks in the next place after the one before had nothing, and why.
+func orElse(before error, look func(account) (keyOptions, error), of account) (keyOptions, error) {
+	o, err := look(of)
+	if err != nil {
+		err = errors.Join(before, err)
+	}
+	return o, err
 }
 
 // oneLine makes one line of joined errors.
@@ -61,7 +70,10 @@ func oneLine(err error) error {
 
 // lookup is the search for one key.
 type lookup struct {
+	ctx      context.Context
+	commands *Commands // nil if none is run
 	claimed  policy.Subject
+	port     uint16 // of the client
 	settings *Settings
 	key      ssh.PublicKey
 	now      time.Time

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -50,7 +51,7 @@ func (a *Authenticator) Known(s policy.Subject) (policy.Subject, error) {
 	if !cl.settings.PubkeyAuthentication {
 		return s, &Refused{Reason: "PubkeyAuthentication is no"}
 	}
-	g, line, err := a.find(cl, key)
+	g, line, err := a.find(context.Background(), cl, key)
 	if err != nil {
 		return s, &Refused{Rule: line, Reason: "the key doesn't serve: " + err.Error()}
 	}

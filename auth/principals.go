@@ -11,21 +11,35 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// byPrincipals looks for a principal of the certificate in AuthorizedPrincipalsFile.
+// byPrincipals looks for a principal of the certificate in AuthorizedPrincipalsFile, and then in what AuthorizedPrincipalsCommand prints.
 func (l *lookup) byPrincipals(of account) (keyOptions, error) {
-	if l.settings.AuthorizedPrincipalsFile == "" {
-		return keyOptions{}, errors.New("no AuthorizedPrincipalsFile is configured")
+	var errs []error
+	if file := l.settings.AuthorizedPrincipalsFile; file != "" {
+		path, data, err := readUserFile(file, of, l.claimed.User)
+		if err == nil {
+			var (
+				o     keyOptions
+				found bool
+			)
+			if o, found, err = l.searchPrincipals(path, data); found {
+				return o, err
+			}
+		}
+		errs = append(errs, err)
 	}
-	path, data, err := readUserFile(l.settings.AuthorizedPrincipalsFile, of, l.claimed.User)
-	if err != nil {
-		return keyOptions{}, err
+	if l.settings.AuthorizedPrincipalsCommand != "" {
+		o, found, err := l.principalsByCommand(of)
+		if found {
+			return o, err
+		}
+		errs = append(errs, err)
 	}
-	return l.searchPrincipals(path, data)
+	return keyOptions{}, errors.Join(errs...)
 }
 
 // searchPrincipals returns the options of the first line that names one of the certificate's principals. A line is a name
-// with options before it. As in sshd, that line decides, whether it admits the client or not.
-func (l *lookup) searchPrincipals(name string, data []byte) (keyOptions, error) {
+// with options before it. As in sshd, the line that is found decides, whether it admits the client or not; one with an error in its options is none.
+func (l *lookup) searchPrincipals(name string, data []byte) (o keyOptions, found bool, err error) {
 	var broken error
 	for n, text := range lines(data) {
 		source := name + ":" + strconv.Itoa(n)
@@ -38,15 +52,15 @@ func (l *lookup) searchPrincipals(name string, data []byte) (keyOptions, error) 
 			continue
 		}
 		if err := o.admit(l.claimed, l.now); err != nil {
-			return keyOptions{}, fmt.Errorf("%s: %w", source, err)
+			return keyOptions{}, true, fmt.Errorf("%s: %w", source, err)
 		}
 		o.rules.Source = source
-		return o, nil
+		return o, true, nil
 	}
 	if broken != nil {
-		return keyOptions{}, broken
+		return keyOptions{}, false, broken
 	}
-	return keyOptions{}, fmt.Errorf("none of the certificate's principals %s is in %q", show(l.certificate.ValidPrincipals), name)
+	return keyOptions{}, false, fmt.Errorf("none of the certificate's principals %s is in %q", show(l.certificate.ValidPrincipals), name)
 }
 
 // parsePrincipal reads a line of a principals file: the last word is the name, and what stands before it are options.

@@ -78,7 +78,7 @@ func (c *Client) grant(cl claim, key ssh.PublicKey) (*grant, error) {
 		err = errors.New("this key was proven already, and AuthenticationMethods wants another one")
 	case err == nil:
 		var g *grant
-		if g, refused.line, err = c.a.find(cl, key); err == nil && cl.refused == nil {
+		if g, refused.line, err = c.a.find(c.ctx, cl, key); err == nil && cl.refused == nil {
 			return g, nil
 		}
 	}

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -11,7 +12,8 @@ import (
 // authorities as they are; nil if it would be. Options of its key that have changed are a reason as well: the connection would go on under the old
 // ones. A password isn't asked for again, but its account must be there.
 func (a *Authenticator) Still(s policy.Subject) error {
-	proven, ok := s.Proof.([]proof)
+	e, ok := s.Proof.(established)
+	proven := e.proven
 	if !ok || len(proven) == 0 {
 		return errors.New("it isn't known how the user was authenticated")
 	}
@@ -22,6 +24,7 @@ func (a *Authenticator) Still(s policy.Subject) error {
 	account := a.account(claimed)
 	claimed.Groups, claimed.Invalid = account.Groups, !account.Known
 	cl := a.claim(claimed, account)
+	cl.port = e.port
 	if cl.refused != nil {
 		return cl.refused
 	}
@@ -62,7 +65,7 @@ func (a *Authenticator) stillProven(cl claim, p proof) error {
 	if !cl.settings.acceptsKey(p.key.key, p.algorithm) {
 		return errors.New("PubkeyAcceptedAlgorithms has no " + algorithmName(p.key.key, p.algorithm))
 	}
-	g, _, err := a.find(cl, p.key.key)
+	g, _, err := a.find(context.Background(), cl, p.key.key)
 	switch {
 	case err != nil:
 		return err

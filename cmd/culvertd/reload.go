@@ -63,6 +63,7 @@ func (d *daemon) adopt(next *generation) error {
 		return err
 	}
 	d.current.Store(next)
+	d.asked.Forget()
 	d.level.Set(next.global.LogLevel)
 	d.events.SetContinue(next.global.AuditContinue)
 	d.warn(next)

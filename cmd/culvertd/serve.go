@@ -33,6 +33,7 @@ type daemon struct {
 	started    config.Settings // what holds of them until the end: see fixed
 	current    atomic.Pointer[generation]
 	srv        *server.Server
+	asked      *auth.Commands // what AuthorizedKeysCommand and AuthorizedPrincipalsCommand said
 	sockets    sockets
 	events     *audit.Log
 	logs       []reopener // opened anew after somebody has moved them away
@@ -158,10 +159,14 @@ func (d *daemon) lead() {
 
 // newServer wires the server to whatever generation is the current one.
 func (d *daemon) newServer(g *generation) (*server.Server, error) {
+	d.asked = auth.NewCommands(time.Now, func(command, text string) {
+		d.log.Warn("a command that was asked for keys or principals complains", "command", command, "text", text)
+	})
 	who, err := auth.New(auth.Config{
 		Settings: func(s policy.Subject) auth.Settings { return authSettings(d.current.Load().config.For(s, time.Now())) },
 		Admit:    func(s policy.Subject) policy.Decision { return d.current.Load().policy.Admit(s, time.Now()) },
 		Offered:  func() auth.Offered { return offered(d.current.Load().config) },
+		Commands: d.asked,
 		Now:      time.Now,
 	})
 	if err != nil {
