@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/culvert-ssh/culvert/policy"
 )
@@ -13,8 +14,7 @@ import (
 // ones. A password isn't asked for again, but its account must be there.
 func (a *Authenticator) Still(s policy.Subject) error {
 	e, ok := s.Proof.(established)
-	proven := e.proven
-	if !ok || len(proven) == 0 {
+	if !ok || len(e.proven) == 0 {
 		return errors.New("it isn't known how the user was authenticated")
 	}
 	claimed := policy.Subject{User: s.User, Addr: s.Addr, Host: s.Host, LocalAddr: s.LocalAddr}
@@ -28,10 +28,12 @@ func (a *Authenticator) Still(s policy.Subject) error {
 	if cl.refused != nil {
 		return cl.refused
 	}
-	for _, p := range proven {
+	proven := slices.Clone(e.proven)
+	for i, p := range proven {
 		if err := a.stillProven(cl, p); err != nil {
 			return err
 		}
+		proven[i].hasCode = p.key == nil && cl.account.HasCode()
 	}
 	if _, enough := cl.settings.next(methods(proven)); !enough {
 		return errors.New("AuthenticationMethods wants more than was proven")
