@@ -5,24 +5,24 @@ import "net/netip"
 // Conn identifies one SSH connection and is part of every event of it. It is filled as far as
 // it is known: before authentication there is no User.
 type Conn struct {
-	ID     string         `json:"conn"` // of this process; ctl and the log use the same
-	Client netip.AddrPort `json:"client"`
-	User   string         `json:"user,omitempty"`
+	ID     string         `json:"conn"`           // number of the connection, counted from the start of culvertd; culvertd ctl and the log use the same
+	Client netip.AddrPort `json:"client"`         // address and port of the client
+	User   string         `json:"user,omitempty"` // the SSH user name, once it is known
 }
 
 // ConnectionOpened: a client connected; nothing is known of it yet.
 type ConnectionOpened struct {
 	Conn
-	Local netip.AddrPort `json:"local"`
+	Local netip.AddrPort `json:"local"`          // address and port that the client connected to
 	Proxy netip.AddrPort `json:"proxy,omitzero"` // the proxy that spoke for the client
 }
 
 // ConnectionClosed: the connection ended.
 type ConnectionClosed struct {
 	Conn
-	Seconds float64 `json:"seconds"`
+	Seconds float64 `json:"seconds"`        // since it was opened
 	Rule    string  `json:"rule,omitempty"` // file:line that ended it, after a reload
-	Reason  string  `json:"reason"`
+	Reason  string  `json:"reason"`         // in words
 }
 
 // Authentication: an attempt was decided.
@@ -35,66 +35,66 @@ type Authentication struct {
 	CA          string `json:"ca,omitempty"`          // SHA256:… of the key that signed the certificate
 	Rule        string `json:"rule,omitempty"`        // the deciding file:line: the one that holds the key, or the one that refused
 	Result      string `json:"result"`                // "accepted", "partial" (more methods are asked for) or "refused"
-	Reason      string `json:"reason,omitempty"`
+	Reason      string `json:"reason,omitempty"`      // in words, of a refusal
 }
 
 // ChannelAsked: a client asked for a channel. What was decided comes next.
 type ChannelAsked struct {
 	Conn
-	Request string `json:"request"` // the number that the client is told if it is refused
-	Type    string `json:"type"`
+	Request string `json:"request"`          // the number that the client is told if it is refused
+	Type    string `json:"type"`             // of the channel (RFC 4254)
 	Target  string `json:"target,omitempty"` // as the client spelled it
 }
 
 // ChannelDecided: the policy decided on an address, which is dialled next if it is allowed. There is one for each address of a name.
 type ChannelDecided struct {
 	Conn
-	Request string         `json:"request"`
-	Address netip.AddrPort `json:"address"`
-	Rule    string         `json:"rule,omitempty"` // the deciding file:line
-	Result  string         `json:"result"`         // "allowed" or "denied"
-	Reason  string         `json:"reason,omitempty"`
+	Request string         `json:"request"`          // as in channel.asked
+	Address netip.AddrPort `json:"address"`          // the address that was decided on
+	Rule    string         `json:"rule,omitempty"`   // the deciding file:line
+	Result  string         `json:"result"`           // "allowed" or "denied"
+	Reason  string         `json:"reason,omitempty"` // in words
 }
 
 // ChannelRefused: a channel was asked for and not opened.
 type ChannelRefused struct {
 	Conn
-	Request string `json:"request"` // the number that the client was told
-	Type    string `json:"type"`
-	Target  string `json:"target,omitempty"`
-	Rule    string `json:"rule,omitempty"`
-	Reason  string `json:"reason"`
+	Request string `json:"request"`          // the number that the client was told
+	Type    string `json:"type"`             // of the channel (RFC 4254)
+	Target  string `json:"target,omitempty"` // as the client spelled it
+	Rule    string `json:"rule,omitempty"`   // the deciding file:line
+	Reason  string `json:"reason"`           // in words
 }
 
 // ChannelOpened: a channel was opened to an address.
 type ChannelOpened struct {
 	Conn
-	Request string         `json:"request"`
-	Type    string         `json:"type"`
+	Request string         `json:"request"`          // as in channel.asked
+	Type    string         `json:"type"`             // of the channel (RFC 4254)
 	Target  string         `json:"target,omitempty"` // as the client spelled it
 	Address netip.AddrPort `json:"address,omitzero"` // as dialled
-	Rule    string         `json:"rule,omitempty"`
-	FTP     string         `json:"ftp,omitempty"` // "control" or "data"
+	Rule    string         `json:"rule,omitempty"`   // the file:line that permits it
+	FTP     string         `json:"ftp,omitempty"`    // "control" or "data"
 }
 
 // ChannelClosed: an open channel ended.
 type ChannelClosed struct {
 	Conn
-	Request string  `json:"request"`
-	Type    string  `json:"type"`
-	Up      int64   `json:"up"`   // bytes from the client
-	Down    int64   `json:"down"` // bytes to the client
-	Seconds float64 `json:"seconds"`
-	Result  string  `json:"result"`         // "clean" or "aborted"
-	Rule    string  `json:"rule,omitempty"` // file:line that ended it, after a change of the policy
-	Reason  string  `json:"reason,omitempty"`
+	Request string  `json:"request"`          // as in channel.opened
+	Type    string  `json:"type"`             // of the channel (RFC 4254)
+	Up      int64   `json:"up"`               // bytes from the client
+	Down    int64   `json:"down"`             // bytes to the client
+	Seconds float64 `json:"seconds"`          // since it was opened
+	Result  string  `json:"result"`           // "clean" or "aborted"
+	Rule    string  `json:"rule,omitempty"`   // file:line that ended it, after a change of the policy
+	Reason  string  `json:"reason,omitempty"` // in words, if it was aborted
 }
 
 // FTPAnnounced: a server announced a data endpoint and an expectation was installed.
 type FTPAnnounced struct {
 	Conn
 	Control string         `json:"control"`        // the request number of the control channel
-	Reply   string         `json:"reply"`          // as it came
+	Reply   string         `json:"reply"`          // as it came, but for bytes that are no UTF-8
 	Address netip.AddrPort `json:"address"`        // the endpoint that is permitted
 	Named   netip.Addr     `json:"named,omitzero"` // the address in the reply, where it is another
 }
@@ -102,79 +102,79 @@ type FTPAnnounced struct {
 // FTPConsumed: the expectation was used by a data channel.
 type FTPConsumed struct {
 	Conn
-	Control string         `json:"control"`
-	Request string         `json:"request"`
-	Address netip.AddrPort `json:"address"`
+	Control string         `json:"control"` // the request number of the control channel
+	Request string         `json:"request"` // of the data channel
+	Address netip.AddrPort `json:"address"` // the endpoint
 }
 
 // FTPExpired: the expectation ended unused.
 type FTPExpired struct {
 	Conn
-	Control string         `json:"control"`
-	Address netip.AddrPort `json:"address"`
-	Reason  string         `json:"reason"`
+	Control string         `json:"control"` // the request number of the control channel
+	Address netip.AddrPort `json:"address"` // the endpoint
+	Reason  string         `json:"reason"`  // in words
 }
 
 // FTPRefused: a command, a reply or an endpoint on a control channel was refused.
 type FTPRefused struct {
 	Conn
-	Control string `json:"control"`
-	Reason  string `json:"reason"`
+	Control string `json:"control"` // the request number of the control channel
+	Reason  string `json:"reason"`  // in words, with what the peer sent quoted
 }
 
 // FTPLogin: the FTP server accepted a login.
 type FTPLogin struct {
 	Conn
-	Control string `json:"control"`
-	Login   string `json:"login"` // the FTP user name, as sent
+	Control string `json:"control"` // the request number of the control channel
+	Login   string `json:"login"`   // the FTP user name, as sent
 }
 
 // ConnectionRefused: connections were closed before anything was read from them. The first of a source has an event of its own; of those
 // that follow soon, one event says how many there were, with the last of them.
 type ConnectionRefused struct {
-	Client netip.AddrPort `json:"client"`
-	Proxy  netip.AddrPort `json:"proxy,omitzero"` // the proxy that spoke for the client
-	Reason string         `json:"reason"`
+	Client netip.AddrPort `json:"client"`          // address and port of the client
+	Proxy  netip.AddrPort `json:"proxy,omitzero"`  // the proxy that spoke for the client
+	Reason string         `json:"reason"`          // in words
 	Count  int            `json:"count,omitempty"` // how many, if this stands for those that had no event
 }
 
 // Penalty: a source was penalised (PerSourcePenalties).
 type Penalty struct {
-	Source  netip.Prefix `json:"source"`
-	Class   string       `json:"class"` // "authfail", "grace-exceeded" and so on, as in sshd_config
-	Seconds float64      `json:"seconds"`
-	Active  bool         `json:"active"` // it is refused from now on
+	Source  netip.Prefix `json:"source"`  // the network that was penalised
+	Class   string       `json:"class"`   // "authfail", "grace-exceeded" and so on, as in sshd_config
+	Seconds float64      `json:"seconds"` // how much longer the penalty of the source is now
+	Active  bool         `json:"active"`  // it is refused from now on
 }
 
 // ListenOpened: a remote forwarding was granted.
 type ListenOpened struct {
 	Conn
-	Request string           `json:"request"`
-	Target  string           `json:"target"` // as the client spelled it
-	Bound   []netip.AddrPort `json:"bound"`
-	Rule    string           `json:"rule,omitempty"`
+	Request string           `json:"request"`        // the number of what was asked for
+	Target  string           `json:"target"`         // as the client spelled it
+	Bound   []netip.AddrPort `json:"bound"`          // the addresses and ports that are listened on
+	Rule    string           `json:"rule,omitempty"` // the file:line that permits it
 }
 
 // ListenRefused: a remote forwarding was asked for and not granted.
 type ListenRefused struct {
 	Conn
-	Request string `json:"request"`
-	Target  string `json:"target,omitempty"`
-	Rule    string `json:"rule,omitempty"`
-	Reason  string `json:"reason"`
+	Request string `json:"request"`          // the number of what was asked for
+	Target  string `json:"target,omitempty"` // as the client spelled it
+	Rule    string `json:"rule,omitempty"`   // the deciding file:line
+	Reason  string `json:"reason"`           // in words
 }
 
 // ListenClosed: a remote forwarding ended.
 type ListenClosed struct {
 	Conn
-	Request string `json:"request"`
-	Reason  string `json:"reason,omitempty"`
+	Request string `json:"request"`          // as in listen.opened
+	Reason  string `json:"reason,omitempty"` // in words
 }
 
 // FTPCommand: the server answered a command for good, or it was refused here.
 type FTPCommand struct {
 	Conn
-	Control string `json:"control"`
+	Control string `json:"control"`        // the request number of the control channel
 	Command string `json:"command"`        // the verb; "?" if it is none that is known, as it may be a password that was typed too early
 	Class   string `json:"class"`          // "session", "transfer", "list", "read", "write" or "other"
 	Path    string `json:"path,omitempty"` // the argument, where it is a path
@@ -185,35 +185,35 @@ type FTPCommand struct {
 // FTPTransfer: a transfer ended.
 type FTPTransfer struct {
 	Conn
-	Control   string  `json:"control"`
+	Control   string  `json:"control"`           // the request number of the control channel
 	Request   string  `json:"request,omitempty"` // the data channel
-	Command   string  `json:"command"`
-	Direction string  `json:"direction"` // "download", "upload" or "listing"
-	Path      string  `json:"path,omitempty"`
-	Bytes     int64   `json:"bytes"`
-	Seconds   float64 `json:"seconds"`
-	Result    string  `json:"result"` // "complete", "failed" or "aborted"
-	Code      int     `json:"code"`   // of the final reply; 0 if none came
-	Reason    string  `json:"reason,omitempty"`
+	Command   string  `json:"command"`           // the verb
+	Direction string  `json:"direction"`         // "download", "upload" or "listing"
+	Path      string  `json:"path,omitempty"`    // the argument of the command
+	Bytes     int64   `json:"bytes"`             // that went in this direction, over the data channel
+	Seconds   float64 `json:"seconds"`           // from the command to the final reply or the end of the data, whichever came last
+	Result    string  `json:"result"`            // "complete", "failed" or "aborted"
+	Code      int     `json:"code"`              // of the final reply; 0 if none came
+	Reason    string  `json:"reason,omitempty"`  // in words, if it is not complete
 }
 
 // Reload: the configuration was read again.
 type Reload struct {
-	File   string `json:"file"`
-	SHA256 string `json:"sha256"`
-	Result string `json:"result"` // "done" or "refused", and then the old one stays
-	Reason string `json:"reason,omitempty"`
+	File   string `json:"file"`             // the configuration
+	SHA256 string `json:"sha256"`           // of the file
+	Result string `json:"result"`           // "done" or "refused", and then the old one stays
+	Reason string `json:"reason,omitempty"` // in words, of a refusal
 }
 
 // Server: something happened to the bastion itself.
 type Server struct {
-	Action string `json:"action"` // "start", "stop", "drain", "handover"
-	Detail string `json:"detail,omitempty"`
+	Action string `json:"action"`           // "start", "stop", "drain", "handover"
+	Detail string `json:"detail,omitempty"` // in words
 }
 
-// Opened is the first line of every file. Where the file continues an older one, its prev is the hash of the older one's last line.
+// Opened: the file was begun; this is its first line. Where the file continues an older one, its prev is the hash of the older one's last line.
 type Opened struct {
-	File string `json:"file"`
+	File string `json:"file"` // its path at that time
 }
 
 // Torn: the line before is only the beginning of one, as the system crashed or the disk was full while it was written.

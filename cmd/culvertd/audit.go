@@ -28,6 +28,13 @@ func (p program) openAudit(s config.Settings, log *slog.Logger) (*audit.Log, err
 	return audit.Open(s.AuditLog, audit.Options{Continue: s.AuditContinue, Log: log})
 }
 
+// sayHead puts the head of the audit log's chain into the log, where whoever tampers with the one may not get at the other.
+func (d *daemon) sayHead(when string) {
+	if s := d.events.State(); s.Lines > 0 {
+		d.log.Info("audit log", "at", when, "lines", s.Lines, "head", s.Head)
+	}
+}
+
 // errBroken is what audit verify ends with if something is wrong. It has been said.
 var errBroken = errors.New("the audit log is not intact")
 

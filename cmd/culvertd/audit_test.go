@@ -2,10 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
+	"syscall"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -42,4 +45,70 @@ func conn(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("%s has no channel.refused", args[0])
 	}
 	ts.Setenv("CONN", string(m[1]))
+}
+
+var saidHead = regexp.MustCompile(`msg="audit log" at=stop lines=\d+ head=([0-9a-f]{64})`)
+
+// head puts the head of the audit log that a log noted at the end into $HEAD: head log.
+func head(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: head log")
+	}
+	text, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	m := saidHead.FindSubmatch(text)
+	if m == nil {
+		ts.Fatalf("%s has no head of the audit log", args[0])
+	}
+	ts.Setenv("HEAD", string(m[1]))
+}
+
+// smallDisk mounts a file system of 64 KiB until the script ends: smalldisk directory.
+func smallDisk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: smalldisk directory")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.Mkdir(dir, 0o700))
+	ts.Check(mountSmall(dir))
+	ts.Defer(func() { ts.Check(syscall.Unmount(dir, syscall.MNT_DETACH)) })
+}
+
+func mountSmall(dir string) error {
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", dir).CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+// condition answers [mount]: may this user mount a file system?
+func condition(cond string) (bool, error) {
+	if cond != "mount" {
+		return false, fmt.Errorf("unknown condition %q", cond)
+	}
+	dir, err := os.MkdirTemp("", "culvertd-mount-")
+	if err != nil {
+		return false, err
+	}
+	defer os.Remove(dir)
+	if mountSmall(dir) != nil {
+		return false, nil
+	}
+	return true, syscall.Unmount(dir, syscall.MNT_DETACH)
+}
+
+// fill fills a file system up with the file "rest": fill directory.
+func fill(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fill directory")
+	}
+	f, err := os.Create(filepath.Join(ts.MkAbs(args[0]), "rest"))
+	ts.Check(err)
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 256))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		ts.Fatalf("%v", err)
+	}
 }

@@ -23,10 +23,14 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
+		Condition:           condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"await":     await,
 			"conn":      conn,
 			"exit":      exit,
+			"head":      head,
+			"smalldisk": smallDisk,
+			"fill":      fill,
 			"listening": listening,
 			"signal":    sendSignal,
 			"heir":      awaitHeir,

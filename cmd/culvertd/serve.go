@@ -115,7 +115,9 @@ func (d *daemon) run(signals <-chan os.Signal) (err error) {
 	err = d.loop(signals)
 	stop()
 	watching.Wait()
-	return errors.Join(err, d.events.Write(audit.Server{Action: "stop"}), d.events.Close())
+	err = errors.Join(err, d.events.Write(audit.Server{Action: "stop"}))
+	d.sayHead("stop")
+	return errors.Join(err, d.events.Close())
 }
 
 // start makes the server, and begins to listen as soon as a predecessor has stepped back.
@@ -132,6 +134,7 @@ func (d *daemon) start(g *generation, given sockets) (err error) {
 		d.sockets.close()
 		return err
 	}
+	d.sayHead("start")
 	if d.before != nil {
 		last, err := d.before.takeOver()
 		if err != nil {
