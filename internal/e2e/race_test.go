@@ -3,3 +3,5 @@
 package e2e
 
 const raceDetector = true
+
+const memoryFactor = 8

@@ -44,6 +44,9 @@ func Start(bin, home, name string, args ...string) (*Program, error) {
 
 func (p *Program) String() string { return p.cmd.String() }
 
+// PID is the process of the program.
+func (p *Program) PID() int { return p.cmd.Process.Pid }
+
 // Done is closed when the program has ended.
 func (p *Program) Done() <-chan struct{} { return p.done }
 
