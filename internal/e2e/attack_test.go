@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/culvert-ssh/culvert/internal/peers"
 )
 
@@ -87,8 +89,8 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 	}
 }
 
-// sshGetsIn wants the real ssh authenticated, with nothing but the usual patience.
-func (b *bastion) sshGetsIn(t *testing.T) {
+// sshGetsIn wants the real ssh authenticated, with nothing but the usual patience. It returns what ssh -v wrote.
+func (b *bastion) sshGetsIn(t *testing.T) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -97,6 +99,23 @@ func (b *bastion) sshGetsIn(t *testing.T) {
 		"-W", "192.0.2.1:1", b.addr.Addr().String()).CombinedOutput() // where it may not go, so that it ends
 	if !strings.Contains(string(out), "Authenticated to") {
 		t.Errorf("the honest client did not get in: %s", out)
+	}
+	return string(out)
+}
+
+// TestOpenSSHUsesAFastCipher needs a processor with instructions for AES, as nearly all have.
+func TestOpenSSHUsesAFastCipher(t *testing.T) {
+	t.Parallel()
+	if !cpu.X86.HasAES && !cpu.ARM64.HasAES {
+		t.Skip("this processor has no AES")
+	}
+	const want = "cipher: aes128-gcm@openssh.com"
+	if got := startCulvertd(t, netip.MustParseAddr("127.0.0.1")).sshGetsIn(t); !strings.Contains(got, want) {
+		t.Errorf("no line of ssh -v has %q: %s", want, got)
+	}
+	const slow = "chacha20-poly1305@openssh.com"
+	if got := startCulvertd(t, netip.MustParseAddr("127.0.0.1"), "Ciphers "+slow+",aes128-gcm@openssh.com").sshGetsIn(t); !strings.Contains(got, "cipher: "+slow) {
+		t.Errorf("a Ciphers line is not offered as it stands: %s", got)
 	}
 }
 
