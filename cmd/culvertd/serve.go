@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -194,8 +195,9 @@ func (d *daemon) accept(s socket) {
 	d.log.Info("listening", "address", s.listener.Addr().String(), "rules", g.rules(), "config", d.options.config, "version", version)
 	d.serving.Go(func() {
 		err := d.srv.Serve(s.listener)
-		// An Accept that is under way while its socket is shut finds an invalid argument.
-		if errors.Is(err, server.ErrServerClosed) || errors.Is(err, syscall.EINVAL) {
+		// An Accept that is under way while its socket is shut may find an invalid argument; it is closed then as well.
+		shut := errors.Is(err, syscall.EINVAL) && errors.Is(s.listener.SetDeadline(time.Time{}), net.ErrClosed)
+		if shut || errors.Is(err, server.ErrServerClosed) {
 			return
 		}
 		select {

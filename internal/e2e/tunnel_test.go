@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,6 +19,18 @@ type bastion struct {
 	*program
 	addr netip.AddrPort
 	key  peers.Key // user's
+	keys string    // the folder with a file for each user
+	conf string    // path of the configuration
+	base []string  // the lines that it can't do without
+}
+
+// configure writes the configuration, which is read again at SIGHUP.
+func (b *bastion) configure(t *testing.T, lines ...string) {
+	t.Helper()
+	text := strings.Join(append(slices.Clip(b.base), lines...), "\n") + "\n"
+	if err := os.WriteFile(b.conf, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // startCulvertd starts a bastion on a free port of addr that user may log in to, with the lines added to its
@@ -37,17 +50,14 @@ func startCulvertd(t *testing.T, addr netip.Addr, lines ...string) *bastion {
 	if err := os.WriteFile(filepath.Join(keys, user), key.Authorized(), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	conf := filepath.Join(folder, "sshd_config")
-	text := strings.Join(append([]string{
+	b := &bastion{key: key, keys: keys, conf: filepath.Join(folder, "sshd_config"), base: []string{
 		"ListenAddress " + netip.AddrPortFrom(addr, 0).String(),
 		"HostKey " + host.Path,
 		"AuthorizedKeysFile " + keys + "/%u",
 		"LogLevel DEBUG",
-	}, lines...), "\n") + "\n"
-	if err := os.WriteFile(conf, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	b := &bastion{program: start(t, "culvertd", "-D", "-e", "-f", conf), key: key}
+	}}
+	b.configure(t, lines...)
+	b.program = start(t, "culvertd", "-D", "-e", "-f", b.conf)
 	b.addr = netip.MustParseAddrPort(b.await(`msg=listening .*address="?([^ "\n]+)`)[1])
 	return b
 }
