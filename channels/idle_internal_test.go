@@ -17,7 +17,7 @@ type still struct {
 }
 
 func (*still) info() Info                  { return Info{} }
-func (*still) recheck()                    {}
+func (*still) recheck() bool               { return false }
 func (s *still) activity() (string, int64) { return s.kind, s.moved }
 func (s *still) abort(why error)           { s.why = why }
 

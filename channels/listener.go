@@ -199,10 +199,12 @@ func (l *listener) decideAgain() policy.Decision {
 	return d
 }
 
-func (l *listener) recheck() {
-	if d := l.decideAgain(); !d.Allowed() {
+func (l *listener) recheck() bool {
+	d := l.decideAgain()
+	if !d.Allowed() {
 		l.stop(&revoked{d})
 	}
+	return !d.Allowed()
 }
 
 func (l *listener) info() Info {

@@ -28,8 +28,8 @@ type Info struct {
 type member interface {
 	info() Info
 
-	// recheck ends the member if the policy doesn't permit it any more. It waits for no peer.
-	recheck()
+	// recheck ends the member if the policy doesn't permit it any more, and reports whether it did. It waits for no peer.
+	recheck() bool
 }
 
 // registry is all that is open on a connection.
@@ -106,12 +106,16 @@ func (c *Conn) Channels() []Info {
 
 // Recheck asks the policy again about everything that is open, once it has changed, and aborts what it doesn't
 // permit any more; a session stays, as a policy is about what is opened through it. What is being
-// opened meanwhile is asked about when it is open. It waits for no peer, and data that may go on isn't held up.
-func (c *Conn) Recheck() {
+// opened meanwhile is asked about when it is open. It waits for no peer, and data that may go on isn't held up. It returns how much was
+// aborted.
+func (c *Conn) Recheck() (aborted int) {
 	for _, m := range c.registry.changed() {
-		m.recheck()
+		if m.recheck() {
+			aborted++
+		}
 	}
 	c.expectations.recheck()
+	return aborted
 }
 
 // revoked is why something ended that the policy permitted once.

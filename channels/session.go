@@ -109,7 +109,7 @@ func (s *session) abort(why error) {
 }
 
 // recheck does nothing: nothing is opened by a session.
-func (s *session) recheck() {}
+func (s *session) recheck() bool { return false }
 
 // serve answers the channel's requests until the client closes it. It writes nothing that the client's window could
 // hold up: x/crypto/ssh reads no further until a request is taken, so that a client that doesn't read would stop the

@@ -107,10 +107,12 @@ func (s *stream) activity() (kind string, moved int64) {
 	return s.kind(), s.count.AToB.Load() + s.count.BToA.Load()
 }
 
-func (s *stream) recheck() {
-	if d := s.decideAgain(); !d.Allowed() {
+func (s *stream) recheck() bool {
+	d := s.decideAgain()
+	if !d.Allowed() {
 		s.abort(&revoked{d})
 	}
+	return !d.Allowed()
 }
 
 // decideAgain asks the policy about an open stream.

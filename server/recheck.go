@@ -60,7 +60,10 @@ func (c *connection) recheck() {
 		c.end(&revokedError{rule: auth.RuleOf(err), why: err})
 		return
 	}
-	if channels != nil {
-		channels.Recheck()
+	if channels == nil {
+		return
+	}
+	if n := channels.Recheck(); n > 0 {
+		channels.Tell(fmt.Sprintf("culvertd: the policy has changed, and %d of what was open here is closed", n))
 	}
 }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"net"
@@ -189,5 +190,57 @@ func TestDrainThatIsBrokenOffLetsItServeAgain(t *testing.T) {
 	}
 	if err := <-served; !errors.Is(err, ErrServerClosed) {
 		t.Errorf("Serve: got %v, want ErrServerClosed", err)
+	}
+}
+
+func TestRecheckTellsOfWhatItCloses(t *testing.T) {
+	b := newBastion(t)
+	key, _ := b.user("alice")
+	place, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer place.Close()
+	word, err := policy.ParseOpenPattern(place.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rules atomic.Pointer[policy.Policy]
+	rules.Store(&policy.Policy{Global: policy.Rules{
+		AllowTCPForwarding: &policy.Line[policy.Forwarding]{Value: policy.ForwardAll},
+		PermitOpen:         &policy.Line[[]policy.OpenPattern]{Source: "sshd_config:1", Value: []policy.OpenPattern{word}},
+	}})
+	b.cfg.Decide = func(r policy.Request) policy.Decision { return rules.Load().Decide(r) }
+	b.start()
+	client := b.mustDial("alice", ssh.PublicKeys(key))
+	session, err := client.NewSession()
+	if err != nil {
+		t.Fatal(err)
+	}
+	told, err := session.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Shell(); err != nil {
+		t.Fatal(err)
+	}
+	open, err := client.Dial("tcp", place.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules.Store(&policy.Policy{Global: policy.Rules{
+		AllowTCPForwarding: &policy.Line[policy.Forwarding]{Source: "sshd_config:2", Value: policy.ForwardNone},
+	}})
+	b.Recheck()
+	if _, err := open.Read(make([]byte, 1)); err == nil {
+		t.Error("the channel lives on")
+	}
+	b.events.wait("channel.closed", "rule", "sshd_config:2", "reason", "the policy changed: ")
+	line, err := bufio.NewReader(told).ReadString('\n')
+	if want := "the policy has changed, and 1 of what was open here is closed"; err != nil || !strings.Contains(line, want) {
+		t.Errorf("the session was told %q, %v; want %q", line, err, want)
+	}
+	if _, _, err := client.SendRequest("any", true, nil); err != nil {
+		t.Errorf("the connection: %v", err)
 	}
 }

@@ -161,6 +161,7 @@ func (d *daemon) stepBack(h *heir) {
 	d.sockets.close() // what comes now waits in the sockets for the heir
 	d.serving.Wait()
 	d.sockets = nil
+	d.pid = pidFile{} // the heir writes its own number there
 	pid := h.cmd.Process.Pid
 	d.notify(fmt.Sprintf("MAINPID=%d", pid))
 	if err := h.line.SetWriteDeadline(time.Now().Add(time.Second)); err == nil {
