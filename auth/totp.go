@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strings"
 	"sync"
@@ -34,7 +35,8 @@ var (
 
 // codes checks one-time codes.
 type codes struct {
-	now func() time.Time
+	now  func() time.Time
+	used *usedCodes
 
 	// use reports whether no code of this step, or of a later one, was used by the user, and keeps in mind that now one is. Where
 	// several bastions serve the same users, they share it.
@@ -42,7 +44,8 @@ type codes struct {
 }
 
 func newCodes(now func() time.Time) *codes {
-	return &codes{now: now, use: (&usedCodes{now: now}).use}
+	used := &usedCodes{now: now}
+	return &codes{now: now, used: used, use: used.use}
 }
 
 // check returns nil if code is one of the account's, and none as late has served before. The same work is done
@@ -116,6 +119,28 @@ func (u *usedCodes) forget() {
 		if step < oldest {
 			delete(u.last, user)
 		}
+	}
+}
+
+// UsedCodes returns which one-time codes serve nobody any more, for another process that takes over: by user, the number of the last one.
+func (a *Authenticator) UsedCodes() map[string]int64 {
+	u := a.codes.used
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.forget()
+	return maps.Clone(u.last)
+}
+
+// InheritUsedCodes keeps in mind what the process before has, as UsedCodes returned it.
+func (a *Authenticator) InheritUsedCodes(used map[string]int64) {
+	u := a.codes.used
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.last == nil {
+		u.last = make(map[string]int64)
+	}
+	for user, step := range used {
+		u.last[user] = max(step, u.last[user])
 	}
 }
 

@@ -164,8 +164,10 @@ func (d *daemon) stepBack(h *heir) {
 	d.pid = pidFile{} // the heir writes its own number there
 	pid := h.cmd.Process.Pid
 	d.notify(fmt.Sprintf("MAINPID=%d", pid))
-	if err := h.line.SetWriteDeadline(time.Now().Add(time.Second)); err == nil {
-		fmt.Fprintf(h.line, "go %d\n", d.srv.LastID()) // if it is dead, that is the next that is heard of it
+	left := legacy{LastConnection: d.srv.LastID(), UsedCodes: d.who.UsedCodes()}
+	if err := left.leave(h.line); err != nil {
+		d.log.Error("the process that takes over isn't told so", "pid", pid, "err", err)
+		h.kill() // that it has ended is the next that is heard of it
 	}
 	d.log.Info("another process has taken over; draining", "pid", pid)
 	d.put(audit.Server{Action: "handover", Detail: fmt.Sprintf("to process %d", pid)})

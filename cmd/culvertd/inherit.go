@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,7 +18,7 @@ import (
 
 // Sockets come from systemd (sd_listen_fds(3)), or in the same way from the process that this one takes over from. The
 // latter also names a descriptor that is a line between the two, in this variable. On it the heir says ready and reload, and
-// is told go and the number of the last connection; whoever closes it has ended.
+// is told go and a legacy; whoever closes it has ended.
 const lineVariable = "CULVERTD_LINE"
 
 // The names of inherited sockets, by LISTEN_FDNAMES, if a predecessor gives them.
@@ -104,23 +105,47 @@ func newPredecessor(descriptor string) (*predecessor, error) {
 	return &predecessor{line: line, read: bufio.NewReader(line)}, nil
 }
 
-// takeOver says that all is ready, and returns when the predecessor doesn't accept any more, with the number of its
-// last connection. If it has ended, that is as good.
-func (p *predecessor) takeOver() (lastID uint64, err error) {
+// legacy is what a process that takes over has to know. Its text is read by other versions of this program: what one doesn't
+// know, it leaves out.
+type legacy struct {
+	LastConnection uint64           `json:"last_connection"` // as both number them in the same audit log
+	UsedCodes      map[string]int64 `json:"used_codes,omitempty"`
+}
+
+// takeOver says that all is ready, and returns when the predecessor doesn't accept any more. If it has ended, that is as
+// good, but that there is no legacy.
+func (p *predecessor) takeOver() (l legacy, err error) {
 	if err := p.line.SetDeadline(time.Now().Add(handoverTime)); err != nil {
-		return 0, err
+		return legacy{}, err
 	}
 	_, _ = p.line.Write([]byte("ready\n")) // what is read next shows whether it arrived
-	word, err := p.read.ReadString('\n')
+	said, err := p.read.ReadString('\n')
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		return 0, fmt.Errorf("take over: the process before said nothing for %v", handoverTime)
+		return legacy{}, fmt.Errorf("take over: the process before said nothing for %v", handoverTime)
 	} else if err != nil {
-		return 0, nil
+		return legacy{}, nil
 	}
-	if _, err := fmt.Sscanf(word, "go %d\n", &lastID); err != nil {
-		return 0, fmt.Errorf("take over: the process before said %q", word)
+	text, ok := strings.CutPrefix(said, "go ")
+	if !ok {
+		return legacy{}, fmt.Errorf("take over: the process before said %.100q", said)
 	}
-	return lastID, p.line.SetDeadline(time.Time{})
+	if err := json.Unmarshal([]byte(text), &l); err != nil {
+		return legacy{}, fmt.Errorf("take over: what the process before said: %w", err)
+	}
+	return l, p.line.SetDeadline(time.Time{})
+}
+
+// leave tells an heir what it has to know, and that it is its turn.
+func (l legacy) leave(to *net.UnixConn) error {
+	text, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	if err := to.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(to, "go %s\n", text)
+	return err
 }
 
 // watch says when the predecessor has ended.

@@ -33,6 +33,7 @@ type daemon struct {
 	executable string          // to start the process that takes over
 	started    config.Settings // what holds of them until the end: see fixed
 	current    atomic.Pointer[generation]
+	who        *auth.Authenticator
 	srv        *server.Server
 	asked      *auth.Commands // what AuthorizedKeysCommand and AuthorizedPrincipalsCommand said
 	sockets    sockets
@@ -137,12 +138,13 @@ func (d *daemon) start(g *generation, given sockets) (err error) {
 	}
 	d.sayHead("start")
 	if d.before != nil {
-		last, err := d.before.takeOver()
+		left, err := d.before.takeOver()
 		if err != nil {
 			d.sockets.close()
 			return err
 		}
-		d.srv.ContinueAfter(last)
+		d.srv.ContinueAfter(left.LastConnection)
+		d.who.InheritUsedCodes(left.UsedCodes)
 		go d.before.watch(d.log) // ends with either process
 	}
 	tuneGC()
@@ -166,7 +168,8 @@ func (d *daemon) newServer(g *generation) (*server.Server, error) {
 	d.asked = auth.NewCommands(time.Now, func(command, text string) {
 		d.log.Warn("a command that was asked for keys or principals complains", "command", command, "text", text)
 	})
-	who, err := auth.New(auth.Config{
+	var err error
+	d.who, err = auth.New(auth.Config{
 		Settings: func(s policy.Subject) auth.Settings { return authSettings(d.current.Load().config.For(s, time.Now())) },
 		Admit:    func(s policy.Subject) policy.Decision { return d.current.Load().policy.Admit(s, time.Now()) },
 		Offered:  func() auth.Offered { return offered(d.current.Load().config) },
@@ -179,7 +182,7 @@ func (d *daemon) newServer(g *generation) (*server.Server, error) {
 	return server.New(server.Config{
 		Live:      g.live(),
 		Version:   strings.ReplaceAll(version, "-", "_"),
-		Auth:      who,
+		Auth:      d.who,
 		Decide:    func(r policy.Request) policy.Decision { return d.current.Load().policy.Decide(r) },
 		Permitted: func(s policy.Subject) []string { return d.current.Load().policy.Permitted(s, time.Now()) },
 		Settings: func(s policy.Subject) server.Settings {
