@@ -36,7 +36,7 @@ func (s *Server) Ready() bool {
 
 // checkDrained needs s.mu. An accept loop that has not returned yet may still have a connection in its hands.
 func (s *Server) checkDrained() {
-	if s.draining == nil || len(s.listeners) > 0 || len(s.open) > 0 {
+	if s.draining == nil || len(s.listeners) > 0 || len(s.nameless) > 0 || len(s.open) > 0 {
 		return
 	}
 	select {

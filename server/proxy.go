@@ -56,6 +56,7 @@ func (s *Server) acceptProxied(a arrival) {
 		if c != nil {
 			s.open[c] = struct{}{}
 		}
+		s.checkDrained()
 		s.mu.Unlock()
 		if c == nil {
 			return

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -156,6 +157,46 @@ func TestDrainEndsWithTheLastConnection(t *testing.T) {
 	select {
 	case err := <-drained:
 		t.Fatalf("Drain returned %v with a connection left", err)
+	default:
+	}
+	client.Close()
+	if err := <-drained; err != nil {
+		t.Errorf("Drain: %v", err)
+	}
+}
+
+func TestDrainWaitsForWhoComesByAProxy(t *testing.T) {
+	b := proxied(t)
+	key, _ := b.user("alice")
+	b.start()
+	c := b.connect()
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		b.mu.Lock()
+		n := len(b.nameless)
+		b.mu.Unlock()
+		if n == 1 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the connection doesn't come")
+		}
+	}
+	drained := make(chan error, 1)
+	go func() { drained <- b.Drain(t.Context()) }()
+	for b.Ready() {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := io.WriteString(c, header(t, 2, "203.0.113.7:7000")); err != nil {
+		t.Fatal(err)
+	}
+	conn, chans, reqs, err := ssh.NewClientConn(c, b.addr, b.clientConfig("alice", ssh.PublicKeys(key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := ssh.NewClient(conn, chans, reqs)
+	select {
+	case err := <-drained:
+		t.Errorf("Drain returned %v with a connection left", err)
 	default:
 	}
 	client.Close()
