@@ -22,7 +22,8 @@ type Config struct {
 type scope struct {
 	at       Position // of the Match line
 	criteria policy.Criteria
-	all      bool // the line is Match all
+	said     []condition // what the criteria were made of
+	all      bool        // the line is Match all
 	lines    []line
 }
 

@@ -329,7 +329,7 @@ func TestLoad(t *testing.T) {
 		}
 		return path
 	}
-	good := write("good", "HostKey /key\nUseDNS yes\n")
+	good := write("good", "HostKey /key\nUseDNS yes\nPermitOpen a:1\n")
 	if l, err := Load(good, []string{"Port=2222"}); err != nil || len(l.Warnings) != 1 || l.Config.Global().Ports[0] != 2222 {
 		t.Errorf("good file: got %v, %v", l.Warnings, err)
 	}

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func readDocument(t *testing.T, path string) string {
 
 func TestExampleStartsAsItStands(t *testing.T) {
 	l, err := Load("../sshd_config.example", nil)
-	if err != nil || len(l.Warnings) > 0 {
+	if err != nil || slices.ContainsFunc(l.Warnings, func(w Warning) bool { return !w.Stock }) {
 		t.Fatalf("got %v, warnings %v", err, l.Warnings)
 	}
 	c := l.Config

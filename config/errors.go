@@ -57,6 +57,7 @@ type Warning struct {
 	At      Position
 	Keyword string
 	Text    string
+	Stock   bool // it is about stock sshd alone: nothing is wrong with it here
 }
 
 func (w Warning) String() string { return prefix(w.At, w.Keyword) + w.Text }

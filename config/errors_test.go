@@ -43,6 +43,7 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"PubkeyAuthOptions touch", `PubkeyAuthOptions: unknown value "touch"`},
 		{"AllowUsers", `AllowUsers: it has no value: it wants names of users, or patterns of them, perhaps with @ and where they come from`},
 		{"AllowUsers !alice", `AllowUsers: user "!alice" can't be negated: there are lines for Deny and for Allow`},
+		{"UseDNS yes\nDenyUsers *@*.evil", `DenyUsers: "*@*.evil": names of clients aren't looked up, so it would let in whom it keeps out: write addresses`},
 		{`DenyGroups ""`, `DenyGroups: group "" is empty: everybody is *`},
 		{"AddressFamily inet4", `AddressFamily: unknown value "inet4"`},
 		{"AddressFamily inet\nListenAddress ::1", `ListenAddress: AddressFamily leaves ::1 out`},
@@ -234,9 +235,31 @@ func TestWarnings(t *testing.T) {
 		{"Match user a\nPermitOpen a:1\nMatch user b\nPermitOpen a:1\n", ""},
 		{"DenyOpen a:1\nDenyOpen b:2\nPort 1\nPort 2", ""},
 		{"Match all\nPermitOpen a:1\nMatch user b\nDenyOpen x:1\nPermitOpen b:1", "f:6: PermitOpen: it is never used: under Match all, f:3 comes first"},
-		{"PermitOpen *:21 ftp/ftp.corp:21", `f:2: PermitOpen: "ftp/ftp.corp:21" has no effect: the word "*:21" before it matches first`},
-		{"PermitOpen ftp/*:21 a:21", `f:2: PermitOpen: "a:21" has no effect: the word "ftp/*:21" before it matches first`},
-		{"PermitOpen a:21 ftp/*:21", ""},
+		{"PermitOpen *:21 ftp/ftp.corp:21", `f:2: PermitOpen: "ftp/ftp.corp:21" has no effect: the word "*:21" before it matches first` + "\n" +
+			`f:2: PermitOpen: stock sshd doesn't start on "ftp/ftp.corp:21"`},
+		{"PermitOpen ftp/*:21 a:21", `f:2: PermitOpen: "a:21" has no effect: the word "ftp/*:21" before it matches first` + "\n" +
+			`f:2: PermitOpen: stock sshd doesn't start on "ftp/*:21"`},
+		{"PermitOpen a:21 ftp/*:21", `f:2: PermitOpen: stock sshd doesn't start on "ftp/*:21"`},
+		{"PermitOpen 10.0.0.0/8:22", `f:2: PermitOpen: stock sshd doesn't start on "10.0.0.0/8:22"`},
+		{"PermitOpen a:22 b:80-90", `f:2: PermitOpen: stock sshd doesn't start on "b:80-90"`},
+		{"PermitOpen a:22,23", `f:2: PermitOpen: stock sshd doesn't start on "a:22,23"`},
+		{"PermitOpen a:22 *.corp:22", `f:2: PermitOpen: stock sshd takes "*.corp:22" literally: no host has this name`},
+		{"PermitOpen a:22 *:22 [2001:db8::1]:*", ""},
+		{"Match user !a\nMaxSessions 1", "f:2: Match: it never matches: user !a only excludes: write *, in front"},
+		{"Match user a,!a\nMaxSessions 1", "f:2: Match: it never matches: user a,!a only excludes: write *, in front"},
+		{"Match user a User b,c\nMaxSessions 1", "f:2: Match: it never matches: user a and user b,c exclude each other"},
+		{"Match localport 22 address 192.0.2.1 localport 23\nMaxSessions 1", "f:2: Match: it never matches: localport 22 and localport 23 exclude each other"},
+		{"Match group a invalid-user\nMaxSessions 1", "f:2: Match: it never matches: group a and invalid-user exclude each other"},
+		{"Match group a group b time Mon\nMaxSessions 1", ""},
+		{"Match user a,b user b,c address 10.0.0.0/8 address 10.1.0.0/16\nMaxSessions 1", ""},
+		{"Match user a\nMaxSessions 1\nMatch all\nMaxSessions 2", "f:4: Match: what stands below counts before the lines outside of Match, not after them"},
+		{"Match user a\nMaxSessions 1\nMatch all", ""},
+		{"Match all\nMaxSessions 1", ""},
+		{"UseDNS yes\nAllowUsers a@*.corp b@10.* c", "f:2: UseDNS: it is ignored: names of clients aren't looked up; a pattern of host names is compared with the address\n" +
+			`f:3: AllowUsers: "a@*.corp": names of clients aren't looked up, so it lets nobody in: write addresses`},
+		{"UseDNS no\nDenyUsers *@*.evil", ""},
+		{"UseDNS yes\nMatch host 10.*\nMaxSessions 1\nMatch host *.corp\nMaxSessions 1", "f:2: UseDNS: it is ignored: names of clients aren't looked up; a pattern of host names is compared with the address\n" +
+			"f:5: Match: names of clients aren't looked up: host is compared with the address"},
 		{"PermitOpen *:21 a:21", ""},
 		{"AuthorizedKeysFile /keys /k/%u /k%%u", `f:2: AuthorizedKeysFile: every key in "/keys" serves for every user name: put %u into the path, or the line under Match User` + "\n" +
 			`f:2: AuthorizedKeysFile: every key in "/k%%u" serves for every user name: put %u into the path, or the line under Match User`},
@@ -250,14 +273,33 @@ func TestWarnings(t *testing.T) {
 		}
 		var got []string
 		for _, w := range warnings {
-			got = append(got, w.String())
+			if w.At.Line > 0 { // the rest is for TestSilenceIsNoted
+				got = append(got, w.String())
+			}
 		}
 		if got := strings.Join(got, "\n"); got != test.want {
 			t.Errorf("%q:\n got %s\nwant %s", test.text, got, test.want)
 		}
 	}
-	if _, warnings, _ := parse("f", "HostKey /key\nMaxSessions 5", []string{"MaxSessions=3"}); len(warnings) > 0 {
+	if _, warnings, _ := parse("f", "HostKey /key\nPermitOpen any\nMaxSessions 5", []string{"MaxSessions=3"}); len(warnings) > 0 {
 		t.Errorf("an override must not warn: %v", warnings)
+	}
+}
+
+func TestSilenceIsNoted(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                             "f: PermitOpen: there is no line of it, so nothing may be opened; stock sshd opens anything then",
+		"PermitOpen none":              "",
+		"Match user a\nPermitOpen a:1": "",
+	} {
+		_, warnings, err := parse("f", "HostKey /key\n"+text, nil)
+		got := ""
+		for _, w := range warnings {
+			got += w.String()
+		}
+		if got != want || err != nil {
+			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
+		}
 	}
 }
 

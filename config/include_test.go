@@ -127,7 +127,7 @@ func TestIncludeErrors(t *testing.T) {
 			t.Errorf("%s:\n got %v\nwant %s", test.name, err, test.want)
 		}
 	}
-	dir := unpack(t, "-- c --\nHostKey /k\nInclude missing missing*\n")
+	dir := unpack(t, "-- c --\nHostKey /k\nInclude missing missing*\nPermitOpen any\n")
 	l, err := Load(filepath.Join(dir, "c"), nil)
 	if want := filepath.Join(dir, "c") + `:2: Include: there is no file "missing"`; err != nil || len(l.Warnings) != 1 || l.Warnings[0].String() != want {
 		t.Errorf("a missing file: got %v, %v, want %s", l.Warnings, err, want)

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/culvert-ssh/culvert/policy"
@@ -25,44 +26,54 @@ var criteria = []struct {
 	{"command", nil},
 }
 
+// condition is a criterion and its value, as written.
+type condition struct{ name, value string }
+
+func (c condition) String() string { return strings.TrimSpace(c.name + " " + c.value) }
+
 // parseMatch reads what stands after Match: invalid-user and pairs of a criterion and a value, also criterion=value, or all
 // alone.
-func parseMatch(words []string) (_ policy.Criteria, all bool, _ error) {
+func parseMatch(words []string) (policy.Criteria, []condition, error) {
 	if len(words) == 0 {
-		return nil, false, errors.New("it has no criteria: it wants user, group, host, address, localaddress, localport or time with a value, invalid-user, or all")
+		return nil, nil, errors.New("it has no criteria: it wants user, group, host, address, localaddress, localport or time with a value, invalid-user, or all")
 	}
 	if len(words) == 1 && strings.EqualFold(words[0], "all") {
-		return policy.Criteria{policy.MatchAll()}, true, nil
+		return policy.Criteria{policy.MatchAll()}, nil, nil
 	}
-	var found policy.Criteria
+	var (
+		found policy.Criteria
+		said  []condition
+	)
 	for len(words) > 0 {
 		name, value, joined := strings.Cut(words[0], "=")
 		words = words[1:]
 		switch {
 		case strings.EqualFold(name, "all"):
-			return nil, false, errors.New("all stands alone")
-		case strings.EqualFold(name, "invalid-user") && !joined:
-			found = append(found, policy.MatchInvalidUser())
+			return nil, nil, errors.New("all stands alone")
+		case strings.EqualFold(name, invalidUser) && !joined:
+			found, said = append(found, policy.MatchInvalidUser()), append(said, condition{name: invalidUser})
 			continue
 		}
 		parse, err := findCriterion(name)
 		if err != nil {
-			return nil, false, err
+			return nil, nil, err
 		}
 		if !joined && len(words) > 0 {
 			value, words = words[0], words[1:]
 		}
 		if value == "" {
-			return nil, false, fmt.Errorf("criterion %s has no value", name)
+			return nil, nil, fmt.Errorf("criterion %s has no value", name)
 		}
 		criterion, err := parse(value)
 		if err != nil {
-			return nil, false, fmt.Errorf("criterion %s: %w", name, err)
+			return nil, nil, fmt.Errorf("criterion %s: %w", name, err)
 		}
-		found = append(found, criterion)
+		found, said = append(found, criterion), append(said, condition{strings.ToLower(name), value})
 	}
-	return found, false, nil
+	return found, said, nil
 }
+
+const invalidUser = "invalid-user"
 
 func findCriterion(name string) (func(string) (policy.Criterion, error), error) {
 	for _, c := range criteria {
@@ -74,4 +85,43 @@ func findCriterion(name string) (func(string) (policy.Criterion, error), error) 
 		}
 	}
 	return nil, fmt.Errorf("unknown criterion %q", name)
+}
+
+// never says why conditions that must all hold can't, or nothing if they might. What it doesn't see may be impossible all the same.
+func never(all []condition) string {
+	for i, c := range all {
+		if c.onlyExcludes() {
+			return fmt.Sprintf("%s only excludes: write *, in front", c)
+		}
+		for _, d := range all[:i] {
+			if c.excludes(d) || d.excludes(c) {
+				return fmt.Sprintf("%s and %s exclude each other", d, c)
+			}
+		}
+	}
+	return ""
+}
+
+// onlyExcludes reports whether nothing can match the list: what isn't negated is excluded by what is.
+func (c condition) onlyExcludes() bool {
+	if c.name == "time" || c.name == invalidUser {
+		return false
+	}
+	list := strings.Split(c.value, ",")
+	return !slices.ContainsFunc(list, func(element string) bool {
+		return element[0] != '!' && !slices.Contains(list, "!"+element)
+	})
+}
+
+// excludes reports whether c can't hold where d does.
+func (c condition) excludes(d condition) bool {
+	switch {
+	case c.name == invalidUser:
+		return d.name == "group" // who isn't known is in none
+	case c.name != d.name || c.name == "group" || c.name == "time" || strings.ContainsAny(c.value+d.value, "*?!/"):
+		return false
+	}
+	return !slices.ContainsFunc(strings.Split(strings.ToLower(c.value), ","), func(element string) bool {
+		return slices.Contains(strings.Split(strings.ToLower(d.value), ","), element)
+	})
 }

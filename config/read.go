@@ -28,6 +28,7 @@ type reader struct {
 	errs     Errors
 	warnings []Warning
 	full     bool // there were too many errors to go on
+	useDNS   bool // the file has UseDNS yes
 }
 
 func newReader() (*reader, error) {
@@ -48,7 +49,7 @@ func (r *reader) all(file, text string, overrides []string) error {
 	r.file(file, text)
 	if !r.full {
 		r.checkWhole(file)
-		r.warnWhole()
+		r.warnWhole(file)
 	}
 	if len(r.errs) > 0 {
 		return r.errs
@@ -174,14 +175,16 @@ func (r *reader) match(at Position, words []string) {
 		r.fail(at, matchName, errors.New("it is for the file only"))
 		return
 	}
-	criteria, all, err := parseMatch(words)
+	criteria, said, err := parseMatch(words)
 	if err != nil { // the lines below are checked all the same
 		r.fail(at, matchName, err)
 	}
+	all := err == nil && said == nil
 	if r.outer != &r.config.global {
-		criteria, all = append(slices.Clip(r.outer.criteria), criteria...), all && r.outer.all
+		criteria, said = slices.Concat(r.outer.criteria, criteria), slices.Concat(r.outer.said, said)
+		all = all && r.outer.all
 	}
-	r.begin(&scope{at: at, criteria: criteria, all: all})
+	r.begin(&scope{at: at, criteria: criteria, said: said, all: all})
 }
 
 func (r *reader) begin(block *scope) {
@@ -204,6 +207,7 @@ func (r *reader) foreign(at Position, name string, words []string) {
 		return
 	}
 	text, err := f.read(words)
+	r.useDNS = r.useDNS || f.name == "UseDNS" && text != ""
 	switch {
 	case err != nil:
 		r.fail(at, f.name, err)
@@ -217,7 +221,11 @@ func (r *reader) fail(at Position, keyword string, err error) {
 }
 
 func (r *reader) warn(at Position, keyword, text string) {
-	r.warnings = append(r.warnings, Warning{at, keyword, text})
+	r.warnings = append(r.warnings, Warning{At: at, Keyword: keyword, Text: text})
+}
+
+func (r *reader) note(at Position, keyword, text string) {
+	r.warnings = append(r.warnings, Warning{At: at, Keyword: keyword, Text: text, Stock: true})
 }
 
 // closest returns the keyword that differs least from name, or nothing if none is near.

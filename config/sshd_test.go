@@ -23,7 +23,7 @@ func howMany(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("CULVERT_SSHD_FILES")
 	if text == "" {
-		return 150
+		return 80
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {

@@ -28,7 +28,7 @@ var whatKeywords = []keyword{
 			firstRule(&r.DisableForwarding, source, s.DisableForwarding)
 		},
 	}, {
-		name:  "PermitOpen",
+		name:  permitOpen,
 		wants: "words such as host:port, 10.1.0.0/16:22 or ftp/host:21, or any or none alone",
 		value: openWords(func(s *Settings) *[]policy.OpenPattern { return &s.PermitOpen }, true),
 		rule: func(r *policy.Rules, source string, s Settings) {
@@ -88,6 +88,8 @@ var whatKeywords = []keyword{
 		value: every(func(s *Settings) *[]string { return &s.AcceptEnv }, variable),
 	},
 }
+
+const permitOpen = "PermitOpen"
 
 var forwardings = []choice[policy.Forwarding]{
 	{"yes", policy.ForwardAll},

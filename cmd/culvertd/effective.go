@@ -73,12 +73,28 @@ func parseMoment(text string) (time.Time, error) {
 	return time.Time{}, errors.New("a time is written 2006-01-02T15:04, perhaps with a zone behind it")
 }
 
-// effective is -T: the settings that hold for a connection, or outside of any Match.
-func (p program) effective(o options) error {
+// test is -t: nothing is said of a configuration without errors, but for warnings.
+func (p program) test(o options) error {
+	_, err := p.check(o)
+	return err
+}
+
+// check reads what there is to read, and prints what is to be warned of.
+func (p program) check(o options) (generation, error) {
 	g, err := read(o)
 	for _, w := range g.warnings {
-		fmt.Fprintf(p.stderr, "%s (warning)\n", w)
+		kind := "warning"
+		if w.Stock {
+			kind = "note"
+		}
+		fmt.Fprintf(p.stderr, "%s (%s)\n", w, kind)
 	}
+	return g, err
+}
+
+// effective is -T: the settings that hold for a connection, or outside of any Match.
+func (p program) effective(o options) error {
+	g, err := p.check(o)
 	if err != nil {
 		return err
 	}

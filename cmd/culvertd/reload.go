@@ -97,6 +97,9 @@ func (d *daemon) changeSockets(next *generation) (change, error) {
 // warn logs what the configuration is warned of.
 func (d *daemon) warn(g *generation) {
 	for _, w := range g.warnings {
+		if w.Stock {
+			continue // that is for whoever writes the file
+		}
 		d.log.Warn("configuration", "rule", w.At.String(), "keyword", w.Keyword, "reason", w.Text)
 	}
 }

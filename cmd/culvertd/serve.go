@@ -57,15 +57,6 @@ type daemon struct {
 	drained   chan error // what Drain returned
 }
 
-// test is -t: nothing is said of a configuration without errors, but for warnings.
-func (p program) test(o options) error {
-	g, err := read(o)
-	for _, w := range g.warnings {
-		fmt.Fprintf(p.stderr, "%s (warning)\n", w)
-	}
-	return err
-}
-
 // serve runs the bastion until a signal ends it, or the last connection after another process has taken over.
 func (p program) serve(o options, signals <-chan os.Signal) error {
 	logTo, err := openLog(o.logFile, p.stderr)
