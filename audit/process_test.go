@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -110,8 +111,9 @@ func TestTwoProcessesWriteOneChainWhileItIsRotated(t *testing.T) {
 				t.Error(err)
 			}
 			ended++
-		case <-time.After(20 * time.Millisecond): // a rotation now and then
-			if info, err := os.Stat(path); err != nil || info.Size() == 0 {
+		case <-time.After(2 * time.Millisecond): // a rotation now and then
+			// Both have followed the one before: who sleeps through two can't know that the file it has isn't the last one.
+			if text, err := os.ReadFile(path); err != nil || ended == 0 && !bothWrote(string(text), all) {
 				continue
 			}
 			to := fmt.Sprintf("%s.%d", path, len(files))
@@ -135,6 +137,13 @@ func TestTwoProcessesWriteOneChainWhileItIsRotated(t *testing.T) {
 		}
 	}
 	t.Logf("%d files", len(files))
+}
+
+// bothWrote reports whether every process has a line in the text of a log.
+func bothWrote(text string, all []*exec.Cmd) bool {
+	return !slices.ContainsFunc(all, func(cmd *exec.Cmd) bool {
+		return !strings.Contains(text, fmt.Sprintf(`"login":"%d-`, cmd.Process.Pid))
+	})
 }
 
 func TestKilledProcessLeavesNothingUnsaid(t *testing.T) {
