@@ -1,6 +1,9 @@
 package main
 
 import (
+	"context"
+	"errors"
+
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/config"
 )
@@ -20,6 +23,27 @@ func (d *daemon) reloadPostponed() {
 	if d.postponed {
 		d.postponed = false
 		_ = d.reload() // it has said why
+	}
+}
+
+// reloadNow is reload, but for the moment in which it isn't known who serves.
+func (d *daemon) reloadNow() error {
+	if d.heir != nil && !d.heir.ready {
+		return errors.New("another process is about to take over: try again")
+	}
+	return d.reload()
+}
+
+// askReload does what SIGHUP does, for another goroutine than the loop's, and returns why if the old configuration stays.
+func (d *daemon) askReload(ctx context.Context) error {
+	answer := make(chan error, 1)
+	select {
+	case d.reloads <- answer:
+		return <-answer
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-d.done:
+		return errors.New("culvertd ends")
 	}
 }
 
@@ -118,7 +142,7 @@ var fixed = []struct {
 func (d *daemon) warnFixed(now config.Settings) {
 	for _, f := range fixed {
 		if f.value(d.started) != f.value(now) {
-			d.log.Warn("configuration: a change of this keyword needs a restart", "keyword", f.keyword)
+			d.log.Warn("configuration: a change of this keyword needs a restart, or SIGUSR2", "keyword", f.keyword)
 		}
 	}
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"bytes"
 	"log/slog"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/culvert-ssh/culvert/config"
@@ -22,5 +24,32 @@ func TestWhatAReloadCannotChangeIsNamed(t *testing.T) {
 		if got := log.String(); !strings.Contains(got, "keyword=AuditLog") || strings.Count(got, "\n") != 1 {
 			t.Errorf("got %q, want a warning of AuditLog alone", got)
 		}
+	}
+}
+
+func TestAReloadThatIsAskedForIsAnswered(t *testing.T) {
+	b := newBastion(t)
+	b.reloads, b.done = make(chan chan error), make(chan struct{})
+	signals := make(chan os.Signal)
+	ended := make(chan error, 1)
+	go func() { ended <- b.loop(signals) }()
+	if err := b.askReload(t.Context()); err != nil {
+		t.Errorf("a good configuration: %v", err)
+	}
+	before := b.current.Load()
+	b.write(t, "sshd_config", b.config("NoSuchKeyword yes\n"))
+	if err := b.askReload(t.Context()); err == nil || !strings.Contains(err.Error(), "NoSuchKeyword") {
+		t.Errorf("got %v, want an error that names the keyword", err)
+	}
+	if b.current.Load() != before {
+		t.Error("the old configuration doesn't stay")
+	}
+	signals <- syscall.SIGTERM
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	close(b.done)
+	if err := b.askReload(t.Context()); err == nil {
+		t.Error("there is an answer after the end")
 	}
 }

@@ -48,11 +48,12 @@ type daemon struct {
 	rechecks sync.WaitGroup
 	done     chan struct{} // closed at the end
 
-	main      atomic.Bool  // this process serves, and the service manager knows it
-	before    *predecessor // nil if there was none
-	heir      *heir        // nil if there is none
-	words     chan message // of the heir
-	postponed bool         // a reload, until it is known who serves
+	main      atomic.Bool     // this process serves, and the service manager knows it
+	before    *predecessor    // nil if there was none
+	heir      *heir           // nil if there is none
+	words     chan message    // of the heir
+	postponed bool            // a reload, until it is known who serves
+	reloads   chan chan error // of askReload
 	stopDrain context.CancelCauseFunc
 	drained   chan error // what Drain returned
 }
@@ -66,7 +67,7 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 	defer logTo.Close()
 	d := &daemon{
 		program: p, options: o, logs: []reopener{logTo},
-		failed: make(chan error, 1), done: make(chan struct{}), words: make(chan message), drained: make(chan error, 1),
+		failed: make(chan error, 1), done: make(chan struct{}), words: make(chan message), reloads: make(chan chan error), drained: make(chan error, 1),
 	}
 	defer close(d.done)
 	d.log = slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: &d.level}))
@@ -218,6 +219,8 @@ func (d *daemon) loop(signals <-chan os.Signal) error {
 			}
 			d.log.Warn("ending the connections that are left", "err", err)
 			return d.shutdown(signals)
+		case answer := <-d.reloads:
+			answer <- d.reloadNow()
 		case sig := <-signals:
 			switch sig {
 			case syscall.SIGHUP:
