@@ -96,10 +96,25 @@ func TestReportIsBounded(t *testing.T) {
 	long := strings.Repeat("\xff", 100_000)
 	_, err := cfg.PublicKeyCallback(meta{long}, newKey(t).PublicKey())
 	cfg.AuthLogCallback(meta{long}, long, err)
-	got := (*attempts)[0]
-	for _, word := range []string{got.User, got.Method, got.Reason} {
-		if len(word) > 4*maxShown {
-			t.Errorf("%d bytes of a client's word are reported", len(word))
+	cert := certify(t, newKey(t), newKey(t), func(c *ssh.Certificate) {
+		c.KeyId, c.ValidPrincipals = long, []string{long, long}
+		critical(long, "")(c)
+	})
+	_, err = cfg.PublicKeyCallback(meta{"alice"}, cert.PublicKey())
+	cfg.AuthLogCallback(meta{"alice"}, "publickey", err)
+	b.settings.TrustedUserCAKeys = b.write("authorities", line(newKey(t)))
+	named := certify(t, newKey(t), newKey(t), func(c *ssh.Certificate) { c.ValidPrincipals = []string{long, long} })
+	_, err = cfg.PublicKeyCallback(meta{"alice"}, named.PublicKey())
+	cfg.AuthLogCallback(meta{"alice"}, "publickey", err)
+	for _, got := range *attempts {
+		words := []string{got.User, got.Method, got.Reason}
+		if got.Certificate != nil {
+			words = append(words, got.Certificate.ID)
+		}
+		for _, word := range words {
+			if len(word) > 4*maxShown {
+				t.Errorf("%d bytes of a client's word are reported: %.80q", len(word), word)
+			}
 		}
 	}
 }

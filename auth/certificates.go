@@ -41,7 +41,7 @@ func (s *Settings) certificateOptions(cert *ssh.Certificate, claimed policy.Subj
 	}
 	// Whose name it must be depends on who trusts the authority.
 	if err := checker.CheckCert(cert.ValidPrincipals[0], cert); err != nil {
-		return none, errors.New(strings.TrimPrefix(err.Error(), "ssh: "))
+		return none, errors.New(clip(strings.TrimPrefix(err.Error(), "ssh: "))) // it may quote the certificate
 	}
 	o := keyOptions{rules: policy.KeyRules{NoPortForwarding: true, NoAgentForwarding: true, NoPTY: true}}
 	for name, value := range cert.CriticalOptions {

@@ -128,7 +128,12 @@ func (l *lookup) search(name string, data []byte) (keyOptions, error) {
 	var (
 		refused    error
 		unreadable string // the first line that can't be read
+
+		own, authority = l.key.Marshal(), []byte(nil) // once: a certificate may be long
 	)
+	if l.certificate != nil {
+		authority = l.certificate.SignatureKey.Marshal()
+	}
 	for n, text := range lines(data) {
 		source := name + ":" + strconv.Itoa(n)
 		found, words, err := parseKeyLine(text)
@@ -138,8 +143,8 @@ func (l *lookup) search(name string, data []byte) (keyOptions, error) {
 			}
 			continue
 		}
-		holds := bytes.Equal(found.Marshal(), l.key.Marshal())
-		certifies := l.certificate != nil && bytes.Equal(found.Marshal(), l.certificate.SignatureKey.Marshal())
+		blob := found.Marshal()
+		holds, certifies := bytes.Equal(blob, own), l.certificate != nil && bytes.Equal(blob, authority)
 		if !holds && !certifies {
 			continue
 		}
