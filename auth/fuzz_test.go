@@ -65,8 +65,11 @@ func FuzzPrincipalLine(f *testing.F) {
 // Of a certificate nothing is permitted that no extension permits, and no critical option is passed over.
 func FuzzCertificateOptions(f *testing.F) {
 	for _, seed := range [][4]string{
-		{"force-command", "uptime", "permit-pty", ""}, {"source-address", "192.0.2.0/24", "permit-port-forwarding", ""}, {"source-address", "192.0.2.7,!", "", ""},
-		{"verify-required", "", "no-touch-required", ""}, {"x", "", "permit-pty", "x"},
+		{"force-command", "uptime", "permit-pty", ""},
+		{"source-address", "192.0.2.0/24", "permit-port-forwarding", ""},
+		{"source-address", "192.0.2.7,!", "", ""},
+		{"verify-required", "", "no-touch-required", ""},
+		{"x", "", "permit-pty", "x"},
 	} {
 		f.Add(seed[0], seed[1], seed[2], seed[3])
 	}

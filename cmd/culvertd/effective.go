@@ -100,7 +100,7 @@ func (p program) effective(o options) error {
 	}
 	settings := g.global
 	if who := o.connection; who.said {
-		if err := who.lookUp(g.global.PasswordFile); err != nil {
+		if err := who.lookUp(&g); err != nil {
 			return err
 		}
 		settings = g.config.For(who.Subject, who.moment())
@@ -110,15 +110,22 @@ func (p program) effective(o options) error {
 }
 
 // lookUp fills in what is known of the user, as it would be of one who connects.
-func (c *connection) lookUp(file string) error {
+func (c *connection) lookUp(g *generation) error {
 	if c.User == "" || c.groups {
 		return nil
 	}
-	account, err := auth.Accounts{File: file}.Account(c.User)
+	if auth.ValidUser(c.User) != nil {
+		c.Invalid = true
+		return nil
+	}
+	who, err := asking(g.config, g.policy, c.moment())
 	if err != nil {
+		return err
+	}
+	var refused *auth.Refused
+	if c.Subject, err = who.Known(c.Subject); err != nil && !errors.As(err, &refused) {
 		return fmt.Errorf("look up user %q: %w", c.User, err)
 	}
-	c.Groups, c.Invalid = account.Groups, !account.Known
 	return nil
 }
 

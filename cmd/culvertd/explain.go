@@ -185,12 +185,7 @@ func (e *explainer) addresses(q question) ([]netip.Addr, error) {
 // subject completes who asks by what is known of them. It says what would keep them out before the policy is asked, if
 // something would.
 func (e *explainer) subject(q question) (policy.Subject, *auth.Refused, error) {
-	who, err := auth.New(auth.Config{
-		Settings: func(s policy.Subject) auth.Settings { return authSettings(e.config.For(s, q.time)) },
-		Admit:    func(s policy.Subject) policy.Decision { return e.policy.Admit(s, q.time) },
-		Offered:  func() auth.Offered { return offered(e.config) },
-		Now:      func() time.Time { return q.time },
-	})
+	who, err := asking(e.config, e.policy, q.time)
 	if err != nil {
 		return policy.Subject{}, nil, err
 	}

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"time"
+
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/channels"
 	"github.com/culvert-ssh/culvert/config"
+	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/server"
 )
 
@@ -30,6 +33,16 @@ func authSettings(s config.Settings) auth.Settings {
 		VerifyRequired:                  s.VerifyRequired,
 		PasswordFile:                    s.PasswordFile,
 	}
+}
+
+// asking answers questions about users who aren't there, at a moment. It runs no commands.
+func asking(c *config.Config, p *policy.Policy, at time.Time) (*auth.Authenticator, error) {
+	return auth.New(auth.Config{
+		Settings: func(s policy.Subject) auth.Settings { return authSettings(c.For(s, at)) },
+		Admit:    func(s policy.Subject) policy.Decision { return p.Admit(s, at) },
+		Offered:  func() auth.Offered { return offered(c) },
+		Now:      func() time.Time { return at },
+	})
 }
 
 // offered are the methods that clients are told of.
