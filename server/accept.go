@@ -1,8 +1,10 @@
 package server
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
+	"runtime/debug"
 	"time"
 
 	"github.com/culvert-ssh/culvert/audit"
@@ -21,6 +23,7 @@ type arrival struct {
 
 // accept starts the owner of a new connection, unless it is refused.
 func (s *Server) accept(nc net.Conn) {
+	defer s.recovered("accept", nc)
 	a := arrival{
 		Conn: nc, client: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr()),
 		since: s.cfg.Now(), live: s.live.Load(),
@@ -62,6 +65,19 @@ func (s *Server) admit(a *arrival) *connection {
 	}
 	a.prepare()
 	return newConnection(s, *a)
+}
+
+// recovered must be deferred around what runs for no connection, or on behalf of one that has no owner yet, which a panic closes.
+func (s *Server) recovered(where string, nc net.Conn) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	s.panics.Add(1)
+	s.cfg.Log.Error("panic", "where", where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	if nc != nil {
+		_ = nc.Close()
+	}
 }
 
 // prepare sets the options of the socket.

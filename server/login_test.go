@@ -239,13 +239,13 @@ func TestLaterStepsAreGuarded(t *testing.T) {
 	b := newBastion(t)
 	key, _ := b.user("alice")
 	b.auth.AuthenticationMethods = [][]string{{"publickey", "password"}}
-	b.start()
 	b.events.fail = func(e event) error {
 		if e["method"] == "password" {
 			panic("the disk is on fire")
 		}
 		return nil
 	}
+	b.start()
 	if _, err := b.dial("alice", ssh.PublicKeys(key), ssh.Password("x")); err == nil {
 		t.Error("got in")
 	}

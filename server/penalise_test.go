@@ -1,8 +1,10 @@
 package server
 
 import (
+	"context"
 	"net"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -206,4 +208,64 @@ func mustDialFrom(t *testing.T, from *net.Dialer, addr string) net.Conn {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
+}
+
+func TestTooManyTriesOfOneUserAreAFailedAuthentication(t *testing.T) {
+	b := penalising(t)
+	b.user("alice")
+	b.cfg.MaxAuthTries = 6
+	b.cfg.Settings = func(s policy.Subject) Settings {
+		own := b.all
+		if s.User == "alice" {
+			own.MaxAuthTries = 1
+		}
+		return own
+	}
+	b.start()
+	_, foreign := newKey(t)
+	if _, err := b.dial("alice", ssh.PublicKeys(foreign)); err == nil {
+		t.Error("a foreign key got in")
+	}
+	b.events.wait("penalty", "class", classAuthFail)
+}
+
+func TestPanicAtAcceptClosesItsConnectionAlone(t *testing.T) {
+	b := newBastion(t)
+	key, _ := b.user("alice")
+	first := true
+	b.cfg.Random = func(int) int {
+		if first {
+			first = false
+			panic("a bug")
+		}
+		return 0
+	}
+	b.start()
+	if got := gone(t, b.connect()); got != "" {
+		t.Errorf("got %q, want nothing", got)
+	}
+	b.mustDial("alice", ssh.PublicKeys(key))
+	if got := b.Panics(); got != 1 {
+		t.Errorf("panics: got %d, want 1", got)
+	}
+}
+
+func TestDrainWaitsForClientsThatAProxyIsToName(t *testing.T) {
+	b := proxied(t)
+	b.start()
+	c := b.through("PRO")
+	for deadline := time.Now().Add(patience); b.waitingForHeaders() == 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody waits for a header")
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := b.Drain(ctx); err == nil {
+		t.Error("it is drained while a client waits")
+	}
+	c.Close()
+	if err := b.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"runtime/debug"
 	"slices"
 	"time"
 
@@ -72,13 +71,7 @@ func (s *Server) acceptProxied(a arrival) {
 // it is.
 func (s *Server) introduce(ctx context.Context, a *arrival) *connection {
 	conn := a.Conn
-	defer func() {
-		if p := recover(); p != nil {
-			s.panics.Add(1)
-			s.cfg.Log.Error("panic; connection closed", "where", "PROXY header", "proxy", a.proxy, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
-			_ = conn.Close()
-		}
-	}()
+	defer s.recovered("PROXY header", conn)
 	unwatch := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	client, introduced, err := readHeader(conn, a.headerDeadline())
 	if !unwatch() {

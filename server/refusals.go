@@ -73,19 +73,25 @@ type reporter struct {
 
 // refused puts a refused connection on record, now or soon.
 func (s *Server) refused(source netip.Prefix, e audit.ConnectionRefused) {
+	select {
+	case <-s.stopped:
+		s.recordRefused(e)
+		return
+	default:
+	}
 	r := &s.reporter
 	r.mu.Lock()
 	now := r.counts.add(source, e)
-	if !r.running {
+	begin := !r.running
+	r.running = true
+	r.mu.Unlock()
+	if begin {
 		s.mu.Lock()
 		if !s.closing {
-			r.running = true
 			s.owners.Go(s.reportRefused)
 		}
-		now = now || s.closing
 		s.mu.Unlock()
 	}
-	r.mu.Unlock()
 	if now {
 		s.recordRefused(e)
 	}
@@ -93,6 +99,7 @@ func (s *Server) refused(source netip.Prefix, e audit.ConnectionRefused) {
 
 // reportRefused puts on record what is due, until nothing is left of it or the server stops.
 func (s *Server) reportRefused() {
+	defer s.recovered("refused connections", nil)
 	tick := time.NewTicker(refusalInterval)
 	defer tick.Stop()
 	for stopping, idle := false, false; !idle && !stopping; {

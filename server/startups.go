@@ -41,17 +41,22 @@ type startups struct {
 
 // admit gives a place to a connection from addr, or none and why. Somebody else may lose a place by it.
 func (s *startups) admit(rules *sharing, addr netip.Addr, now time.Time) (admitted *place, reason string) {
-	s.mu.Lock()
-	admitted, out, reason := s.pending.admit(rules, addr, s.random(100), now)
-	var putOut func()
-	if out != nil {
-		putOut = out.putOut
-	}
-	s.mu.Unlock()
+	admitted, putOut, reason := s.draw(rules, addr, now)
 	if putOut != nil {
 		putOut()
 	}
 	return admitted, reason
+}
+
+// draw is admit without putting anybody out.
+func (s *startups) draw(rules *sharing, addr netip.Addr, now time.Time) (admitted *place, putOut func(), reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	admitted, out, reason := s.pending.admit(rules, addr, s.random(100), now)
+	if out != nil {
+		putOut = out.putOut
+	}
+	return admitted, putOut, reason
 }
 
 // occupy says how the connection that has the place is put out. If that is due already, it happens at once.
