@@ -74,7 +74,7 @@ const (
 	commandRate  = 4 * announcementRate
 	commandBurst = 4 * announcementRate
 
-	// openRate and openBurst do the same for channels that are asked for.
+	// openRate and openBurst do the same for channels and listeners that are asked for.
 	openRate  = 2 * announcementRate
 	openBurst = 2 * announcementRate
 
@@ -260,10 +260,12 @@ func (c *Conn) GlobalRequest(r *ssh.Request) (ok bool, payload []byte) {
 		c.noMore.Store(true)
 		return true, nil
 	case "tcpip-forward":
+		_ = c.asking.Wait(c.ctx)
 		return c.listen(r)
 	case "cancel-tcpip-forward":
 		return c.cancelListen(r), nil
 	case "streamlocal-forward@openssh.com":
+		_ = c.asking.Wait(c.ctx)
 		c.refuseStreamlocalForward(r)
 	}
 	return false, nil // keepalive@openssh.com is answered by any answer
