@@ -22,6 +22,8 @@ type file struct {
 	f    *lockable
 	old  *lockable // which f has replaced in this append; its lock is held until the chain goes on in f
 
+	stuck bool // what is at the path now can't be opened
+
 	chained bool
 	size    int64 // of f after the last append; -1 if it isn't known
 	head    link  // of the last line that is known
@@ -176,7 +178,10 @@ func (f *file) follow(now time.Time, create bool) error {
 			if create || deleted {
 				return err
 			}
-			f.log.Error("audit log goes on in the file that was moved away", "err", err)
+			if !f.stuck { // it is tried again with every event
+				f.log.Error("audit log goes on in the file that was moved away", "err", err)
+			}
+			f.stuck = true
 			return nil
 		}
 	}
@@ -196,7 +201,7 @@ func (f *file) replace() error {
 	} else {
 		_ = f.f.Close() // nothing was written to it
 	}
-	f.f, f.size, f.tail = next, -1, tail{}
+	f.f, f.size, f.tail, f.stuck = next, -1, tail{}, false
 	return nil
 }
 
@@ -220,8 +225,12 @@ func (f *file) refresh(size int64) error {
 	return nil
 }
 
-// lockTimeout is how long another process may hold the lock. It is held for one write.
-const lockTimeout = 2 * time.Second
+const (
+	// lockTimeout is how long another process may hold the lock. It is held for one write.
+	lockTimeout = 2 * time.Second
+	// stuckTimeout is the same once it has been held for longer. Everything that is to be recorded stands in line.
+	stuckTimeout = 10 * time.Millisecond
+)
 
 // lockable is an open file with a lock, for which only other openings of it wait.
 type lockable struct {
@@ -231,7 +240,9 @@ type lockable struct {
 
 // lock takes the lock. After an error, it may be called again.
 func (l *lockable) lock() error {
+	timeout := stuckTimeout
 	if l.waiting == nil {
+		timeout = lockTimeout
 		switch err := syscall.Flock(int(l.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err {
 		case nil:
 			return nil
@@ -250,7 +261,7 @@ func (l *lockable) lock() error {
 			waiting <- err
 		}()
 	}
-	late := time.NewTimer(lockTimeout)
+	late := time.NewTimer(timeout)
 	defer late.Stop()
 	select {
 	case err := <-l.waiting:
@@ -260,7 +271,7 @@ func (l *lockable) lock() error {
 		}
 		return nil
 	case <-late.C:
-		return fmt.Errorf("lock %s: another process has held it for %v", l.Name(), lockTimeout)
+		return fmt.Errorf("lock %s: another process holds it, longer than %v", l.Name(), lockTimeout)
 	}
 }
 

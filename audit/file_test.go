@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/culvert-ssh/culvert/audit"
 )
@@ -265,5 +267,42 @@ func intact(t testing.TB, lines uint64, paths ...string) {
 	r := verified(t, paths...)
 	if len(r.Problems) > 0 || len(r.Torn) > 0 || r.Lines != lines {
 		t.Errorf("got %d lines, problems %v, torn %v; want %d lines", r.Lines, r.Problems, r.Torn, lines)
+	}
+}
+
+func TestLockThatAnotherProcessKeepsLosesEventsNotTime(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	l := opened(t, path)
+	write(t, l, action("a"))
+	other, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	for range 20 {
+		if err := l.Write(action("lost")); err == nil || !strings.Contains(err.Error(), "another process holds it") {
+			t.Fatalf("got %v, want an error about the lock", err)
+		}
+	}
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("20 events took %v", took)
+	}
+	if err := syscall.Flock(int(other.Fd()), syscall.LOCK_UN); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(10 * time.Second); l.Write(action("b")) != nil; { // the kernel hands the lock over soon
+		if time.Now().After(end) {
+			t.Fatal("no event can be written after the lock is free")
+		}
+	}
+	if got := names(t, path); !strings.HasPrefix(got, "audit.opened,server a,audit.lost,") {
+		t.Errorf("got %s", got)
+	}
+	if r := verified(t, path); len(r.Problems) > 0 {
+		t.Errorf("problems: %v", r.Problems)
 	}
 }

@@ -101,11 +101,15 @@ func harmless(text string) string {
 func describe(e Event) (tone, string) {
 	switch e := e.(type) {
 	case ConnectionOpened:
-		return tone{}, fmt.Sprintf("connection %s from %v, at %v", e.ID, e.Client, e.Local)
+		text := fmt.Sprintf("connection %s from %v, at %v", e.ID, e.Client, e.Local)
+		if e.Proxy.IsValid() {
+			text += fmt.Sprintf(", through the proxy %v", e.Proxy)
+		}
+		return tone{}, text
 	case Authentication:
 		return tone{1, e.Result == "refused"}, describeAuthentication(e)
 	case ConnectionClosed:
-		return tone{}, fmt.Sprintf("connection closed after %s: %s", seconds(e.Seconds), e.Reason)
+		return tone{}, fmt.Sprintf("connection closed after %s%s: %s", seconds(e.Seconds), by(e.Rule), e.Reason)
 	case ListenOpened:
 		return tone{1, false}, fmt.Sprintf("%s listens at %q, bound %v%s", e.Request, e.Target, e.Bound, by(e.Rule))
 	case ListenRefused:
@@ -149,8 +153,8 @@ func describeChannel(e Event) (tone, string) {
 		}
 		return tone{1, false}, text + by(e.Rule)
 	case ChannelClosed:
-		return tone{1, e.Result != "clean"}, fmt.Sprintf("%s closed, %s after %s, %s up, %s down%s",
-			e.Request, e.Result, seconds(e.Seconds), size(e.Up), size(e.Down), why(e.Reason))
+		return tone{1, e.Result != "clean"}, fmt.Sprintf("%s closed, %s after %s, %s up, %s down%s%s",
+			e.Request, e.Result, seconds(e.Seconds), size(e.Up), size(e.Down), by(e.Rule), why(e.Reason))
 	}
 	return tone{}, ""
 }

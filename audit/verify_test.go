@@ -159,6 +159,49 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
+// FuzzWrittenLogIsIntact has peers say anything, and the log begun anew in between.
+func FuzzWrittenLogIsIntact(f *testing.F) {
+	f.Add("alice", "RETR", []byte{0, 1, 2})
+	f.Add(`x","seq":1,"prev":"`+strings.Repeat("0", 64)+`"}`, "\n{}\n", []byte{1, 0, 2, 2, 0})
+	f.Add("\xff\u0085\u2028", `\`, []byte{0, 3, 0})
+	f.Fuzz(func(t *testing.T, login, reason string, steps []byte) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "audit")
+		files := []string{path}
+		logs := []*audit.Log{opened(t, path), opened(t, path)}
+		lines := uint64(0)
+		for _, s := range steps[:min(len(steps), 20)] {
+			l := logs[s>>7]
+			switch s % 4 {
+			case 0:
+				write(t, l, audit.FTPLogin{Login: login})
+			case 1:
+				write(t, l, audit.FTPRefused{Reason: reason})
+			case 2:
+				write(t, l, audit.FTPRefused{Reason: reason}, audit.FTPLogin{Login: login})
+				lines++
+			case 3:
+				if lines == 0 {
+					continue // there is no file yet that could be continued
+				}
+				old := fmt.Sprintf("%s.%d", path, len(files))
+				rename(t, path, old)
+				files = append(files[:len(files)-1], old, path)
+				for _, l := range []*audit.Log{l, logs[1-s>>7]} { // who isn't told at every rotation may miss a file
+					if err := l.Reopen(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				continue
+			}
+			lines++
+		}
+		if lines > 0 {
+			intact(t, lines+uint64(len(files)), files...)
+		}
+	})
+}
+
 func TestLineWithoutEndTakesNoMemory(t *testing.T) {
 	endless := io.LimitReader(zeros{}, 64<<20)
 	v := audit.NewVerifier()

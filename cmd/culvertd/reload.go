@@ -58,6 +58,7 @@ func (d *daemon) reload() error {
 			d.log.Error("the log stays the file that is open", "err", err)
 		}
 	}
+	d.sayHead("reload")
 	next, err := read(d.options)
 	if err == nil {
 		err = d.adopt(&next)
