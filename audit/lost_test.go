@@ -187,3 +187,36 @@ func TestPartOfALineThatCannotBeTakenBackIsRecordedAsTorn(t *testing.T) {
 		t.Errorf("problems %v, torn %v; want one torn line", r.Problems, r.Torn)
 	}
 }
+
+func TestDeviceThatIsFullLosesEvents(t *testing.T) {
+	l, err := audit.Open("/dev/full", audit.Options{})
+	if err != nil {
+		t.Skip(err)
+	}
+	if err := l.Write(action("lost")); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("got %v, want %v", err, syscall.ENOSPC)
+	}
+	l.SetContinue(true)
+	write(t, l, action("lost"))
+	if s := l.State(); s.Lost != 2 || !errors.Is(s.Err, syscall.ENOSPC) {
+		t.Errorf("got %+v, want 2 lost", s)
+	}
+	if err := l.Close(); err == nil || !strings.Contains(err.Error(), "2 audit events were never written") {
+		t.Errorf("Close: got %v", err)
+	}
+}
+
+// TestLimitOnTheSizeOfFilesLeavesNoTornLine has write(2) do a part of what it is given.
+func TestLimitOnTheSizeOfFilesLeavesNoTornLine(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	cmd, lines := startWriter(t, path, 1<<30, "ulimit -f 8; ")
+	said := drain(lines)
+	if err := cmd.Wait(); err == nil {
+		t.Error("the process ended as if nothing had happened")
+	}
+	text := read(t, path)
+	if !strings.HasSuffix(text, "}\n") || len(said) == 0 {
+		t.Errorf("after %d events, the file ends in %q", len(said), text[max(0, len(text)-100):])
+	}
+	intact(t, uint64(len(said)+1), path)
+}

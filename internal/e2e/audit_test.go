@@ -57,18 +57,11 @@ func awaitTransfer(t *testing.T, log, direction, name string, skip int) record {
 	}
 }
 
-// audited is a tunnel whose bastion writes its audit log to a file.
-func audited(t *testing.T, server *peers.FTP, wire *gate) (tun *tunnel, log string) {
+// audited opens a path whose bastion writes its audit log to a file.
+func audited(t *testing.T, p path, server *peers.FTP, wire *gate) (tun *tunnel, log string) {
 	t.Helper()
 	log = filepath.Join(t.TempDir(), "audit.jsonl")
-	tun = &tunnel{target: server.Target()}
-	tun.bastion = startCulvertd(t, server.Addr.Addr(), "PermitOpen ftp/"+server.Addr.String(), "AuditLog "+log)
-	ssh := tun.bastion.addr
-	if wire != nil {
-		ssh = wire.open(t, ssh)
-	}
-	tun.client, tun.target.Addr = startCulvert(t, ssh, user, tun.bastion.key, server.Addr)
-	return tun, log
+	return p.open(t, server, nil, wire, "AuditLog "+log), log
 }
 
 // verify has culvertd itself prove that an audit log is whole.
@@ -82,18 +75,20 @@ func verify(t *testing.T, log string) {
 // TestTransfersAreOnRecordWithTheirBytes is each server and each client, both directions.
 func TestTransfersAreOnRecordWithTheirBytes(t *testing.T) {
 	files := makeFiles(t)
-	for _, kind := range peers.FTPServers() {
-		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel()
-			root := t.TempDir()
-			files.linkInto(t, filepath.Join(root, "files"))
-			server := peers.TestFTP(t, kind, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr("127.0.0.1")})
-			tun, log := audited(t, server, nil)
-			for _, client := range peers.FTPClients() {
-				t.Run(string(client), func(t *testing.T) { files.recorded(t, client, tun.target, root, log) })
-			}
-			verify(t, log)
-		})
+	for _, p := range []path{culvertCulvertd, sshCulvertd} {
+		for _, kind := range peers.FTPServers() {
+			t.Run(fmt.Sprintf("%s/%s", p, kind), func(t *testing.T) {
+				t.Parallel()
+				root := t.TempDir()
+				files.linkInto(t, filepath.Join(root, "files"))
+				server := peers.TestFTP(t, kind, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr("127.0.0.1")})
+				tun, log := audited(t, p, server, nil)
+				for _, client := range p.clients() {
+					t.Run(string(client), func(t *testing.T) { files.recorded(t, client, tun.target, root, log) })
+				}
+				verify(t, log)
+			})
+		}
 	}
 }
 
@@ -136,41 +131,45 @@ func (f *files) recorded(t *testing.T, c peers.FTPClient, target peers.Target, r
 // TestTransferThatBreaksIsOnRecordAsAborted cuts the SSH connection, and kills the FTP client, in the middle of a file.
 func TestTransferThatBreaksIsOnRecordAsAborted(t *testing.T) {
 	files := makeFiles(t)
-	for _, direction := range []string{"download", "upload"} {
-		for _, what := range []string{"connection", "client"} {
-			if direction == "upload" && what == "client" {
-				continue // to FTP, a killed client's upload ends as a complete one does
-			}
-			t.Run(fmt.Sprintf("%s of the %s", direction, what), func(t *testing.T) {
-				t.Parallel()
-				root := t.TempDir()
-				files.linkInto(t, filepath.Join(root, "files"))
-				server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr("127.0.0.1")})
-				wire := newGate(middle, direction == "upload")
-				tun, log := audited(t, server, wire)
-				x := &transfer{tunnel: tun, wire: wire, server: server}
-				ctx, kill := context.WithCancel(t.Context())
-				defer kill()
-				strike := func(x *transfer) { x.wire.cut() }
-				if what == "client" {
-					strike = func(x *transfer) { kill(); x.wire.release() }
+	cut := func(x *transfer, _ func()) { x.wire.cut() }
+	kill := func(x *transfer, kill func()) { kill(); x.wire.release() }
+	for _, tt := range []struct {
+		name      string
+		path      path
+		direction string
+		strike    func(x *transfer, kill func())
+	}{
+		{"cut", culvertCulvertd, "download", cut},
+		{"cut", culvertCulvertd, "upload", cut},
+		{"cut", sshCulvertd, "download", cut},
+		{"cut", sshCulvertd, "upload", cut},
+		{"killed", culvertCulvertd, "download", kill}, // to FTP, a killed client's upload ends as a complete one does
+	} {
+		t.Run(fmt.Sprintf("%s/%s %s", tt.path, tt.direction, tt.name), func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			files.linkInto(t, filepath.Join(root, "files"))
+			server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr("127.0.0.1")})
+			wire := newGate(middle, tt.direction == "upload")
+			tun, log := audited(t, tt.path, server, wire)
+			x := &transfer{tunnel: tun, wire: wire, server: server}
+			ctx, kill := context.WithCancel(t.Context())
+			defer kill()
+			client, name := tt.path.clients()[0], "big"
+			_, err := x.during(t, func(x *transfer) { tt.strike(x, kill) }, func(context.Context) (string, error) {
+				if tt.direction == "upload" {
+					name = "up-big"
+					return client.Upload(ctx, x.target, filepath.Join(files.folder, "big"), name)
 				}
-				name := "big"
-				_, err := x.during(t, strike, func(context.Context) (string, error) {
-					if direction == "upload" {
-						name = "up-big"
-						return peers.Curl.Upload(ctx, x.target, filepath.Join(files.folder, "big"), name)
-					}
-					return peers.Curl.Download(ctx, x.target, "files/big", filepath.Join(t.TempDir(), "big"))
-				})
-				if err == nil {
-					t.Error("the transfer succeeded")
-				}
-				if r := awaitTransfer(t, log, direction, name, 0); r.Result != "aborted" || r.Bytes >= big || r.Bytes == 0 {
-					t.Errorf("got %+v, want it aborted, with a part of the bytes", r)
-				}
-				verify(t, log)
+				return client.Download(ctx, x.target, "files/big", filepath.Join(t.TempDir(), "big"))
 			})
-		}
+			if err == nil {
+				t.Error("the transfer succeeded")
+			}
+			if r := awaitTransfer(t, log, tt.direction, name, 0); r.Result != "aborted" || r.Bytes >= big || r.Bytes == 0 {
+				t.Errorf("got %+v, want it aborted, with a part of the bytes", r)
+			}
+			verify(t, log)
+		})
 	}
 }

@@ -101,8 +101,9 @@ type tunnel struct {
 }
 
 // open puts the path to server into operation. If they are not nil, the FTP control connection goes through
-// control before it comes to the server, and the SSH connection through wire.
-func (p path) open(t *testing.T, server *peers.FTP, control, wire *gate) *tunnel {
+// control before it comes to the server, and the SSH connection through wire. The lines are added to culvertd's
+// configuration.
+func (p path) open(t *testing.T, server *peers.FTP, control, wire *gate, lines ...string) *tunnel {
 	t.Helper()
 	tun := &tunnel{target: server.Target()}
 	if control != nil {
@@ -120,7 +121,7 @@ func (p path) open(t *testing.T, server *peers.FTP, control, wire *gate) *tunnel
 		sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: ftp.Addr()})
 		ssh, login = sshd.Addr, sshd.User
 	} else {
-		tun.bastion = startCulvertd(t, ftp.Addr(), "PermitOpen ftp/"+ftp.String())
+		tun.bastion = startCulvertd(t, ftp.Addr(), append(lines, "PermitOpen ftp/"+ftp.String())...)
 		ssh, key = tun.bastion.addr, tun.bastion.key
 	}
 	if wire != nil {
