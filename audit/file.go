@@ -22,7 +22,8 @@ type file struct {
 	f    *lockable
 	old  *lockable // which f has replaced in this append; its lock is held until the chain goes on in f
 
-	stuck bool // what is at the path now can't be opened
+	stuck bool      // what is at the path now can't be opened
+	alone time.Time // when the folder was last changed and had no successor of f in it; see followSuccessor
 
 	chained bool
 	size    int64 // of f after the last append; -1 if it isn't known
@@ -147,62 +148,6 @@ func (f *file) compose(now time.Time, events []Event) (link, error) {
 		head = next
 	}
 	return head, nil
-}
-
-// follow makes f the file at the path, and learns what it ends with. What f was keeps its lock until the append has ended,
-// so that every process that writes to it finds its last line, and the new file, as they are.
-func (f *file) follow(now time.Time, create bool) error {
-	for {
-		here, err := f.f.Stat()
-		if err != nil {
-			return err
-		}
-		if err := f.refresh(here.Size()); err != nil {
-			return err
-		}
-		there, err := os.Stat(f.path)
-		gone := errors.Is(err, os.ErrNotExist)
-		deleted := here.Sys().(*syscall.Stat_t).Nlink == 0
-		switch {
-		case err == nil && os.SameFile(here, there):
-			return nil
-		case gone && !create && !deleted:
-			return nil // moved away, and Reopen is still to come
-		}
-		if f.tail.torn > 0 { // nothing in the next file would say so
-			if err := f.write(now, nil); err != nil {
-				return err
-			}
-		}
-		if err := f.replace(); err != nil {
-			if create || deleted {
-				return err
-			}
-			if !f.stuck { // it is tried again with every event
-				f.log.Error("audit log goes on in the file that was moved away", "err", err)
-			}
-			f.stuck = true
-			return nil
-		}
-	}
-}
-
-// replace opens what is at the path in place of f.
-func (f *file) replace() error {
-	next, err := appendTo(f.path)
-	if err != nil {
-		return err
-	}
-	if err := next.lock(); err != nil {
-		return errors.Join(err, next.Close())
-	}
-	if f.old == nil {
-		f.old = f.f
-	} else {
-		_ = f.f.Close() // nothing was written to it
-	}
-	f.f, f.size, f.tail, f.stuck = next, -1, tail{}, false
-	return nil
 }
 
 // refresh reads the end of the file again if its size isn't what this process left.

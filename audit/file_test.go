@@ -306,3 +306,26 @@ func TestLockThatAnotherProcessKeepsLosesEventsNotTime(t *testing.T) {
 		t.Errorf("problems: %v", r.Problems)
 	}
 }
+
+func TestLogThatSleptThroughRotationsFollows(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	a, b := opened(t, path), opened(t, path)
+	write(t, b, action("b"))
+	for _, old := range []string{path + ".3", path + ".2"} {
+		write(t, a, action("a"))
+		rename(t, path, old)
+		if err := a.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rename(t, path, path+".1")
+	write(t, b, action("b"))
+	if got, want := names(t, path+".1"), "audit.opened,server b"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if err := b.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, a, action("a"))
+	intact(t, 9, path+".3", path+".2", path+".1", path)
+}

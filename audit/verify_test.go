@@ -187,10 +187,8 @@ func FuzzWrittenLogIsIntact(f *testing.F) {
 				old := fmt.Sprintf("%s.%d", path, len(files))
 				rename(t, path, old)
 				files = append(files[:len(files)-1], old, path)
-				for _, l := range []*audit.Log{l, logs[1-s>>7]} { // who isn't told at every rotation may miss a file
-					if err := l.Reopen(); err != nil {
-						t.Fatal(err)
-					}
+				if err := l.Reopen(); err != nil {
+					t.Fatal(err)
 				}
 				continue
 			}

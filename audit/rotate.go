@@ -1,0 +1,127 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// follow makes f the file at the path, and learns what it ends with. With create, a file that is not there is made. What f was keeps
+// its lock until the append has ended, so that every process that writes to it finds its last line, and the
+// new file, as they are.
+func (f *file) follow(now time.Time, create bool) error {
+	for {
+		here, err := f.f.Stat()
+		if err != nil {
+			return err
+		}
+		if err := f.refresh(here.Size()); err != nil {
+			return err
+		}
+		there, err := os.Stat(f.path)
+		if err == nil && os.SameFile(here, there) {
+			return nil
+		}
+		gone := errors.Is(err, os.ErrNotExist)
+		if gone || err == nil && there.Size() == 0 {
+			// f may be older than the file that was moved away last.
+			if went, err := f.followSuccessor(here); went || err != nil {
+				if err != nil {
+					return err
+				}
+				continue
+			}
+		}
+		deleted := here.Sys().(*syscall.Stat_t).Nlink == 0
+		if gone && !create && !deleted {
+			return nil // moved away, and Reopen is still to come
+		}
+		if f.tail.torn > 0 { // nothing in the next file would say so
+			if err := f.write(now, nil); err != nil {
+				return err
+			}
+		}
+		next, err := appendTo(f.path)
+		if err == nil {
+			err = f.replace(next)
+		}
+		if err != nil {
+			if create || deleted {
+				return err
+			}
+			if !f.stuck { // it is tried again with every event
+				f.log.Error("audit log goes on in the file that was moved away", "err", err)
+			}
+			f.stuck = true
+			return nil
+		}
+	}
+}
+
+// replace puts next in the place of f, with its lock.
+func (f *file) replace(next *lockable) error {
+	if err := next.lock(); err != nil {
+		return errors.Join(err, next.Close())
+	}
+	if f.old == nil {
+		f.old = f.f
+	} else {
+		_ = f.f.Close() // nothing was written to it
+	}
+	f.f, f.size, f.tail, f.stuck, f.alone = next, -1, tail{}, false, time.Time{}
+	return nil
+}
+
+// followSuccessor makes f the file in which another process has continued it, if that was moved away as well. It
+// is the one whose first line carries the hash of f's last one.
+func (f *file) followSuccessor(here os.FileInfo) (went bool, err error) {
+	folder, err := os.Stat(filepath.Dir(f.path))
+	if err != nil || f.head.seq == 0 || folder.ModTime().Equal(f.alone) {
+		return false, err
+	}
+	names, err := filepath.Glob(globbed(f.path) + "*")
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		next := f.successor(name, here)
+		if next != nil {
+			return true, f.replace(next)
+		}
+	}
+	if time.Since(folder.ModTime()) > time.Second { // a change in the same tick of the clock would not show
+		f.alone = folder.ModTime()
+	}
+	return false, nil
+}
+
+// successor opens a file if it continues f, or returns nil.
+func (f *file) successor(name string, here os.FileInfo) *lockable {
+	info, err := os.Lstat(name)
+	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || os.SameFile(info, here) {
+		return nil
+	}
+	fd, err := os.OpenFile(name, os.O_APPEND|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil
+	}
+	start := make([]byte, 8<<10) // longer than audit.opened with any path
+	n, err := fd.ReadAt(start, 0)
+	line, _, _ := bytes.Cut(start[:n], []byte("\n"))
+	_, prev, ok := parseLink(line)
+	if err != nil && err != io.EOF || !ok || prev != f.head.hash {
+		_ = fd.Close() // it was only looked at
+		return nil
+	}
+	return &lockable{File: fd}
+}
+
+// globbed quotes a path for filepath.Glob.
+func globbed(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
