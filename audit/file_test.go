@@ -329,3 +329,39 @@ func TestLogThatSleptThroughRotationsFollows(t *testing.T) {
 	write(t, a, action("a"))
 	intact(t, 9, path+".3", path+".2", path+".1", path)
 }
+
+func TestRestartAfterTheFileWasMovedContinuesIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	for i, old := range []string{"-20261124", ".1"} {
+		l := opened(t, path)
+		write(t, l, action("start"))
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		rename(t, path, path+old)
+		when := time.Now().Add(time.Duration(i-2) * time.Hour)
+		if err := os.Chtimes(path+old, when, when); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(path+".2.gz", []byte("\x1f\x8b\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old := time.Now().Add(-3 * time.Hour)
+	if err := os.Chtimes(path+".2.gz", old, old); err != nil {
+		t.Fatal(err)
+	}
+	write(t, opened(t, path), action("start"))
+	intact(t, 6, path+"-20261124", path+".1", path)
+}
+
+func TestFileThatWasMovedBeforeItsFirstEventIsLeft(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit")
+	l := opened(t, path)
+	rename(t, path, path+".1")
+	if err := l.Reopen(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, l, action("a"))
+	intact(t, 2, path+".1", path)
+}

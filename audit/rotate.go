@@ -25,7 +25,7 @@ func (f *file) follow(now time.Time, create bool) error {
 		}
 		there, err := os.Stat(f.path)
 		if err == nil && os.SameFile(here, there) {
-			return nil
+			return f.continuePredecessor()
 		}
 		gone := errors.Is(err, os.ErrNotExist)
 		if gone || err == nil && there.Size() == 0 {
@@ -84,7 +84,7 @@ func (f *file) followSuccessor(here os.FileInfo) (went bool, err error) {
 	if err != nil || f.head.seq == 0 || folder.ModTime().Equal(f.alone) {
 		return false, err
 	}
-	names, err := filepath.Glob(globbed(f.path) + "*")
+	names, err := f.rotated()
 	if err != nil {
 		return false, err
 	}
@@ -103,10 +103,10 @@ func (f *file) followSuccessor(here os.FileInfo) (went bool, err error) {
 // successor opens a file if it continues f, or returns nil.
 func (f *file) successor(name string, here os.FileInfo) *lockable {
 	info, err := os.Lstat(name)
-	if err != nil || !info.Mode().IsRegular() || info.Size() == 0 || os.SameFile(info, here) {
+	if err != nil || !info.Mode().IsRegular() || os.SameFile(info, here) {
 		return nil
 	}
-	fd, err := os.OpenFile(name, os.O_APPEND|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	fd, err := openRotated(name)
 	if err != nil {
 		return nil
 	}
@@ -121,7 +121,56 @@ func (f *file) successor(name string, here os.FileInfo) *lockable {
 	return &lockable{File: fd}
 }
 
-// globbed quotes a path for filepath.Glob.
-func globbed(path string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+// continuePredecessor lets a new file, of a process that knows no other, go on where the file ends that was moved away
+// last: somebody has restarted culvertd in place of sending SIGHUP.
+func (f *file) continuePredecessor() error {
+	if f.tail.found || f.head.seq > 0 {
+		return nil
+	}
+	names, err := f.rotated()
+	if err != nil {
+		return err
+	}
+	var last string
+	var written time.Time
+	for _, name := range names {
+		if info, err := os.Lstat(name); err == nil && info.Mode().IsRegular() && info.ModTime().After(written) {
+			last, written = name, info.ModTime()
+		}
+	}
+	if last == "" {
+		return nil
+	}
+	if f.old != nil { // it was empty, and may be that last one
+		_ = f.old.Close()
+		f.old = nil
+	}
+	fd, err := openRotated(last)
+	if err != nil {
+		f.log.Warn("audit log begins a new chain", "err", err)
+		return nil
+	}
+	old := &lockable{File: fd}
+	if err := old.lock(); err != nil {
+		return errors.Join(err, old.Close())
+	}
+	f.old = old
+	info, err := old.Stat()
+	if err != nil {
+		return err
+	}
+	if t, err := readTail(old, info.Size()); err == nil && t.last.seq > 0 { // else it is no audit log
+		f.head = t.last
+	}
+	return nil
+}
+
+// rotated returns the files that may be what the file at the path was before, by their names.
+func (f *file) rotated() ([]string, error) {
+	quoted := strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(f.path)
+	return filepath.Glob(quoted + `[.\-]*`)
+}
+
+func openRotated(name string) (*os.File, error) {
+	return os.OpenFile(name, os.O_APPEND|os.O_RDWR|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 }
