@@ -57,13 +57,26 @@ func (p program) audit(args []string) error {
 	return &noAnswer{err}
 }
 
+// parse reads a command line, or prints what there is to be said of it.
+func (p program) parse(f *pflag.FlagSet, args []string) error {
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, pflag.ErrHelp):
+		_, failed := io.WriteString(p.stdout, usageText)
+		return errors.Join(err, failed)
+	case err != nil:
+		return &usageError{err.Error()}
+	}
+	return nil
+}
+
 // auditVerify proves that nothing is missing: culvertd audit verify [--head hash] file ....
 func (p program) auditVerify(args []string) error {
 	var head string
 	f := newFlags("audit verify")
 	f.StringVar(&head, "head", "", "")
-	if err := f.Parse(args); err != nil {
-		return &usageError{err.Error()}
+	if err := p.parse(f, args); err != nil {
+		return err
 	}
 	v := audit.NewVerifier()
 	v.Noted(head)
@@ -123,8 +136,8 @@ func (p program) auditFilter(args []string) error {
 	f.StringVar(&until, "until", "", "")
 	f.StringVar(&client, "client", "", "")
 	f.BoolVar(&filter.Denied, "denied", false, "")
-	if err := f.Parse(args); err != nil {
-		return &usageError{err.Error()}
+	if err := p.parse(f, args); err != nil {
+		return err
 	}
 	var err error
 	if filter.Since, err = parseWhen(since, time.Now()); err != nil {
@@ -148,8 +161,8 @@ func (p program) auditFilter(args []string) error {
 // auditShow shows a connection to a person: culvertd audit show conn file ....
 func (p program) auditShow(args []string) error {
 	f := newFlags("audit show")
-	if err := f.Parse(args); err != nil {
-		return &usageError{err.Error()}
+	if err := p.parse(f, args); err != nil {
+		return err
 	}
 	if f.NArg() < 2 {
 		return &usageError{"audit show wants a connection and the audit log"}

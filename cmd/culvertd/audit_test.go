@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strconv"
 	"syscall"
+	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -110,5 +112,42 @@ func fill(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if !errors.Is(err, syscall.ENOSPC) {
 		ts.Fatalf("%v", err)
+	}
+}
+
+func TestTimesOfTheAuditFilter(t *testing.T) {
+	zone := time.FixedZone("", 3600)
+	now := time.Date(2026, 11, 25, 14, 0, 0, 0, zone)
+	for text, want := range map[string]time.Time{
+		"":                     {},
+		"2h30m":                now.Add(-150 * time.Minute),
+		"2026-11-24":           time.Date(2026, 11, 24, 0, 0, 0, 0, zone),
+		"2026-11-24 08:15":     time.Date(2026, 11, 24, 8, 15, 0, 0, zone),
+		"2026-11-24T08:15:03":  time.Date(2026, 11, 24, 8, 15, 3, 0, zone),
+		"2026-11-24T08:15:00Z": time.Date(2026, 11, 24, 8, 15, 0, 0, time.UTC),
+	} {
+		if got, err := parseWhen(text, now); err != nil || !got.Equal(want) {
+			t.Errorf("%q: got %v, %v; want %v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"yesterday", "14:00", "24.11.2026"} {
+		if got, err := parseWhen(text, now); err == nil {
+			t.Errorf("%q: got %v, want an error", text, got)
+		}
+	}
+}
+
+func TestClientsOfTheAuditFilter(t *testing.T) {
+	for text, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7/32", "192.0.2.0/24": "192.0.2.0/24", "::ffff:192.0.2.7": "192.0.2.7/32", "2001:db8::/32": "2001:db8::/32",
+	} {
+		if got, err := parseNetwork(text); err != nil || got.String() != want {
+			t.Errorf("%q: got %v, %v; want %s", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"host.corp", "192.0.2.7:22", "192.0.2.0/33"} {
+		if got, err := parseNetwork(text); err == nil {
+			t.Errorf("%q: got %v, want an error", text, got)
+		}
 	}
 }
