@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"fmt"
 	"net/netip"
 	"os/user"
 	"strings"
@@ -116,20 +117,92 @@ func TestKeyLinesAsSSHD(t *testing.T) {
 	}
 	sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: []byte(file.String())})
 	for i, tt := range keyLines {
-		conn, err := ssh.Dial("tcp", sshd.Addr.String(), &ssh.ClientConfig{
-			User: self, Auth: []ssh.AuthMethod{ssh.PublicKeys(signers[i])}, HostKeyCallback: ssh.FixedHostKey(sshd.HostKey), Timeout: time.Minute,
-		})
-		if err == nil {
-			conn.Close()
-		} else if !strings.Contains(err.Error(), "unable to authenticate") {
-			t.Fatalf("%s: %v", tt.line, err)
-		}
-		theirs, ours := err == nil, serves(texts[i], signers[i].PublicKey(), self)
+		theirs, ours := letsIn(t, sshd, signers[i]), serves(texts[i], signers[i].PublicKey(), self)
 		if want := theirs && !tt.stricter; (ours == nil) != want {
 			t.Errorf("%s: principals %q: sshd lets in: %t; here: %v", tt.line, tt.names, theirs, ours)
 		}
 		if tt.stricter && !theirs {
 			t.Errorf("%s: sshd doesn't let in either, so that we don't differ", tt.line)
+		}
+	}
+}
+
+// letsIn reports whether sshd lets the key in.
+func letsIn(t *testing.T, sshd *peers.SSHD, key ssh.Signer) bool {
+	t.Helper()
+	conn, err := ssh.Dial("tcp", sshd.Addr.String(), &ssh.ClientConfig{
+		User: sshd.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.FixedHostKey(sshd.HostKey), Timeout: time.Minute,
+	})
+	switch {
+	case err == nil:
+		conn.Close()
+	case !strings.Contains(err.Error(), "unable to authenticate"):
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// principalLines are lines of a principals file in which NAME is what the certificate is for.
+var principalLines = []struct {
+	lines    string
+	stricter bool // sshd lets in, and we don't
+}{
+	{lines: "NAME"},
+	{lines: "  NAME\t "},
+	{lines: "# NAME"},
+	{lines: "NAME # a comment"},
+	{lines: "NAME#"},
+	{lines: "XNAME"},
+	{lines: "NAME,other"},
+	{lines: "NAME other"},
+	{lines: "*"},
+	{lines: "restrict NAME"},
+	{lines: "restrict\tNAME"},
+	{lines: "restrict \t NAME"},
+	{lines: "restrict pty NAME", stricter: true},
+	{lines: `command="a b" NAME`},
+	{lines: `command="a # b" NAME`},
+	{lines: `command="a b" "NAME"`},
+	{lines: "unheard-of NAME"},
+	{lines: "unheard-of NAME\nNAME"},
+	{lines: `from="192.0.2.1" NAME`},
+	{lines: `from="192.0.2.1" NAME` + "\nNAME"},
+	{lines: `from="127.0.0.1" NAME`},
+	{lines: `expiry-time="20200101" NAME`},
+	{lines: "cert-authority NAME"},
+	{lines: `principals="NAME" NAME`},
+}
+
+func TestPrincipalLinesAsSSHD(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it asks a real sshd some twenty times")
+	}
+	var (
+		authority = newKey(t)
+		file      strings.Builder
+		signers   []ssh.Signer
+	)
+	for i, tt := range principalLines {
+		name := fmt.Sprintf("name-%d-", i)
+		file.WriteString(strings.ReplaceAll(tt.lines, "NAME", name) + "\n")
+		signers = append(signers, certify(t, authority, newKey(t), named(name)))
+	}
+	b := newBastion(t)
+	sshd := peers.TestSSHD(t, peers.SSHDConfig{Lines: []string{
+		"TrustedUserCAKeys " + b.write("authorities", line(authority)), "AuthorizedPrincipalsFile " + b.write("principals", file.String()),
+	}})
+	for i, tt := range principalLines {
+		l := lookup{
+			claimed: policy.Subject{User: sshd.User, Addr: netip.MustParseAddr("127.0.0.1")}, settings: &Settings{},
+			now: time.Now(), certificate: signers[i].PublicKey().(*ssh.Certificate),
+		}
+		_, _, ours := l.searchPrincipals("principals", []byte(file.String()))
+		theirs := letsIn(t, sshd, signers[i])
+		if want := theirs && !tt.stricter; (ours == nil) != want {
+			t.Errorf("%q: sshd lets in: %t; here: %v", tt.lines, theirs, ours)
+		}
+		if tt.stricter && !theirs {
+			t.Errorf("%q: sshd doesn't let in either, so that we don't differ", tt.lines)
 		}
 	}
 }
