@@ -29,6 +29,9 @@ func (a Account) HasPassword() bool { return a.hash != "" }
 // HasCode reports whether a one-time code could serve.
 func (a Account) HasCode() bool { return a.secret != "" }
 
+// OwnGroups reports whether our file says which groups, and be it none.
+func (a Account) OwnGroups() bool { return a.ownGroups }
+
 // passwordHash is what a password is to be compared with: one that none matches, if none may serve.
 func (a Account) passwordHash() string {
 	if a.Locked || a.hash == "" {

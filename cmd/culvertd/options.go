@@ -22,7 +22,8 @@ const usageText = `usage: culvertd [-DeTtV] [-C connection] [-E log_file] [-f co
                 [host=name] [laddr=address] [lport=port] [group=name] [time=when] [key=SHA256:...]
                 open=host:port [address=address] [data=address:port] | listen=[address:]port
        culvertd keygen directory
-       culvertd passwd [-d] [-f password_file] user
+       culvertd passwd [-d | -l | -u | --totp | --no-totp | --groups list] [-f password_file] user
+       culvertd passwd --list [-f password_file]
 `
 
 const helpText = usageText + `
@@ -40,7 +41,7 @@ culvertd is an SSH bastion that understands FTP. It stays in the foreground.
   culvertd audit verify FILE      is the audit log whole? "audit show CONN FILE" shows a connection
   culvertd explain user=alice addr=192.0.2.7 open=db.corp:5432   would it be permitted, and by which line?
   culvertd keygen /etc/culvert    makes host keys
-  culvertd passwd -f FILE USER    sets a password, -d takes the user out
+  culvertd passwd -f FILE USER    sets a password; --totp makes one-time codes, -l locks
 
 The whole of it is in culvertd(8).
 `
