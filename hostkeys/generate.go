@@ -56,7 +56,7 @@ func Generate(dir, comment string) ([]Key, error) {
 		if err != nil {
 			return keys, fmt.Errorf("generate host key %q: %w", path, err)
 		}
-		signer, err := load(path)
+		signer, err := load(path, nil)
 		if err != nil {
 			return keys, err
 		}

@@ -48,7 +48,7 @@ func TestGeneratedKeysLoadAndSign(t *testing.T) {
 			t.Errorf("public half of %s: got %q, want %q", k.Path, got, want)
 		}
 	}
-	signers, err := Load(paths)
+	signers, err := loadFiles(paths)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func TestRSAHostKeyNeverSignsWithSHA1(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "rsa")
 	writeKey(t, path, rsaKey(t, 2048), nil)
-	signers, err := Load([]string{path})
+	signers, err := loadFiles([]string{path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -180,7 +180,7 @@ func TestLoadRefuses(t *testing.T) {
 			if name == "foreign" && !giveAway {
 				t.Skip("only root can give a file to somebody else")
 			}
-			signers, err := Load([]string{at(name)})
+			signers, err := loadFiles([]string{at(name)})
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), at(name)) {
 				t.Errorf("got %d signers and error %v, want an error about %q with %q in it", len(signers), err, at(name), want)
 			}
@@ -190,25 +190,39 @@ func TestLoadRefuses(t *testing.T) {
 
 func TestLoadReportsAllErrorsAtOnce(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Load([]string{filepath.Join(dir, "one"), filepath.Join(dir, "two")})
+	_, err := loadFiles([]string{filepath.Join(dir, "one"), filepath.Join(dir, "two")})
 	if err == nil || !strings.Contains(err.Error(), "one") || !strings.Contains(err.Error(), "two") {
 		t.Errorf("got error %v, want both files in it", err)
 	}
 }
 
-func TestLoadTakesOneKeyOfAType(t *testing.T) {
+func TestFirstKeyOfATypeIsThatOfTheHandshake(t *testing.T) {
 	dir := t.TempDir()
 	a, same, b := filepath.Join(dir, "a"), filepath.Join(dir, "same"), filepath.Join(dir, "b")
 	key := rsaKey(t, 2048)
 	writeKey(t, a, key, nil)
 	writeKey(t, same, key, nil)
 	writeKey(t, b, rsaKey(t, 2048), nil)
-	if signers, err := Load([]string{a, same, a}); err != nil || len(signers) != 1 {
+	if signers, err := loadFiles([]string{a, same, a}); err != nil || len(signers) != 1 {
 		t.Errorf("the same key three times: got %d signers, error %v, want 1, none", len(signers), err)
 	}
-	if _, err := Load([]string{a, b}); err == nil || !strings.Contains(err.Error(), "keep one") {
-		t.Errorf("two RSA keys: got error %v, want one that says to keep one", err)
+	for _, order := range [][]string{{a, b}, {b, a}} {
+		keys, err := Load(Config{Files: order})
+		if err != nil || len(keys.All) != 2 || len(keys.Handshake) != 1 || keys.Handshake[0] != keys.All[0] {
+			t.Errorf("two RSA keys: got %+v, %v, want both, and the first for the handshake", keys, err)
+		}
 	}
+	if _, err := Load(Config{Files: make([]string, maxKeys+1)}); err == nil || !strings.Contains(err.Error(), "too many") {
+		t.Errorf("%d keys: got error %v", maxKeys+1, err)
+	}
+}
+
+func loadFiles(paths []string) ([]ssh.Signer, error) {
+	keys, err := Load(Config{Files: paths})
+	if err != nil {
+		return nil, err
+	}
+	return keys.All, nil
 }
 
 func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {

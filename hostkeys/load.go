@@ -1,5 +1,5 @@
-// Package hostkeys loads and generates the keys by which a server proves who it is. It
-// doesn't know which files are configured, and it hands no key to anybody who could
+// Package hostkeys loads and generates the keys by which a server proves who it is, with their certificates, from
+// files and from an agent. It doesn't know which files are configured, and it hands no key to anybody who could
 // not have read the file.
 package hostkeys
 
@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -24,40 +25,116 @@ const (
 	minRSABits = 2048
 )
 
-// Load reads host keys from files as ssh-keygen writes them: ed25519, ECDSA, and RSA of at
-// least 2048 bits, without a passphrase, and readable by nobody but the owner. It returns one signer
-// a file, in order, without duplicates. If a file doesn't serve, the error says what to do; the errors of
-// all files are returned together. A server has one key of a type, so a second is an error too.
-func Load(paths []string) ([]ssh.Signer, error) {
+// Config says where the keys are.
+type Config struct {
+	// Files hold private keys as ssh-keygen writes them: ed25519, ECDSA, and RSA of at least 2048 bits, without a
+	// passphrase, and readable by nobody but the owner. With an agent, they may hold public keys instead.
+	Files []string
+
+	// Certificates are files with host certificates, each for one of the keys.
+	Certificates []string
+
+	// Agent is the socket of an agent that signs with the keys whose public half is in Files, or SSH_AUTH_SOCK for the one that
+	// the environment names. If empty, there is none.
+	Agent string
+
+	// Now is what the certificates' validity is compared with.
+	Now time.Time
+}
+
+// Keys are host keys that can sign.
+type Keys struct {
+	// Handshake are those of which a client is shown one: certificates first, and then keys. There is one of a type, as
+	// x/crypto/ssh has no use for more: the first.
+	Handshake []ssh.Signer
+
+	// All are the keys, without certificates: those of the handshake and those that clients are to learn about
+	// before or after they are (hostkeys-00@openssh.com).
+	All []ssh.Signer
+
+	Warnings []string // on certificates that clients may not accept
+}
+
+// maxKeys bounds the keys, so that their public halves fit into one message.
+const maxKeys = 32
+
+// Load reads host keys. If a file doesn't serve, the error says what to do; the errors of all files are returned together.
+// A key that is named twice counts once.
+func Load(cfg Config) (*Keys, error) {
 	var (
-		signers []ssh.Signer
-		errs    []error
-		from    = make(map[string]int) // key type to index in signers
-		sources []string
+		k    Keys
+		errs []error
 	)
-	for _, path := range paths {
-		signer, err := load(path)
+	if len(cfg.Files) > maxKeys {
+		return nil, fmt.Errorf("%d host keys are too many: %d may be named", len(cfg.Files), maxKeys)
+	}
+	holder, err := newHolder(cfg.Agent)
+	if err != nil {
+		return nil, err
+	}
+	for _, path := range cfg.Files {
+		signer, err := load(path, holder)
+		switch {
+		case err != nil:
+			errs = append(errs, err)
+		case find(k.All, signer.PublicKey()) == nil:
+			k.All = append(k.All, signer)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err // a certificate without its key would be one error more
+	}
+	for _, path := range cfg.Certificates {
+		signer, warnings, err := certify(path, k.All, cfg.Now)
 		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		typ := signer.PublicKey().Type()
-		i, taken := from[typ]
-		switch {
-		case !taken:
-			from[typ] = len(signers)
-			signers, sources = append(signers, signer), append(sources, path)
-		case !bytes.Equal(signers[i].PublicKey().Marshal(), signer.PublicKey().Marshal()):
-			errs = append(errs, fmt.Errorf("host key %q: %q is another key of type %s: keep one of them", path, sources[i], typ))
+		k.Warnings = append(k.Warnings, warnings...)
+		if other := ofType(k.Handshake, signer); other != nil {
+			errs = append(errs, fmt.Errorf("host certificate %q: another one of type %s was named before it: keep one of them", path, signer.PublicKey().Type()))
+			continue
 		}
+		k.Handshake = append(k.Handshake, signer)
 	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	return signers, nil
+	for _, signer := range k.All {
+		if ofType(k.Handshake, signer) == nil {
+			k.Handshake = append(k.Handshake, signer)
+		}
+	}
+	return &k, nil
 }
 
-func load(path string) (ssh.Signer, error) {
+// find returns the signer of a key, nil if there is none.
+func find(signers []ssh.Signer, key ssh.PublicKey) ssh.Signer {
+	for _, s := range signers {
+		if bytes.Equal(s.PublicKey().Marshal(), key.Marshal()) {
+			return s
+		}
+	}
+	return nil
+}
+
+// ofType returns the signer that has the type of another, nil if there is none.
+func ofType(signers []ssh.Signer, like ssh.Signer) ssh.Signer {
+	for _, s := range signers {
+		if s.PublicKey().Type() == like.PublicKey().Type() {
+			return s
+		}
+	}
+	return nil
+}
+
+// load reads a private key, or a public one whose private half holder has. holder may be nil.
+func load(path string, holder *holder) (ssh.Signer, error) {
+	if key, err := readPublic(path); err == nil && holder != nil {
+		return holder.signer(path, key)
+	} else if err == nil {
+		return nil, fmt.Errorf("host key %q is a public key: name the private one, or with HostKeyAgent the agent that has it", path)
+	}
 	data, err := readPrivate(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -94,17 +171,31 @@ func newSigner(raw any) (ssh.Signer, error) {
 		if !ok {
 			return nil, fmt.Errorf("no RSA key of a kind known here: %T", raw)
 		}
-		if bits := key.N.BitLen(); bits < minRSABits {
-			return nil, fmt.Errorf("an RSA key of %d bits is too short, %d is the least: make a new one", bits, minRSABits)
+		if err := longEnough(&key.PublicKey); err != nil {
+			return nil, err
 		}
 		algorithmSigner, ok := signer.(ssh.AlgorithmSigner)
 		if !ok {
 			return nil, fmt.Errorf("RSA key can't choose its signature algorithm: %T", signer)
 		}
-		return ssh.NewSignerWithAlgorithms(algorithmSigner, []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256})
+		return ssh.NewSignerWithAlgorithms(algorithmSigner, rsaAlgorithms)
 	default:
-		return nil, fmt.Errorf("keys of type %s are not served: use ed25519, ecdsa or rsa", typ)
+		return nil, notServed(typ)
 	}
+}
+
+// rsaAlgorithms are those with which an RSA key signs (RFC 8332).
+var rsaAlgorithms = []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
+
+func longEnough(key *rsa.PublicKey) error {
+	if bits := key.N.BitLen(); bits < minRSABits {
+		return fmt.Errorf("an RSA key of %d bits is too short, %d is the least: make a new one", bits, minRSABits)
+	}
+	return nil
+}
+
+func notServed(typ string) error {
+	return fmt.Errorf("keys of type %s are not served: use ed25519, ecdsa or rsa", typ)
 }
 
 // readPrivate reads a file that only its owner, who is root or us, may read.

@@ -74,6 +74,7 @@ type connection struct {
 	start    sync.Once
 	unused   *time.Timer
 	channels atomic.Pointer[channels.Conn] // nil until start, and if it failed
+	proofs   int                           // that the client has asked for
 }
 
 func newConnection(s *Server, a arrival) *connection {

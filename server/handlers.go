@@ -18,7 +18,7 @@ func (c *connection) handler() *gliderssh.Server {
 	return &gliderssh.Server{
 		ConnCallback: func(ctx gliderssh.Context, wire net.Conn) net.Conn {
 			c.sshCtx = ctx
-			return wire
+			return &greeted{Conn: wire, c: c}
 		},
 		ServerConfigCallback: func(gliderssh.Context) *ssh.ServerConfig { return c.serverConfig() },
 		ConnectionFailedCallback: func(_ net.Conn, err error) {
@@ -50,10 +50,15 @@ func (c *connection) globalRequest(_ gliderssh.Context, _ *gliderssh.Server, r *
 		return false, nil
 	}
 	defer c.handlers.leave()
-	if channels := c.serve(c.serverConn()); channels != nil {
-		return channels.GlobalRequest(r)
+	conn := c.serverConn()
+	channels := c.serve(conn)
+	switch {
+	case channels == nil:
+		return false, nil
+	case r.Type == proveRequest:
+		return c.proved(conn, r.Payload)
 	}
-	return false, nil
+	return channels.GlobalRequest(r)
 }
 
 // serverConfig returns a configuration of its own for each connection: x/crypto/ssh writes to it.

@@ -15,7 +15,8 @@ import (
 // Live is what [Server.Update] may exchange while the server runs: what new connections need before anything is known of their
 // client. Every field is required unless it says otherwise.
 type Live struct {
-	HostKeys          []ssh.Signer // at least one, as hostkeys.Load returns them
+	HostKeys          []ssh.Signer // at least one, and one of a type: those of the handshake
+	AnnouncedKeys     []ssh.Signer // those that clients are told of once they are in, without certificates; if empty, they are told of none
 	HostKeyAlgorithms []string     // those that they may sign with; if empty, all
 
 	// In order of preference, which matters little: it is the client's order that counts. If empty, those of Algorithms, of which a client

@@ -1,7 +1,7 @@
 package main
 
 import (
-	"golang.org/x/crypto/ssh"
+	"time"
 
 	"github.com/culvert-ssh/culvert/config"
 	"github.com/culvert-ssh/culvert/hostkeys"
@@ -14,7 +14,7 @@ type generation struct {
 	config   *config.Config
 	global   config.Settings
 	policy   *policy.Policy
-	hostKeys []ssh.Signer
+	hostKeys *hostkeys.Keys
 	warnings []config.Warning
 	sha256   string // of the configuration and what it includes, in hexadecimal
 }
@@ -29,8 +29,16 @@ func read(o options) (generation, error) {
 	}
 	g.global = g.config.Global()
 	g.policy = g.config.Policy()
-	g.hostKeys, err = hostkeys.Load(g.global.HostKeys)
-	return g, err
+	g.hostKeys, err = hostkeys.Load(hostkeys.Config{
+		Files: g.global.HostKeys, Certificates: g.global.HostCertificates, Agent: g.global.HostKeyAgent, Now: time.Now(),
+	})
+	if err != nil {
+		return g, err
+	}
+	for _, text := range g.hostKeys.Warnings {
+		g.warnings = append(g.warnings, config.Warning{At: config.Position{File: o.config}, Keyword: "HostCertificate", Text: text})
+	}
+	return g, nil
 }
 
 // rules counts the lines that permit or deny.

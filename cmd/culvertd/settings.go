@@ -80,7 +80,8 @@ func channelTimeouts(words []config.ChannelTimeout) []channels.Timeout {
 // live is what it needs before anything is known of a client.
 func (g *generation) live() server.Live {
 	return server.Live{
-		HostKeys:             g.hostKeys,
+		HostKeys:             g.hostKeys.Handshake,
+		AnnouncedKeys:        g.hostKeys.All,
 		HostKeyAlgorithms:    g.global.HostKeyAlgorithms,
 		KexAlgorithms:        g.global.KexAlgorithms,
 		Ciphers:              g.global.Ciphers,
