@@ -118,15 +118,7 @@ func TestOpenSSHFollowsARotationOfTheHostKey(t *testing.T) {
 // follow logs in with the real ssh, which must not ask or warn, and waits until it knows these keys and no others.
 func (r rotating) follow(known, identity string, want ...ssh.Signer) {
 	r.t.Helper()
-	cmd := r.openSSH("-l", "alice", "-i", identity, "-N", "-o", "UpdateHostKeys=yes")
-	for i, arg := range cmd.Args {
-		switch arg {
-		case "UserKnownHostsFile=/dev/null":
-			cmd.Args[i] = "UserKnownHostsFile=" + known
-		case "StrictHostKeyChecking=no":
-			cmd.Args[i] = "StrictHostKeyChecking=yes"
-		}
-	}
+	cmd := r.strictSSH(known, "-l", "alice", "-i", identity, "-N", "-o", "UpdateHostKeys=yes")
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	if err := cmd.Start(); err != nil {
@@ -151,6 +143,56 @@ func (r rotating) follow(known, identity string, want ...ssh.Signer) {
 		}
 		return bytes.Count(data, []byte("\n")) == len(want)
 	})
+}
+
+// strictSSH is openSSH that believes the file of known hosts, and nothing else.
+func (b *bastion) strictSSH(known string, args ...string) *exec.Cmd {
+	b.t.Helper()
+	cmd := b.openSSH(args...)
+	for i, arg := range cmd.Args {
+		switch arg {
+		case "UserKnownHostsFile=/dev/null":
+			cmd.Args[i] = "UserKnownHostsFile=" + known
+		case "StrictHostKeyChecking=no":
+			cmd.Args[i] = "StrictHostKeyChecking=yes"
+		}
+	}
+	return cmd
+}
+
+func TestOpenSSHBelievesAHostCertificate(t *testing.T) {
+	dir := t.TempDir()
+	at := func(name string) string { return filepath.Join(dir, name) }
+	for name, args := range map[string][]string{"ca": {"-t", "ed25519"}, "ed": {"-t", "ed25519"}, "rsa": {"-t", "rsa", "-b", "2048"}} {
+		run(t, "", "ssh-keygen", append([]string{"-q", "-N", "", "-f", at(name)}, args...)...)
+	}
+	run(t, "", "ssh-keygen", "-q", "-s", at("ca"), "-I", "bastion", "-h", "-n", "127.0.0.1", at("ed.pub"), at("rsa.pub"))
+	keys, err := hostkeys.Load(hostkeys.Config{
+		Files: []string{at("ed"), at("rsa")}, Certificates: []string{at("ed-cert.pub"), at("rsa-cert.pub")}, Now: time.Now(),
+	})
+	if err != nil || len(keys.Warnings) > 0 {
+		t.Fatalf("got warnings %q, error %v", keys.Warnings, err)
+	}
+	b := newBastion(t)
+	_, identity := b.user("alice")
+	b.cfg.HostKeys, b.cfg.AnnouncedKeys = keys.Handshake, keys.All
+	b.start()
+	authority, err := os.ReadFile(at("ca.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := filepath.Join(t.TempDir(), "known_hosts")
+	if err := os.WriteFile(known, append([]byte("@cert-authority * "), authority...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, algorithm := range []string{"ssh-ed25519-cert-v01@openssh.com", "rsa-sha2-256-cert-v01@openssh.com", "rsa-sha2-512-cert-v01@openssh.com"} {
+		out, err := b.strictSSH(known, "-v", "-l", "alice", "-i", identity, "-o", "HostKeyAlgorithms="+algorithm, "-W", "192.0.2.1:1").CombinedOutput()
+		for _, want := range []string{"kex: host key algorithm: " + algorithm, "is known and matches the ", "Authenticated to"} {
+			if !strings.Contains(string(out), want) {
+				t.Errorf("%s: want %q in %v: %s", algorithm, want, err, out)
+			}
+		}
+	}
 }
 
 // TestProofsAreForTheKeysThatAreAskedFor looks at each answer as OpenSSH's client does.
