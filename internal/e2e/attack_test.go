@@ -90,13 +90,14 @@ func wait(t *testing.T, what string, c <-chan struct{}) {
 }
 
 // sshGetsIn wants the real ssh authenticated, with nothing but the usual patience. It returns what ssh -v wrote.
-func (b *bastion) sshGetsIn(t *testing.T) string {
+func (b *bastion) sshGetsIn(t *testing.T, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	out, _ := exec.CommandContext(ctx, "ssh", "-v", "-F", "none", "-p", strconv.Itoa(int(b.addr.Port())), "-l", user, "-i", b.key.Path,
+	args = append(args, "-v", "-F", "none", "-p", strconv.Itoa(int(b.addr.Port())), "-l", user, "-i", b.key.Path,
 		"-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null",
-		"-W", "192.0.2.1:1", b.addr.Addr().String()).CombinedOutput() // where it may not go, so that it ends
+		"-W", "192.0.2.1:1", b.addr.Addr().String()) // where it may not go, so that it ends
+	out, _ := exec.CommandContext(ctx, "ssh", args...).CombinedOutput()
 	if !strings.Contains(string(out), "Authenticated to") {
 		t.Errorf("the honest client did not get in: %s", out)
 	}
@@ -234,4 +235,19 @@ func TestPenaltiesOfTheDefaultKeepASourceOutAndNobodyElse(t *testing.T) {
 	}
 	b.await(`"event":"connection\.refused".*authfail`)
 	b.sshGetsIn(t)
+}
+
+func TestClientsBehindHAProxyAreKnownByTheirOwnAddresses(t *testing.T) {
+	t.Parallel()
+	for _, send := range []string{"send-proxy", "send-proxy-v2"} {
+		b := startCulvertd(t, netip.MustParseAddr("127.0.0.1"), "ProxyProtocolFrom 127.0.0.9")
+		h := peers.TestHAProxy(t, peers.HAProxyConfig{To: b.addr, From: netip.MustParseAddr("127.0.0.9"), Send: send})
+		direct := *b
+		b.addr = h.Addr
+		b.sshGetsIn(t, "-b", "127.0.0.7")
+		b.await(`"event":"connection\.opened","conn":"\d+","client":"127\.0\.0\.7:\d+","local":"[^"]+","proxy":"127\.0\.0\.9:`)
+		b.await(`"event":"authentication","conn":"\d+","client":"127\.0\.0\.7:.*"result":"accepted"`)
+		direct.sshGetsIn(t, "-b", "127.0.0.8") // which is no proxy, and sends no header
+		b.await(`"event":"connection\.opened","conn":"\d+","client":"127\.0\.0\.8:\d+","local":"[^"]+"}`)
+	}
 }

@@ -27,6 +27,7 @@ ncftpput              ncftp
 ncftpls               ncftp
 tnftp                 tnftp
 wget                  wget
+haproxy               haproxy
 mandoc                mandoc
 libnss_wrapper.so     libnss-wrapper
 libuid_wrapper.so     libuid-wrapper

@@ -42,6 +42,21 @@ func TestConfig(tb testing.TB) *ConfigTester {
 	return t
 }
 
+// TestHAProxy starts haproxy for the duration of a test.
+func TestHAProxy(tb testing.TB, c HAProxyConfig) *HAProxy {
+	tb.Helper()
+	h, err := StartHAProxy(c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return h
+}
+
 func end(tb testing.TB, name string, d *inetd) {
 	tb.Helper()
 	if err := d.Close(); err != nil {
