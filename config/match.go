@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -121,7 +122,25 @@ func (c condition) excludes(d condition) bool {
 	case c.name != d.name || c.name == "group" || c.name == "time" || strings.ContainsAny(c.value+d.value, "*?!/"):
 		return false
 	}
-	return !slices.ContainsFunc(strings.Split(strings.ToLower(c.value), ","), func(element string) bool {
-		return slices.Contains(strings.Split(strings.ToLower(d.value), ","), element)
-	})
+	others := d.literals()
+	return !slices.ContainsFunc(c.literals(), func(element string) bool { return slices.Contains(others, element) })
+}
+
+// literals are the elements of a list without patterns, in one spelling.
+func (c condition) literals() []string {
+	var all []string
+	for element := range strings.SplitSeq(c.value, ",") {
+		switch c.name {
+		case "host":
+			element = strings.ToLower(element)
+		case "localport":
+			element = strings.TrimLeft(element, "0")
+		case "address", "localaddress":
+			if addr, err := netip.ParseAddr(element); err == nil {
+				element = addr.Unmap().String()
+			}
+		}
+		all = append(all, element)
+	}
+	return all
 }

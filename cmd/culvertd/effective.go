@@ -4,73 +4,48 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/culvert-ssh/culvert/auth"
-	"github.com/culvert-ssh/culvert/policy"
 )
 
 // connection is what -C says of a connection that there might be.
 type connection struct {
-	policy.Subject
-	at     time.Time // if zero, now
-	said   bool      // there was a -C
-	groups bool      // it says the groups, or that nobody is known under the name
+	question
+	said   bool // there was a -C
+	groups bool // it says the groups, or that nobody is known under the name
 }
+
+// subjectWords are the words of explain that say who asks, and when.
+var subjectWords = []string{"user", "group", "addr", "host", "laddr", "lport", "time"}
 
 // add reads one -C: words such as user=alice with commas between.
 func (c *connection) add(spec string) error {
-	c.said = true
-	for word := range strings.SplitSeq(spec, ",") {
-		name, value, _ := strings.Cut(word, "=")
+	if !c.said {
+		c.said, c.time = true, time.Now()
+	}
+	for text := range strings.SplitSeq(spec, ",") {
+		name, value, _ := strings.Cut(text, "=")
 		if err := c.set(name, value); err != nil {
-			return &usageError{fmt.Sprintf("-C %s: %q: %v", spec, word, err)}
+			return &usageError{fmt.Sprintf("-C %s: %q: %v", spec, text, err)}
 		}
 	}
 	return nil
 }
 
-func (c *connection) set(name, value string) (err error) {
-	switch name {
-	case "user":
-		c.User = value
-	case "group":
-		c.Groups, c.groups = append(c.Groups, value), true
-	case "invalid-user":
-		c.Invalid, c.groups = true, true
-	case "addr":
-		c.Addr, err = netip.ParseAddr(value)
-	case "host":
-		c.Host = value
-	case "laddr":
-		var addr netip.Addr
-		addr, err = netip.ParseAddr(value)
-		c.LocalAddr = netip.AddrPortFrom(addr, c.LocalAddr.Port())
-	case "lport":
-		var port uint16
-		port, err = policy.ParsePort(value)
-		c.LocalAddr = netip.AddrPortFrom(c.LocalAddr.Addr(), port)
-	case "time":
-		c.at, err = parseMoment(value)
-	default:
-		err = errors.New("it wants user=, group=, addr=, host=, laddr=, lport=, time= or invalid-user")
+func (c *connection) set(name, value string) error {
+	c.groups = c.groups || name == "group" || name == "invalid-user"
+	if name == "invalid-user" {
+		c.subject.Invalid = true
+		return nil
 	}
-	return err
-}
-
-// parseMoment reads a time: with a zone as in RFC 3339, or without one in this machine's.
-func parseMoment(text string) (time.Time, error) {
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
+	i := slices.IndexFunc(words, func(w word) bool { return w.name == name })
+	if i < 0 || !slices.Contains(subjectWords, name) {
+		return errors.New("it wants user=, group=, addr=, host=, laddr=, lport=, time= or invalid-user")
 	}
-	for _, layout := range []string{"2006-01-02T15:04:05", "2006-01-02T15:04"} {
-		if t, err := time.ParseInLocation(layout, text, time.Local); err == nil {
-			return t, nil
-		}
-	}
-	return time.Time{}, errors.New("a time is written 2006-01-02T15:04, perhaps with a zone behind it")
+	return words[i].set(&c.question, value)
 }
 
 // test is -t: nothing is said of a configuration without errors, but for warnings.
@@ -103,7 +78,7 @@ func (p program) effective(o options) error {
 		if err := who.lookUp(&g); err != nil {
 			return err
 		}
-		settings = g.config.For(who.Subject, who.moment())
+		settings = g.config.For(who.subject, who.time)
 	}
 	out := bufio.NewWriter(p.stdout)
 	return errors.Join(settings.Dump(out), out.Flush())
@@ -111,27 +86,20 @@ func (p program) effective(o options) error {
 
 // lookUp fills in what is known of the user, as it would be of one who connects.
 func (c *connection) lookUp(g *generation) error {
-	if c.User == "" || c.groups {
+	if c.subject.User == "" || c.groups {
 		return nil
 	}
-	if auth.ValidUser(c.User) != nil {
-		c.Invalid = true
+	if auth.ValidUser(c.subject.User) != nil {
+		c.subject.Invalid = true
 		return nil
 	}
-	who, err := asking(g.config, g.policy, c.moment())
+	who, err := asking(g.config, g.policy, c.time)
 	if err != nil {
 		return err
 	}
 	var refused *auth.Refused
-	if c.Subject, err = who.Known(c.Subject); err != nil && !errors.As(err, &refused) {
-		return fmt.Errorf("look up user %q: %w", c.User, err)
+	if c.subject, err = who.Known(c.subject); err != nil && !errors.As(err, &refused) {
+		return fmt.Errorf("look up user %q: %w", c.subject.User, err)
 	}
 	return nil
-}
-
-func (c *connection) moment() time.Time {
-	if c.at.IsZero() {
-		return time.Now()
-	}
-	return c.at
 }
