@@ -60,8 +60,8 @@ func TestDefaults(t *testing.T) {
 		TCPKeepAlive:         true,
 		RequiredRSASize:      2048,
 		PermitRootLogin:      RootKeys,
-		AllowAgentForwarding: true, PermitTTY: true,
-		PerSourceBits4: 32, PerSourceBits6: 128,
+		PermitTTY:            true,
+		PerSourceBits4:       32, PerSourceBits6: 128,
 		PerSourcePenalties: PerSourcePenalties{
 			Enabled: true, Crash: 90 * time.Second, AuthFail: 5 * time.Second, InvalidUser: 5 * time.Second, NoAuth: time.Second,
 			GraceExceeded: 10 * time.Second, RefuseConnection: 10 * time.Second, Min: 15 * time.Second, Max: 10 * time.Minute,

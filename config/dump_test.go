@@ -142,7 +142,6 @@ var someValues = map[string][]string{
 	"DenyOpen":                        {"any", "none", "a:1", "[::1]:* 127.0.0.0/8:1-5"},
 	"PermitListen":                    {"any", "none", "8080 localhost:1", "[::1]:5"},
 	"GatewayPorts":                    {"yes", "no", "clientspecified"},
-	"AllowAgentForwarding":            {"yes", "no"},
 	"PermitTTY":                       {"yes", "no"},
 	"ForceCommand":                    {"none", "internal-sftp", "internal-sftp -l INFO"},
 	"ChrootDirectory":                 {"none", "/srv/%u", "%h"},

@@ -222,6 +222,8 @@ func TestWarnings(t *testing.T) {
 		{"UseDNS yes", "f:2: UseDNS: it is ignored: names of clients aren't looked up; a pattern of host names is compared with the address"},
 		{"x11forwarding NO\nUsePAM no\nPrintMotd no\nStrictModes yes\nAllowStreamLocalForwarding no", ""},
 		{"X11Forwarding yes", "f:2: X11Forwarding: it is ignored: there are no shells, displays or environments here"},
+		{"AllowAgentForwarding no", ""},
+		{"AllowAgentForwarding yes", "f:2: AllowAgentForwarding: it is ignored: agents aren't forwarded: no program here could use them"},
 		{"AllowStreamLocalForwarding local", "f:2: AllowStreamLocalForwarding: it is ignored: Unix sockets aren't forwarded"},
 		{"Subsystem sftp internal-sftp -f AUTH -l INFO", "f:2: Subsystem: how sftp logs can't be chosen: the audit log has every transfer"},
 		{"Ciphers aes256-cbc,aes128-ctr", `f:2: Ciphers: "aes256-cbc" is left out: it is not served here`},

@@ -56,6 +56,7 @@ const (
 // foreigns are the keywords of OpenSSH 10, and of Debian's, that aren't in keywords.
 var foreigns = []foreign{
 	{"AFSTokenPassing", outsideMatch, nil, false, whyGone},
+	{"AllowAgentForwarding", anywhere, no, false, "agents aren't forwarded: no program here could use them"},
 	{"AllowStreamLocalForwarding", anywhere, no, false, whySocket},
 	{"AuthorizedKeysFile2", anywhere, nil, false, whyGone},
 	{"CheckMail", outsideMatch, nil, false, whyGone},

@@ -50,18 +50,17 @@ type Settings struct {
 	TouchRequired, VerifyRequired   bool   // PubkeyAuthOptions
 	PasswordFile                    string // set if a method that needs it is yes for anybody
 
-	AllowTCPForwarding   policy.Forwarding
-	DisableForwarding    bool
-	PermitOpen           []policy.OpenPattern // empty permits nothing
-	DenyOpen             []policy.OpenPattern
-	PermitListen         []policy.ListenPattern // empty permits nothing
-	GatewayPorts         policy.GatewayPorts
-	AllowAgentForwarding bool
-	PermitTTY            bool
-	ForceCommand         string      // empty for none
-	ChrootDirectory      string      // with the tokens %%, %h, %U and %u still in it; empty for none
-	Subsystems           []Subsystem // the first of a name counts
-	AcceptEnv            []string
+	AllowTCPForwarding policy.Forwarding
+	DisableForwarding  bool
+	PermitOpen         []policy.OpenPattern // empty permits nothing
+	DenyOpen           []policy.OpenPattern
+	PermitListen       []policy.ListenPattern // empty permits nothing
+	GatewayPorts       policy.GatewayPorts
+	PermitTTY          bool
+	ForceCommand       string      // empty for none
+	ChrootDirectory    string      // with the tokens %%, %h, %U and %u still in it; empty for none
+	Subsystems         []Subsystem // the first of a name counts
+	AcceptEnv          []string
 
 	LoginGraceTime             time.Duration // 0 is no limit
 	MaxAuthTries               int

@@ -130,7 +130,6 @@ var compared = map[string][]string{
 	"PermitOpen":                      {"any", "none", "a:1 b.Corp:21", "[2001:db8::1]:443 10.1.0.2:22", "c:*"},
 	"PermitListen":                    {"any", "none", "8080 localhost:1", "[::1]:5", "*:9", "10.0.0.1:*"},
 	"GatewayPorts":                    {"yes", "no", "clientspecified"},
-	"AllowAgentForwarding":            {"yes", "no"},
 	"PermitTTY":                       {"yes", "no"},
 	"ForceCommand":                    {"none", "internal-sftp"},
 	"ChrootDirectory":                 {"none", "/srv/%u", "%h", "/srv"},

@@ -57,11 +57,6 @@ var whatKeywords = []keyword{
 			firstRule(&r.GatewayPorts, source, s.GatewayPorts)
 		},
 	}, {
-		name:     "AllowAgentForwarding",
-		wants:    "yes or no",
-		standard: []string{"yes"},
-		value:    one(func(s *Settings) *bool { return &s.AllowAgentForwarding }, flag),
-	}, {
 		name:     "PermitTTY",
 		wants:    "yes or no",
 		standard: []string{"yes"},
