@@ -46,7 +46,13 @@ func (f *file) follow(now time.Time, create bool) error {
 				return err
 			}
 		}
-		next, err := appendTo(f.path)
+		var next *lockable
+		if err == nil || gone {
+			next, err = openThere(f.path, there, gone)
+		}
+		if errors.Is(err, errMoved) {
+			continue
+		}
 		if err == nil {
 			err = f.replace(next)
 		}
@@ -61,6 +67,28 @@ func (f *file) follow(now time.Time, create bool) error {
 			return nil
 		}
 	}
+}
+
+// errMoved says that a file was moved away while it was looked at.
+var errMoved = errors.New("moved away meanwhile")
+
+// openThere opens the file that was seen at the path, or makes it if it was gone. A file that has come there
+// meanwhile may be one too many: it is looked at again.
+func openThere(path string, there os.FileInfo, gone bool) (*lockable, error) {
+	if gone {
+		return appendTo(path)
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_RDWR, 0)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, errMoved
+	}
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !os.SameFile(info, there) {
+		return nil, errors.Join(errMoved, err, f.Close())
+	}
+	return &lockable{File: f}, nil
 }
 
 // replace puts next in the place of f, with its lock.
