@@ -74,7 +74,7 @@ const (
 	commandRate  = 4 * announcementRate
 	commandBurst = 4 * announcementRate
 
-	// openRate and openBurst do the same for channels and listeners that are asked for.
+	// openRate and openBurst do the same for channels and listeners that are asked for, and for connections that come to a listener.
 	openRate  = 2 * announcementRate
 	openBurst = 2 * announcementRate
 

@@ -61,6 +61,7 @@ func (l *listener) acceptFrom(s *net.TCPListener) {
 // connected begins to forward a connection, once it may. It reports false, and has reset the connection, if there is
 // no room for it.
 func (l *listener) connected(tcp *relay.TCP) bool {
+	_ = l.asking.Wait(l.ctx) // each is on record; at the end of the listener, what comes next fails
 	if !l.unconfirmed.acquire(l.ctx) {
 		tcp.Abort()
 		return false
