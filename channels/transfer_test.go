@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -266,5 +267,32 @@ func TestWhatIsAskedAndDecidedIsOnRecordBeforeItIsDone(t *testing.T) {
 	}
 	if want := fmt.Sprintf(`"address":%q,"rule":"sshd_config:1","result":"allowed"`, at); !strings.Contains(b.audit.text.String(), want) {
 		t.Errorf("no %s in\n%s", want, b.audit.text.String())
+	}
+}
+
+func TestFTPCommandsOverTheRateWaitAndNoneIsLost(t *testing.T) {
+	s := newFTPServer(t, honest)
+	b := newFTPBastion(t, s, nil)
+	d := b.login(s)
+	const n, rate = 6000, 4000 // a second, and as many at once
+	began := time.Now()
+	sent := make(chan error, 1)
+	go func() {
+		_, err := io.WriteString(d, strings.Repeat("NOOP\r\n", n))
+		sent <- err
+	}()
+	for range n {
+		d.want("200 ok")
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	if took, least := time.Since(began), time.Second*(n-rate)/rate*9/10; took < least {
+		t.Errorf("%d commands took %v, want at least %v", n, took, least)
+	}
+	b.audit.mu.Lock()
+	defer b.audit.mu.Unlock()
+	if got := strings.Count(b.audit.text.String(), `"command":"NOOP"`); got != n {
+		t.Errorf("%d commands are on record, want %d", got, n)
 	}
 }
