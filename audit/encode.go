@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
+	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -88,28 +91,28 @@ func (c *encoder) open(now time.Time, e Event) error {
 	return nil
 }
 
-// escapeControls escapes DEL and the C1 control characters, which JSON may hold as they are and which a terminal
-// obeys. It returns nil if there are none.
+// escapeControls escapes what JSON may hold as it is and a terminal obeys: DEL, the C1 control characters, those that turn the
+// direction of text, and whatever else isn't printable or no UTF-8. It returns nil if there is nothing of it.
 func escapeControls(line []byte) []byte {
-	if !hasControls(line) {
+	if !slices.ContainsFunc(line, func(c byte) bool { return c >= 0x7f || c < ' ' }) || bytes.IndexFunc(line, suspect) < 0 {
 		return nil
 	}
-	var b bytes.Buffer
+	var b []byte
 	for len(line) > 0 {
 		r, n := utf8.DecodeRune(line)
-		if control(r) {
-			fmt.Fprintf(&b, `\u%04x`, r)
-		} else {
-			b.Write(line[:n])
+		switch {
+		case !suspect(r) || r == utf8.RuneError && n > 1:
+			b = append(b, line[:n]...)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			b = fmt.Appendf(b, `\u%04x\u%04x`, high, low)
+		default:
+			b = fmt.Appendf(b, `\u%04x`, r)
 		}
 		line = line[n:]
 	}
-	return b.Bytes()
+	return b
 }
 
-func control(r rune) bool { return r >= 0x7f && r <= 0x9f }
-
-// hasControls reports whether there may be such a character; in UTF-8 the C1 ones begin with 0xC2.
-func hasControls(line []byte) bool {
-	return (bytes.IndexByte(line, 0x7f) >= 0 || bytes.IndexByte(line, 0xc2) >= 0) && bytes.IndexFunc(line, control) >= 0
-}
+// suspect reports whether r isn't printable, or stands for what is no UTF-8.
+func suspect(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }

@@ -44,7 +44,7 @@ func (f Filter) Select(w io.Writer, r io.Reader) (foreign int, err error) {
 		if !f.fits(e) {
 			return true, nil
 		}
-		if safe := escapeControls(line); safe != nil { // no line of a Log has any
+		if safe := escapeControls(line); safe != nil { // no line of a Log needs it
 			line = safe
 		}
 		_, err := w.Write(append(line, '\n'))

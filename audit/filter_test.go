@@ -130,6 +130,13 @@ func TestForgedLineReachesNoTerminal(t *testing.T) {
 	const forged = `{"time":"2026-11-22T11:00:00Z","event":"new.thing","conn":"1","x":"` + "\u009b31m" + `","y":"\u001b[2J"}` + "\n" +
 		`{"time":"2026-11-22T11:00:00Z","event":"connection.closed","conn":"1","reason":"a\u001b[2J\nb\u202e"}` + "\n"
 	var got bytes.Buffer
+	if _, err := (audit.Filter{}).Select(&got, strings.NewReader(`{"event":"a","x":"`+"\x9b31m\u202e"+"\"\r}\n")); err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"event":"a","x":"\ufffd31m\u202e"\u000d}` + "\n"; got.String() != want {
+		t.Errorf("got %q, want %q", got.String(), want)
+	}
+	got.Reset()
 	s := audit.Show{W: &got, Conn: "1"}
 	if _, err := s.File(strings.NewReader(forged)); err != nil {
 		t.Fatal(err)
