@@ -76,6 +76,13 @@ func TestExamplesReadBack(t *testing.T) {
 	}
 }
 
+func TestShowDescribesAnEventThatItHasNoWordsFor(t *testing.T) {
+	_, got := describeOther(FTPTransfer{Control: "1-1", Path: "a b", Bytes: 7, Result: "complete"})
+	if want := `ftp.transfer control="1-1" path="a b" bytes=7 result="complete"`; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 // documented is what the source says of a type.
 type documented struct {
 	text   string

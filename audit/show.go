@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -184,7 +185,27 @@ func describeFTP(e Event) (tone, string) {
 	case FTPRefused:
 		return tone{2, true}, fmt.Sprintf("%s refused: %s", e.Control, e.Reason)
 	}
-	return tone{}, fmt.Sprintf("%s %+v", e.EventName(), e)
+	return describeOther(e)
+}
+
+// describeOther describes an event by its fields.
+func describeOther(e Event) (tone, string) {
+	var b strings.Builder
+	b.WriteString(e.EventName())
+	v := reflect.ValueOf(e)
+	for i := range v.NumField() {
+		f := v.Type().Field(i)
+		if f.Anonymous || v.Field(i).IsZero() {
+			continue
+		}
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		verb := "%v"
+		if f.Type.Kind() == reflect.String {
+			verb = "%q"
+		}
+		fmt.Fprintf(&b, " %s="+verb, name, v.Field(i))
+	}
+	return tone{2, strings.HasSuffix(e.EventName(), ".refused")}, b.String()
 }
 
 func by(rule string) string {
