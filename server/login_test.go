@@ -254,3 +254,21 @@ func TestLaterStepsAreGuarded(t *testing.T) {
 		t.Errorf("panics: got %d, want 1", got)
 	}
 }
+
+func TestStepsAreNoFailures(t *testing.T) {
+	b := newBastion(t)
+	key, _ := b.user("alice")
+	if err := auth.SetPassword(b.auth.PasswordFile, "alice", "open sesame"); err != nil {
+		t.Fatal(err)
+	}
+	b.auth.AuthenticationMethods = [][]string{{"publickey", "password"}}
+	b.all.MaxAuthTries = 1
+	b.start()
+	if _, err := b.dial("alice", ssh.PublicKeys(key), ssh.Password("open sesame")); err != nil {
+		t.Errorf("a login in two steps at one try: %v", err)
+	}
+	if _, err := b.dial("alice", ssh.PublicKeys(key), ssh.Password("open barley")); err == nil {
+		t.Error("a wrong password got in")
+	}
+	b.events.wait("connection.closed", "reason", "too many authentication failures")
+}
