@@ -22,6 +22,7 @@ type Log struct {
 	out    sink
 	now    func() time.Time
 	goOn   bool
+	watch  func(Event)
 	log    *slog.Logger
 	closed bool
 
@@ -69,7 +70,7 @@ func Open(path string, o Options) (*Log, error) {
 }
 
 func newLog(out sink, o Options) *Log {
-	l := &Log{out: out, now: o.Now, goOn: o.Continue, log: o.Log}
+	l := &Log{out: out, now: o.Now, goOn: o.Continue, watch: func(Event) {}, log: o.Log}
 	if l.now == nil {
 		l.now = time.Now
 	}
@@ -90,11 +91,20 @@ func (l *Log) SetContinue(goOn bool) {
 	l.goOn = goOn
 }
 
+// Observe has watch called with each event that is to be written, and with a Lost for each that could not be. It must not
+// wait. There is one watcher; the next takes its place.
+func (l *Log) Observe(watch func(Event)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.watch = watch
+}
+
 // Write writes one event. An error means that the event is not on record; what then
 // happens to the thing that it records is the caller's decision, and must not be nothing.
 func (l *Log) Write(e Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.watch(e)
 	err := l.append(e)
 	if err == nil {
 		return nil
@@ -201,6 +211,7 @@ func (l *Log) lose(err error) {
 	}
 	l.lost++
 	l.why = err
+	l.watch(Lost{Lost: 1, Since: timestamp(now), Reason: err.Error()})
 	if l.said.IsZero() || now.Sub(l.said) >= sayAfter {
 		l.said = now
 		l.log.Error("audit events are lost", "lost", l.lost, "err", err, "continue", l.goOn)

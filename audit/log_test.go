@@ -62,3 +62,20 @@ func TestEventThatCannotBeWrittenIsAnError(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+// Who counts events sees each of them, and those that were lost.
+func TestEventsAreObserved(t *testing.T) {
+	var seen []audit.Event
+	l := audit.New(failing{errors.New("disk full")}, noon)
+	defer l.Close()
+	l.Observe(func(e audit.Event) { seen = append(seen, e) })
+	if err := l.Write(audit.Server{Action: "start"}); err == nil {
+		t.Fatal("a full disk took an event")
+	}
+	if len(seen) != 2 || seen[0] != (audit.Server{Action: "start"}) {
+		t.Fatalf("got %+v, want the event and that it was lost", seen)
+	}
+	if lost, ok := seen[1].(audit.Lost); !ok || lost.Lost != 1 || lost.Reason == "" {
+		t.Errorf("got %+v, want one lost event and why", seen[1])
+	}
+}

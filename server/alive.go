@@ -15,7 +15,13 @@ type hearing struct {
 	now   func() time.Time
 	since time.Time
 	last  atomic.Int64 // time after since, in nanoseconds; thus a jump of the wall clock doesn't matter
+
+	own traffic
+	all *traffic // of the server
 }
+
+// traffic is bytes from clients and to them, as they are on the wire.
+type traffic struct{ up, down atomic.Int64 }
 
 func (h *hearing) Read(p []byte) (n int, err error) {
 	if h.known.Load() {
@@ -25,6 +31,8 @@ func (h *hearing) Read(p []byte) (n int, err error) {
 	}
 	if n > 0 {
 		h.last.Store(int64(h.now().Sub(h.since)))
+		h.own.up.Add(int64(n))
+		h.all.up.Add(int64(n))
 	}
 	return n, err
 }
@@ -38,7 +46,10 @@ func (h *hearing) Write(p []byte) (int, error) {
 	if err := h.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
 		return 0, err
 	}
-	return h.Conn.Write(p)
+	n, err := h.Conn.Write(p)
+	h.own.down.Add(int64(n))
+	h.all.down.Add(int64(n))
+	return n, err
 }
 
 // silence returns for how long nothing was read.

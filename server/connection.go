@@ -28,6 +28,7 @@ import (
 // Why the server ends a connection. The client that ends one itself is the usual case.
 var (
 	errShutdown  = errors.New("the server shuts down")
+	errKilled    = errors.New("ended by the administrator")
 	errPutOut    = errors.New("put out for a newcomer (MaxStartups)")
 	errGrace     = errors.New("not authenticated within LoginGraceTime")
 	errSilent    = errors.New("the client didn't answer (ClientAliveCountMax)")
@@ -56,6 +57,7 @@ type connection struct {
 
 	greeting *greeting
 	software string // the client's identification
+	key      string // fingerprint of the key that the client has proven, the last one of several
 
 	place  *place // among those that are not authenticated
 	tries  tries
@@ -91,7 +93,7 @@ func newConnection(s *Server, a arrival) *connection {
 	}
 	c.log = s.cfg.Log.With("conn", c.id.ID, "client", a.client)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
-	c.heard = &hearing{Conn: a.Conn, slow: newUnknown(), now: s.cfg.Now, since: c.opened}
+	c.heard = &hearing{Conn: a.Conn, slow: newUnknown(), now: s.cfg.Now, since: c.opened, all: &s.traffic}
 	c.greeting = &greeting{Conn: c.heard, ours: s.version + c.live.addendum()}
 	c.wire = relay.NewWire(c.greeting)
 	c.client = s.cfg.Auth.Client(c.ctx, a.client, a.local, c.attempted)
@@ -261,7 +263,7 @@ func (c *connection) attempted(a auth.Attempt) error {
 		return nil
 	}
 	c.log.Info("authenticated", attrs...)
-	c.id.User = a.User
+	c.id.User, c.key = a.User, a.Key
 	if c.grace != nil && !c.grace.Stop() {
 		return errGrace // it is over, and the connection is being closed
 	}

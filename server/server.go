@@ -75,6 +75,7 @@ type Server struct {
 	lastID    atomic.Uint64
 	panics    atomic.Int64
 	changes   atomic.Uint64 // how often Recheck was called
+	traffic   traffic
 
 	mu        sync.Mutex
 	closing   bool
