@@ -141,25 +141,53 @@ func TestControlSocketDoes(t *testing.T) {
 	}
 }
 
-// A process that takes over has the socket at once, and the one before doesn't take it away.
+// A process that lets another take over makes room, and stays to be asked.
 func TestControlSocketIsTakenOver(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ctl")
-	before, err := ServeControl(path, (&fake{}).bastion())
+	first, second := &fake{}, &fake{}
+	before, err := ServeControl(path, first.bastion())
 	if err != nil {
 		t.Fatal(err)
 	}
-	f := &fake{}
-	after, err := ServeControl(path, f.bastion())
+	if _, err := ServeControl(path, second.bastion()); err == nil || !strings.Contains(err.Error(), "another process serves it") {
+		t.Errorf("while the first serves it: got %v, want an error", err)
+	}
+	if err := before.Rename(path + ".1"); err != nil {
+		t.Fatal(err)
+	}
+	after, err := ServeControl(path, second.bastion())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := before.Close(); err != nil {
-		t.Errorf("close the one before: %v", err)
+	for name, f := range map[string]*fake{path + ".1": first, path: second} {
+		if _, err := NewClient(name).Connections(0); err != nil || f.looks.Load() != 1 {
+			t.Errorf("%s: got %v and %d looks, want one", name, err, f.looks.Load())
+		}
 	}
-	if _, err := NewClient(path).Connections(0); err != nil || f.looks.Load() != 1 {
-		t.Errorf("got %v and %d looks, want the answer of the later one", err, f.looks.Load())
+	if err := errors.Join(before.Close(), after.Close()); err != nil {
+		t.Errorf("close: %v", err)
 	}
-	if err := after.Close(); err != nil {
+}
+
+// What a process has left behind that was killed is in nobody's way.
+func TestControlSocketOfTheDeadIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ctl")
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	if err := dead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c, err := ServeControl(path, (&fake{}).bastion())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewClient(path).Connections(0); err != nil {
+		t.Error(err)
+	}
+	if err := c.Close(); err != nil {
 		t.Errorf("close: %v", err)
 	}
 }

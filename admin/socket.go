@@ -15,7 +15,7 @@ type Control struct {
 	file os.FileInfo // of the socket that is ours
 }
 
-// ServeControl listens at path, in the place of a socket that is there. Whoever isn't root or the user that runs this process is sent away, whatever
+// ServeControl listens at path, in the place of a socket that nobody answers at. Whoever isn't root or the user that runs this process is sent away, whatever
 // the mode of the file, which is 0600. The caller must call Close.
 func ServeControl(path string, b Bastion) (*Control, error) {
 	if err := b.check(); err != nil {
@@ -28,20 +28,22 @@ func ServeControl(path string, b Bastion) (*Control, error) {
 	return &Control{serve(&credentials{l, b.Log}, b.handler(), b.Log), path, file}, nil
 }
 
-// listenAt makes the socket under another name and gives it its own when its mode is right: so nobody finds it sooner, and
-// there always is one when another process takes over.
+// listenAt makes the socket under another name and gives it its own when its mode is right: nobody finds it sooner.
 func listenAt(path string) (l *net.UnixListener, file os.FileInfo, err error) {
 	if there, err := os.Lstat(path); err == nil && there.Mode()&os.ModeSocket == 0 {
 		return nil, nil, errors.New("there is something else than a socket")
 	}
-	next := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if c, err := net.Dial("unix", path); err == nil {
+		return nil, nil, errors.Join(errors.New("another process serves it"), c.Close())
+	}
+	next := fmt.Sprintf("%s.%d.new", path, os.Getpid())
 	if err := os.Remove(next); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, nil, err
 	}
 	if l, err = net.ListenUnix("unix", &net.UnixAddr{Name: next, Net: "unix"}); err != nil {
 		return nil, nil, err
 	}
-	l.SetUnlinkOnClose(false) // by then the name may be another's
+	l.SetUnlinkOnClose(false) // it has another name by then
 	err = os.Chmod(next, 0o600)
 	if err == nil {
 		file, err = os.Lstat(next)
@@ -53,6 +55,15 @@ func listenAt(path string) (l *net.UnixListener, file os.FileInfo, err error) {
 		return nil, nil, errors.Join(err, os.Remove(next), l.Close())
 	}
 	return l, file, nil
+}
+
+// Rename gives the socket another path, in the place of a socket that is there.
+func (c *Control) Rename(path string) error {
+	if err := os.Rename(c.path, path); err != nil {
+		return fmt.Errorf("rename control socket: %w", err)
+	}
+	c.path = path
+	return nil
 }
 
 // Close ends the answers, waits for them, and takes the socket away if no other process has put its own in its place.

@@ -162,6 +162,7 @@ AuthorizedKeysFile %s
 PasswordFile %s
 ConnectTimeout 2
 PerSourcePenalties no
+ControlSocket none
 %s`, b.path("host_key"), b.path("%u.keys"), b.path("accounts"), rules)
 }
 

@@ -162,6 +162,7 @@ func (d *daemon) stepBack(h *heir) {
 	d.serving.Wait()
 	d.sockets = nil
 	d.pid = pidFile{} // the heir writes its own number there
+	d.stepAside()
 	pid := h.cmd.Process.Pid
 	d.notify(fmt.Sprintf("MAINPID=%d", pid))
 	left := legacy{LastConnection: d.srv.LastID(), UsedCodes: d.who.UsedCodes()}
@@ -192,6 +193,7 @@ func (d *daemon) takeBack(h *heir, why error) error {
 	d.put(audit.Server{Action: "handover", Detail: fmt.Sprintf("taken back, as process %d has failed: %v", pid, why)})
 	d.stopDrain(errors.New("serving again"))
 	<-d.drained
+	d.stopDrain = nil
 	held, err := h.files.listeners(true)
 	d.drop(h)
 	if err != nil {
@@ -202,6 +204,9 @@ func (d *daemon) takeBack(h *heir, why error) error {
 	}
 	// The dead one has numbered connections in the same audit log; nobody knows how many.
 	d.srv.ContinueAfter(d.srv.LastID() + 1_000_000)
+	if err := d.oversee(); err != nil {
+		d.log.Error("nobody can look at this process", "err", err)
+	}
 	d.lead()
 	return nil
 }

@@ -18,6 +18,8 @@ const usageText = `usage: culvertd [-DeTtV] [-C connection] [-E log_file] [-f co
                 [--client address] [--denied] file ...
        culvertd audit show conn file ...
        culvertd audit verify [--head hash] file ...
+       culvertd ctl [-f config_file | -s socket] [--json] [--over time]
+                list | show id | kill id | drain | reload | unban address
        culvertd explain [-f config_file] [-o option] [--json] user=name addr=address
                 [host=name] [laddr=address] [lport=port] [group=name] [time=when] [key=SHA256:...]
                 open=host:port [address=address] [data=address:port] | listen=[address:]port
@@ -39,6 +41,7 @@ culvertd is an SSH bastion that understands FTP. It stays in the foreground.
   -V                say the version
 
   culvertd audit verify FILE      is the audit log whole? "audit show CONN FILE" shows a connection
+  culvertd ctl list               who is connected, and what is open? kill ID, drain, reload, unban ADDRESS
   culvertd explain user=alice addr=192.0.2.7 open=db.corp:5432   would it be permitted, and by which line?
   culvertd keygen /etc/culvert    makes host keys
   culvertd passwd -f FILE USER    sets a password; --totp makes one-time codes, -l locks

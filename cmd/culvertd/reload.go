@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 
 	"github.com/culvert-ssh/culvert/audit"
@@ -32,19 +31,6 @@ func (d *daemon) reloadNow() error {
 		return errors.New("another process is about to take over: try again")
 	}
 	return d.reload()
-}
-
-// askReload does what SIGHUP does, for another goroutine than the loop's, and returns why if the old configuration stays.
-func (d *daemon) askReload(ctx context.Context) error {
-	answer := make(chan error, 1)
-	select {
-	case d.reloads <- answer:
-		return <-answer
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-d.done:
-		return errors.New("culvertd ends")
-	}
 }
 
 // reload reads everything anew and puts it in the place of what holds, or says why not and changes nothing.

@@ -29,16 +29,16 @@ func TestWhatAReloadCannotChangeIsNamed(t *testing.T) {
 
 func TestAReloadThatIsAskedForIsAnswered(t *testing.T) {
 	b := newBastion(t)
-	b.reloads, b.done = make(chan chan error), make(chan struct{})
+	b.asks, b.done = make(chan func()), make(chan struct{})
 	signals := make(chan os.Signal)
 	ended := make(chan error, 1)
 	go func() { ended <- b.loop(signals) }()
-	if err := b.askReload(t.Context()); err != nil {
+	if err := b.ask(t.Context(), b.reloadNow); err != nil {
 		t.Errorf("a good configuration: %v", err)
 	}
 	before := b.current.Load()
 	b.write(t, "sshd_config", b.config("NoSuchKeyword yes\n"))
-	if err := b.askReload(t.Context()); err == nil || !strings.Contains(err.Error(), "NoSuchKeyword") {
+	if err := b.ask(t.Context(), b.reloadNow); err == nil || !strings.Contains(err.Error(), "NoSuchKeyword") {
 		t.Errorf("got %v, want an error that names the keyword", err)
 	}
 	if b.current.Load() != before {
@@ -49,7 +49,7 @@ func TestAReloadThatIsAskedForIsAnswered(t *testing.T) {
 		t.Error(err)
 	}
 	close(b.done)
-	if err := b.askReload(t.Context()); err == nil {
+	if err := b.ask(t.Context(), b.reloadNow); err == nil {
 		t.Error("there is an answer after the end")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-ssh/culvert/admin"
 	"github.com/culvert-ssh/culvert/auth"
 )
 
@@ -53,7 +54,7 @@ func run(args []string, p program) int {
 		return 1
 	case errors.Is(err, errBroken), errors.Is(err, errDenied):
 		return 1
-	case errors.Is(err, auth.ErrNoSuchUser):
+	case errors.Is(err, auth.ErrNoSuchUser), errors.Is(err, admin.ErrNotFound):
 		fmt.Fprintf(p.stderr, "culvertd: %v\n", err)
 		return 1
 	default:
@@ -67,6 +68,8 @@ func (p program) dispatch(args []string) error {
 		switch args[0] {
 		case "audit":
 			return p.audit(args[1:])
+		case "ctl":
+			return p.ctl(args[1:])
 		case "explain":
 			return p.explain(args[1:])
 		case "keygen":

@@ -32,6 +32,7 @@ func TestScripts(t *testing.T) {
 			"smalldisk": smallDisk,
 			"fill":      fill,
 			"listening": listening,
+			"metrics":   metrics,
 			"signal":    sendSignal,
 			"heir":      awaitHeir,
 			"gone":      gone,
@@ -66,6 +67,14 @@ func listening(ts *testscript.TestScript, neg bool, args []string) {
 		address = args[1]
 	}
 	ts.Setenv("PORT", waitFor(ts, args[0], regexp.MustCompile(`msg=listening address=`+regexp.QuoteMeta(address)+`:(\d+)`))[1])
+}
+
+// metrics waits until a log says where metrics are served, and puts that into $METRICS: metrics log.
+func metrics(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: metrics log")
+	}
+	ts.Setenv("METRICS", waitFor(ts, args[0], regexp.MustCompile(`msg="serving metrics" address=127\.0\.0\.1:(\d+)`))[1])
 }
 
 // waitFor waits until a file has what a pattern matches, and returns the submatches.

@@ -16,6 +16,7 @@ import (
 
 	systemd "github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/culvert-ssh/culvert/admin"
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/config"
@@ -42,18 +43,18 @@ type daemon struct {
 	log        *slog.Logger
 	level      slog.LevelVar
 	pid        pidFile
+	overseers
 
 	failed   chan error     // a listener did
 	serving  sync.WaitGroup // the accept loops
 	rechecks sync.WaitGroup
 	done     chan struct{} // closed at the end
 
-	main      atomic.Bool     // this process serves, and the service manager knows it
-	before    *predecessor    // nil if there was none
-	heir      *heir           // nil if there is none
-	words     chan message    // of the heir
-	postponed bool            // a reload, until it is known who serves
-	reloads   chan chan error // of askReload
+	main      atomic.Bool  // this process serves, and the service manager knows it
+	before    *predecessor // nil if there was none
+	heir      *heir        // nil if there is none
+	words     chan message // of the heir
+	postponed bool         // a reload, until it is known who serves
 	stopDrain context.CancelCauseFunc
 	drained   chan error // what Drain returned
 }
@@ -67,7 +68,8 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 	defer logTo.Close()
 	d := &daemon{
 		program: p, options: o, logs: []reopener{logTo},
-		failed: make(chan error, 1), done: make(chan struct{}), words: make(chan message), reloads: make(chan chan error), drained: make(chan error, 1),
+		failed: make(chan error, 1), done: make(chan struct{}), words: make(chan message), drained: make(chan error, 1),
+		overseers: overseers{metrics: admin.NewMetrics(), asks: make(chan func())},
 	}
 	defer close(d.done)
 	d.log = slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: &d.level}))
@@ -97,6 +99,7 @@ func (d *daemon) run(signals <-chan os.Signal) (err error) {
 		return fmt.Errorf("open audit log: %w", err)
 	}
 	defer d.events.Close()
+	d.events.Observe(d.metrics.Observe)
 	d.logs = append(d.logs, d.events)
 	d.before = before
 	if err := d.start(&g, given); err != nil {
@@ -106,7 +109,7 @@ func (d *daemon) run(signals <-chan os.Signal) (err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() { d.watch(ctx) })
-	err = d.loop(signals)
+	err = errors.Join(d.loop(signals), d.unoversee())
 	stop()
 	watching.Wait()
 	err = errors.Join(err, d.events.Write(audit.Server{Action: "stop"}))
@@ -138,6 +141,10 @@ func (d *daemon) start(g *generation, given sockets) (err error) {
 		d.srv.ContinueAfter(left.LastConnection)
 		d.who.InheritUsedCodes(left.UsedCodes)
 		go d.before.watch(d.log) // ends with either process
+	}
+	if err := d.oversee(); err != nil {
+		d.sockets.close()
+		return errors.Join(err, d.unoversee())
 	}
 	tuneGC()
 	d.lead()
@@ -219,8 +226,8 @@ func (d *daemon) loop(signals <-chan os.Signal) error {
 			}
 			d.log.Warn("ending the connections that are left", "err", err)
 			return d.shutdown(signals)
-		case answer := <-d.reloads:
-			answer <- d.reloadNow()
+		case do := <-d.asks:
+			do()
 		case sig := <-signals:
 			switch sig {
 			case syscall.SIGHUP:
