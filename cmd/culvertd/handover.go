@@ -218,15 +218,14 @@ func (d *daemon) put(e audit.Event) {
 	}
 }
 
-// executable returns the path by which the program is started again: the one that it was started by, so that a link leads to what it
-// names by then.
-func executable() (string, error) {
+// executable returns the path by which this program, which was started as named, is started again: the same, so that a link leads to
+// what it names by then.
+func executable(named string) (string, error) {
 	running, err := os.Executable()
 	if err != nil {
 		return "", err
 	}
-	named, err := exec.LookPath(os.Args[0])
-	if err != nil {
+	if named, err = exec.LookPath(named); err != nil {
 		return running, nil
 	}
 	if named, err = filepath.Abs(named); err != nil {

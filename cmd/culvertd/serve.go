@@ -82,7 +82,7 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 
 // run starts, loops and ends.
 func (d *daemon) run(signals <-chan os.Signal) (err error) {
-	if d.executable, err = executable(); err != nil {
+	if d.executable, err = executable(os.Args[0]); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
 	given, before, err := inherit()

@@ -1,0 +1,82 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestTheProgramIsStartedAgainByTheNameThatItHas(t *testing.T) {
+	running, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(t.TempDir(), "culvertd")
+	if err := os.Symlink(running, link); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", filepath.Dir(link))
+	for named, want := range map[string]string{
+		link:       link,
+		"culvertd": link, // by PATH
+		"/bin/sh":  running,
+		"another":  running,
+		"":         running,
+	} {
+		if got, err := executable(named); err != nil || got != want {
+			t.Errorf("%q: got %q, %v, want %q", named, got, err, want)
+		}
+	}
+}
+
+func TestSocketsForAnotherProcessStayNonblocking(t *testing.T) {
+	s, err := listenOn(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sockets{s}.close()
+	files, err := sockets{s}.files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	flags, err := unix.FcntlInt(files[0].Fd(), unix.F_GETFL, 0) // os/exec asks for the descriptor in this way
+	if err != nil {
+		t.Fatal(err)
+	}
+	if flags&unix.O_NONBLOCK == 0 {
+		t.Error("Accept would not end at Close")
+	}
+	if err := files.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInheritedSocketsFindTheirAddresses(t *testing.T) {
+	open := func(addr string) socket {
+		t.Helper()
+		s, err := listenOn(netip.MustParseAddrPort(addr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		at := s.listener.Addr().(*net.TCPAddr).AddrPort()
+		return socket{named: at, listener: s.listener} // as a new process sees it
+	}
+	any, fixed, other := open("127.0.0.1:0"), open("127.0.0.1:0"), open("127.0.0.2:0")
+	got := sockets{any, fixed, other}.claim([]netip.AddrPort{
+		netip.MustParseAddrPort("127.0.0.1:0"), fixed.named, netip.MustParseAddrPort("127.0.0.3:1"),
+	})
+	defer sockets{any, fixed}.close()
+	for i, want := range []*net.TCPListener{any.listener, fixed.listener, nil} {
+		if got[i].listener != want {
+			t.Errorf("%d: got %v, want %v", i, got[i].listener, want)
+		}
+	}
+	if _, err := other.listener.Accept(); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("one that is no longer wanted: got %v, want it closed", err)
+	}
+}
