@@ -9,8 +9,9 @@ import (
 	"github.com/culvert-ssh/culvert/auth"
 )
 
-// maxRechecks is how many connections are asked about at once: each may read files and run a command.
-const maxRechecks = 8
+// maxRechecks is how many connections are asked about at once: each may read files and run a command, of which logins need
+// some as well.
+const maxRechecks = 4
 
 // Recheck is to be called when what Config's functions answer has changed. It asks of everybody who is logged in whether
 // they would be let in now, and of everything that is open whether it would be opened, and ends whoever and whatever wouldn't. Others
