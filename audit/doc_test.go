@@ -217,7 +217,10 @@ var samples = map[string]any{
 	"class": "read", "command": "SIZE", "path": "/pub/report.csv", "by": "server", "login": "anna", "direction": "download",
 	"source": netip.MustParsePrefix("203.0.113.7/32"), "active": true, "bound": []netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:8080")},
 	"file": "/etc/culvert/sshd_config", "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-	"action": "start", "detail": "culvertd 1.0", "lost": 41, "since": "2026-11-25T14:02:51.004Z",
+	"session.started program": "subsystem", "session.started name": "sftp", "sftp.opened mode": "read",
+	"sftp.changed command": "rename", "sftp.changed target": "/pub/old.csv",
+	"session.refused reason": "no such subsystem is offered here",
+	"action":                 "start", "detail": "culvertd 1.0", "lost": 41, "since": "2026-11-25T14:02:51.004Z",
 	"reply": "227 Entering Passive Mode (10,1,60,99,6,12)", "named": netip.MustParseAddr("10.1.60.99"), "ftp": "control",
 
 	"audit.opened file": "/var/log/culvert/audit.jsonl", "audit.torn bytes": 118, "audit.lost reason": "no space left on device",

@@ -197,6 +197,47 @@ type FTPTransfer struct {
 	Reason    string  `json:"reason,omitempty"`  // in words, if it is not complete
 }
 
+// SessionStarted: a session began to serve something.
+type SessionStarted struct {
+	Conn
+	Request string `json:"request"`        // the number of the session
+	Program string `json:"program"`        // "shell", which is a text, or "subsystem"
+	Name    string `json:"name,omitempty"` // of the subsystem
+}
+
+// SessionRefused: a session was asked for a program that it doesn't have.
+type SessionRefused struct {
+	Conn
+	Request string `json:"request"` // the number of the session
+	Reason  string `json:"reason"`  // in words
+}
+
+// SFTPOpened: a file is about to be opened over SFTP.
+type SFTPOpened struct {
+	Conn
+	Request string `json:"request"` // the number of the session
+	Path    string `json:"path"`    // in the directory that is served
+	Mode    string `json:"mode"`    // "read", "write" or "read-write"
+}
+
+// SFTPClosed: a file that was opened over SFTP is closed, or could not be opened.
+type SFTPClosed struct {
+	Conn
+	Request string `json:"request"` // the number of the session
+	Path    string `json:"path"`    // in the directory that is served
+	Up      int64  `json:"up"`      // bytes that were written
+	Down    int64  `json:"down"`    // bytes that were read
+}
+
+// SFTPChanged: a name or an attribute is about to be changed over SFTP.
+type SFTPChanged struct {
+	Conn
+	Request string `json:"request"`          // the number of the session
+	Command string `json:"command"`          // "mkdir", "rmdir", "remove", "rename", "setstat", "link" or "symlink"
+	Path    string `json:"path"`             // in the directory that is served
+	Target  string `json:"target,omitempty"` // of a rename and of links
+}
+
 // Reload: the configuration was read again.
 type Reload struct {
 	File   string `json:"file"`             // the configuration
@@ -253,8 +294,18 @@ func (ListenRefused) EventName() string {
 func (ListenClosed) EventName() string { return "listen.closed" }
 func (FTPCommand) EventName() string   { return "ftp.command" }
 func (FTPTransfer) EventName() string  { return "ftp.transfer" }
-func (Reload) EventName() string       { return "reload" }
-func (Server) EventName() string       { return "server" }
-func (Opened) EventName() string       { return "audit.opened" }
-func (Torn) EventName() string         { return "audit.torn" }
-func (Lost) EventName() string         { return "audit.lost" }
+func (SessionStarted) EventName() string {
+	return "session.started"
+}
+
+func (SessionRefused) EventName() string {
+	return "session.refused"
+}
+func (SFTPOpened) EventName() string  { return "sftp.opened" }
+func (SFTPClosed) EventName() string  { return "sftp.closed" }
+func (SFTPChanged) EventName() string { return "sftp.changed" }
+func (Reload) EventName() string      { return "reload" }
+func (Server) EventName() string      { return "server" }
+func (Opened) EventName() string      { return "audit.opened" }
+func (Torn) EventName() string        { return "audit.torn" }
+func (Lost) EventName() string        { return "audit.lost" }

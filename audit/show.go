@@ -121,6 +121,9 @@ func describe(e Event) (tone, string) {
 	if t, text := describeChannel(e); text != "" {
 		return t, text
 	}
+	if t, text := describeSession(e); text != "" {
+		return t, text
+	}
 	return describeFTP(e)
 }
 
@@ -156,6 +159,22 @@ func describeChannel(e Event) (tone, string) {
 	case ChannelClosed:
 		return tone{1, e.Result != "clean"}, fmt.Sprintf("%s closed, %s after %s, %s up, %s down%s%s",
 			e.Request, e.Result, seconds(e.Seconds), size(e.Up), size(e.Down), by(e.Rule), why(e.Reason))
+	}
+	return tone{}, ""
+}
+
+func describeSession(e Event) (tone, string) {
+	switch e := e.(type) {
+	case SessionStarted:
+		return tone{2, false}, strings.TrimSpace(fmt.Sprintf("%s starts the %s %s", e.Request, e.Program, e.Name))
+	case SessionRefused:
+		return tone{2, true}, fmt.Sprintf("%s gets nothing: %s", e.Request, e.Reason)
+	case SFTPOpened:
+		return tone{2, false}, fmt.Sprintf("%s opens %q, %s", e.Request, e.Path, e.Mode)
+	case SFTPClosed:
+		return tone{2, false}, fmt.Sprintf("%s closes %q, %s up, %s down", e.Request, e.Path, size(e.Up), size(e.Down))
+	case SFTPChanged:
+		return tone{2, false}, fmt.Sprintf("%s %s %q%s", e.Request, e.Command, e.Path, to(e.Target))
 	}
 	return tone{}, ""
 }

@@ -23,6 +23,18 @@ func (a account) tokens(user string) tokens {
 	return t
 }
 
+// UserPath puts what the tokens %%, %h, %U and %u stand for into a path of a user's. What isn't known of the user is an error.
+func UserPath(path, user string) (string, error) {
+	if err := ValidUser(user); err != nil {
+		return "", err
+	}
+	of := systemAccount(user)
+	if of.err != nil {
+		return "", fmt.Errorf("look up the account: %w", of.err)
+	}
+	return expand(path, of.tokens(user))
+}
+
 // expand puts what tokens stand for into word. %% is %.
 func expand(word string, t tokens) (string, error) {
 	var text strings.Builder

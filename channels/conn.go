@@ -43,6 +43,8 @@ type Config struct {
 	MaxSessions    int           // session channels at once
 	ConnectTimeout time.Duration // for one address
 
+	Sessions Sessions
+
 	ChannelTimeouts         []Timeout     // the first for a type of channel counts
 	UnusedConnectionTimeout time.Duration // without any channel; if zero, never
 

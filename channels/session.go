@@ -1,10 +1,8 @@
 package channels
 
 import (
-	"fmt"
 	"io"
-	"net"
-	"strconv"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,6 +11,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/policy"
 )
 
 // session serves a session channel (RFC 4254, section 6): a text for people, and no program. It
@@ -76,6 +75,20 @@ func (c *Conn) Tell(line string) {
 	}
 }
 
+// Sessions is what may run in a session. The zero value lets nothing run but the text that a shell shows.
+type Sessions struct {
+	PermitTTY    bool
+	ForceCommand string      // stands in for whatever is asked for; if empty, the key's does
+	Subsystems   []Subsystem // the first of a name counts
+	AcceptEnv    []string    // patterns of the names that are taken, without effect
+
+	// Directory returns the absolute path of what internal-sftp serves (ChrootDirectory). If nil, there is none, and no sftp.
+	Directory func() (string, error)
+}
+
+// Subsystem is a line of Subsystem.
+type Subsystem struct{ Name, Command string }
+
 type session struct {
 	*Conn
 	ch      ssh.Channel
@@ -83,7 +96,7 @@ type session struct {
 	since   time.Time
 	pty     atomic.Bool
 	started bool         // the one program, or what stands in for it
-	warned  bool         // that there are no subsystems
+	warned  bool         // that something is refused
 	saying  sync.Mutex   // x/crypto/ssh has one buffer for all that write to the same stream
 	kind    atomic.Value // string: what ChannelTimeout calls it once a program runs
 	read    atomic.Int64
@@ -117,60 +130,42 @@ func (s *session) recheck() bool { return false }
 func (s *session) serve(reqs <-chan *ssh.Request) {
 	defer s.ch.Close()
 	for r := range reqs {
+		var run func()
 		ok := false
 		switch r.Type {
-		case "pty-req": // taken, so that a person at a terminal isn't greeted by a warning
-			if ok = !s.started; ok {
+		case "pty-req":
+			if ok = s.mayHaveTTY(); ok {
 				s.pty.Store(true)
 			}
-		case "shell":
-			ok = !s.started
-		case "exec":
-			ok = !s.started // refused below, where the reason can be said
-		case "subsystem":
-			s.noSubsystem()
+		case "shell", "exec", "subsystem":
+			run = s.program(r)
+			ok = run != nil
+		case "env":
+			ok = s.mayHaveEnv(r.Payload)
 		case "window-change", "signal":
 			ok = true
-		}
+		} // Agent and X11 forwarding are refused: there is no program that could use them.
 		if r.WantReply {
 			_ = r.Reply(ok, nil) // fails only on a dead connection, which ends the loop
 		}
-		if !ok || s.started {
-			continue
-		}
-		switch r.Type {
-		case "shell":
-			s.started = true
-			s.kind.Store("session:shell")
-			s.spawn("session", s.shell)
-		case "exec":
-			s.started = true
-			s.kind.Store("session:command")
-			s.spawn("session", s.noCommand)
+		if run != nil {
+			s.spawn("session", run)
 		}
 	}
 }
 
-// noSubsystem says so once, before the reply at which sftp(1) ends, but waits for nobody who doesn't read.
-func (s *session) noSubsystem() {
-	if s.warned {
-		return
-	}
-	s.warned = true
-	said := make(chan struct{})
-	s.spawn("session", func() {
-		defer close(said)
-		s.say(s.ch.Stderr(), "culvertd: no subsystem is offered here\n")
-	})
-	select {
-	case <-said:
-	case <-time.After(tellTimeout):
-	}
+// mayHaveTTY says whether a session is taken for one at a terminal. There is none; but a person at one isn't
+// greeted by a warning.
+func (s *session) mayHaveTTY() bool {
+	key := s.cfg.Subject.KeyRules
+	return !s.started && s.cfg.Sessions.PermitTTY && (key == nil || !key.NoPTY)
 }
 
-func (s *session) noCommand() {
-	s.say(s.ch.Stderr(), "culvertd: this is a bastion, it runs no commands; to carry a connection through it use ssh -L, -W or -J, or culvert\n")
-	s.exit(1)
+// mayHaveEnv says whether AcceptEnv takes a variable, with which nothing is done.
+func (s *session) mayHaveEnv(payload []byte) bool {
+	var m struct{ Name, Value string }
+	return ssh.Unmarshal(payload, &m) == nil &&
+		slices.ContainsFunc(s.cfg.Sessions.AcceptEnv, func(p string) bool { return policy.Glob(p, m.Name) })
 }
 
 // shell shows the text and waits for the client's end: at a terminal the keys that end
@@ -207,72 +202,4 @@ func (s *session) say(w io.Writer, text string) {
 func (s *session) exit(status uint32) {
 	_, _ = s.ch.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
 	_ = s.ch.Close()
-}
-
-// welcome says who the user is here, what may be opened, and how.
-func (s *session) welcome() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "This is a culvert bastion. You are %s, from %s.\n\n", s.cfg.Subject.User, s.cfg.Subject.Addr)
-	if len(s.cfg.Permitted) == 0 {
-		b.WriteString("You may not open anything through it; ask its administrator for a PermitOpen line.\n")
-	} else {
-		b.WriteString("You may open:\n")
-		for _, word := range s.cfg.Permitted {
-			b.WriteString("  " + word + "\n")
-		}
-		b.WriteString("\nFor example, on your machine:\n")
-		for _, line := range s.examples() {
-			b.WriteString("  " + line + "\n")
-		}
-	}
-	b.WriteString("\nThis session stays open and carries your forwardings until you end it")
-	if s.pty.Load() {
-		b.WriteString(" (Ctrl-D)")
-	}
-	b.WriteString(".\n")
-	return b.String()
-}
-
-// examples are the command lines for the first FTP word and the first other one.
-func (s *session) examples() []string {
-	at := s.cfg.Subject.User + "@" + s.cfg.Subject.LocalAddr.Addr().String()
-	port := ""
-	if p := s.cfg.Subject.LocalAddr.Port(); p != 22 {
-		port = "-p " + strconv.Itoa(int(p)) + " "
-	}
-	var lines []string
-	var haveFTP, havePlain bool
-	for _, word := range s.cfg.Permitted {
-		target, isFTP := strings.CutPrefix(word, "ftp/")
-		target = example(target)
-		switch {
-		case isFTP && !haveFTP:
-			haveFTP = true
-			lines = append(lines, "culvert -N "+port+"-L ftp/2121:"+target+" "+at,
-				"lftp -p 2121 127.0.0.1")
-		case !isFTP && !havePlain:
-			havePlain = true
-			lines = append(lines, "ssh -N "+port+"-L 8000:"+target+" "+at)
-		}
-	}
-	return lines
-}
-
-// example makes a destination that can be typed out of a PermitOpen word: HOST and PORT stand for what
-// the reader has to choose.
-func example(word string) string {
-	host, port, err := net.SplitHostPort(word)
-	if err != nil {
-		return "HOST:PORT"
-	}
-	if strings.ContainsAny(host, "*?!/") {
-		host = "HOST"
-	}
-	if i := strings.IndexAny(port, ",-"); i >= 0 {
-		port = port[:i]
-	}
-	if port == "*" {
-		port = "PORT"
-	}
-	return net.JoinHostPort(host, port)
 }

@@ -66,7 +66,7 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"PermitListen any 22", `PermitListen: "any" stands alone`},
 		{"GatewayPorts some", `GatewayPorts: unknown value "some"`},
 		{"ForceCommand /bin/true", `ForceCommand: "/bin/true": no programs are run here: write internal-sftp, or none and say in AllowTcpForwarding and PermitOpen what may be opened`},
-		{"ForceCommand internal-sftp -R", `ForceCommand: internal-sftp doesn't take "-R" here`},
+		{"ForceCommand internal-sftp -P write", `ForceCommand: internal-sftp doesn't take "-P" here`},
 		{"Subsystem sftp", `Subsystem: "sftp" has no command: it wants internal-sftp`},
 		{"Subsystem sftp /usr/lib/openssh/sftp-server", `Subsystem: "/usr/lib/openssh/sftp-server": no programs are run here: write sftp internal-sftp`},
 		{"ChrootDirectory srv", `ChrootDirectory: "srv" is not an absolute path`},

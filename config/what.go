@@ -188,7 +188,7 @@ var forced = form[string]{
 		case len(words) == 0 || words[0] != sftp:
 			return "", fmt.Errorf("%q: no programs are run here: write %s, or none and say in AllowTcpForwarding and PermitOpen what may be opened", line, sftp)
 		}
-		return sftp, checkSFTPOptions(words[1:])
+		return sftpCommand(words[1:])
 	},
 	show: func(line string) string { return line },
 }
@@ -204,7 +204,8 @@ func parseSubsystem(words []string) (setter, error) {
 	case sub.Command != sftp:
 		return nil, fmt.Errorf("%q: no programs are run here: write %s %s", sub.Command, sub.Name, sftp)
 	}
-	if err := checkSFTPOptions(words[2:]); err != nil {
+	var err error
+	if sub.Command, err = sftpCommand(words[2:]); err != nil {
 		return nil, err
 	}
 	return func(s *Settings) {
@@ -214,18 +215,25 @@ func parseSubsystem(words []string) (setter, error) {
 	}, nil
 }
 
-// checkSFTPOptions lets through what only says how sftp-server(8) logs. Everything else would change what may be done.
-func checkSFTPOptions(words []string) error {
-	for i := 0; i < len(words); i++ {
-		switch words[i] {
-		case "-e":
-		case "-f", "-l":
+// sftpCommand keeps the options that narrow what may be done: -R is read-only, and -d is where to begin. What only says how
+// sftp-server(8) logs has no effect, and everything else would be missed.
+func sftpCommand(options []string) (string, error) {
+	command := sftp
+	for i := 0; i < len(options); i++ {
+		switch option := options[i]; {
+		case option == "-R":
+			command += " -R"
+		case option == "-e":
+		case (option == "-f" || option == "-l") && i+1 < len(options):
 			i++
+		case option == "-d" && i+1 < len(options) && !strings.ContainsAny(options[i+1], " \t\""):
+			i++
+			command += " -d " + options[i]
 		default:
-			return fmt.Errorf("%s doesn't take %q here", sftp, words[i])
+			return "", fmt.Errorf("%s doesn't take %q here", sftp, option)
 		}
 	}
-	return nil
+	return command, nil
 }
 
 func remarkSFTPOptions(words []string) []string {
@@ -238,7 +246,7 @@ func remarkSFTPOptions(words []string) []string {
 func showSubsystems(s *Settings) [][]string {
 	var lines [][]string
 	for _, sub := range s.Subsystems {
-		lines = append(lines, []string{sub.Name, sub.Command})
+		lines = append(lines, append([]string{sub.Name}, strings.Fields(sub.Command)...))
 	}
 	return lines
 }

@@ -51,13 +51,24 @@ type Settings struct {
 	MaxAuthTries            int // at least 1
 	MaxSessions             int
 	MaxChannels             int
-	ConnectTimeout          time.Duration // positive
-	ClientAliveInterval     time.Duration // of silence, until the client is asked; if zero, it is not asked
-	ClientAliveCountMax     int           // questions without an answer that end the connection; if zero, none do
+	ConnectTimeout          time.Duration     // positive
+	ClientAliveInterval     time.Duration     // of silence, until the client is asked; if zero, it is not asked
+	ClientAliveCountMax     int               // questions without an answer that end the connection; if zero, none do
+	Sessions                channels.Sessions // Directory is set from ChrootDirectory
+	ChrootDirectory         string            // with the tokens %%, %h, %U and %u in it; if empty, there is none
 	ChannelTimeouts         []channels.Timeout
 	UnusedConnectionTimeout time.Duration // if zero, there is none
 
 	Banner string // file that is sent before authentication; if empty, none is
+}
+
+// sessions are those of a user.
+func (s *Settings) sessions(user string) channels.Sessions {
+	sessions := s.Sessions
+	if path := s.ChrootDirectory; path != "" {
+		sessions.Directory = func() (string, error) { return auth.UserPath(path, user) }
+	}
+	return sessions
 }
 
 // ErrServerClosed is what Serve returns after Shutdown, while Drain runs, and when its listener is closed.

@@ -63,10 +63,20 @@ func serverSettings(s config.Settings) server.Settings {
 		ConnectTimeout:          s.ConnectTimeout,
 		ClientAliveInterval:     s.ClientAliveInterval,
 		ClientAliveCountMax:     s.ClientAliveCountMax,
+		Sessions:                sessions(s),
+		ChrootDirectory:         s.ChrootDirectory,
 		ChannelTimeouts:         channelTimeouts(s.ChannelTimeout),
 		UnusedConnectionTimeout: s.UnusedConnectionTimeout,
 		Banner:                  s.Banner,
 	}
+}
+
+func sessions(s config.Settings) channels.Sessions {
+	all := channels.Sessions{PermitTTY: s.PermitTTY, ForceCommand: s.ForceCommand, AcceptEnv: s.AcceptEnv}
+	for _, sub := range s.Subsystems {
+		all.Subsystems = append(all.Subsystems, channels.Subsystem(sub))
+	}
+	return all
 }
 
 func channelTimeouts(words []config.ChannelTimeout) []channels.Timeout {

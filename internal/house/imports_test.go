@@ -22,11 +22,12 @@ var arrows = map[string][]string{
 	"audit":    {},
 	"hostkeys": {},
 	"krl":      {},
+	"sftp":     {},
 	"auth":     {"policy", "krl"},
 	"config":   {"policy"},
 	"control":  {"ftp", "relay"},
 	"client":   {"ftp", "relay", "control"},
-	"channels": {"policy", "ftp", "relay", "audit", "control"},
+	"channels": {"policy", "ftp", "relay", "audit", "control", "sftp"},
 	"admin":    {"server", "audit"},
 	"server":   {"auth", "channels", "policy", "audit", "hostkeys", "relay"},
 
