@@ -67,7 +67,7 @@ func TestDefaults(t *testing.T) {
 			GraceExceeded: 10 * time.Second, RefuseConnection: 10 * time.Second, Min: 15 * time.Second, Max: 10 * time.Minute,
 			MaxSources4: 65536, MaxSources6: 65536,
 		},
-		ControlSocket:       "/run/culvertd.sock",
+		ControlSocket:       "/run/culvert/culvertd.sock",
 		AllowTCPForwarding:  policy.ForwardAll,
 		LoginGraceTime:      2 * time.Minute,
 		MaxAuthTries:        6,

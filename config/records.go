@@ -36,7 +36,7 @@ var recordKeywords = []keyword{
 	}, {
 		name: "ControlSocket", where: outsideMatch,
 		wants:    "a path, or none",
-		standard: []string{"/run/culvertd.sock"},
+		standard: []string{"/run/culvert/culvertd.sock"},
 		value:    one(func(s *Settings) *string { return &s.ControlSocket }, or("none", file)),
 	},
 }

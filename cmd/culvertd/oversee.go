@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/culvert-ssh/culvert/admin"
@@ -40,6 +41,9 @@ func (d *daemon) oversee() error {
 	if d.control != nil {
 		return d.control.Rename(path)
 	}
+	if path == defaultControlSocket {
+		_ = os.Mkdir(filepath.Dir(path), 0o755) // where it can't be made or is there, ServeControl says what is wrong, if anything is
+	}
 	var err error
 	if d.control, err = admin.ServeControl(path, d.seen()); err != nil && path == defaultControlSocket {
 		d.log.Warn("culvertd ctl can't reach this process; ControlSocket says where it may", "err", err)
@@ -49,7 +53,7 @@ func (d *daemon) oversee() error {
 }
 
 // defaultControlSocket is the default of ControlSocket: it is there where it can be had.
-const defaultControlSocket = "/run/culvertd.sock"
+const defaultControlSocket = "/run/culvert/culvertd.sock"
 
 // stepAside leaves the address and the path to the process that takes over. The control socket stays, by a name with the number of this process, as long as
 // its connections last.
