@@ -73,14 +73,6 @@ func list[T any](field func(*Settings) *[]T, empty string, f form[T]) value {
 	}
 }
 
-// text is the value of a keyword that takes the rest of the line as it stands.
-func text(field func(*Settings) *string, f form[string]) value {
-	return value{
-		parse: single(f.parse, func(s *Settings, v string) { *field(s) = v }),
-		show:  func(s *Settings) [][]string { return [][]string{{f.show(*field(s))}} },
-	}
-}
-
 func linesOf[T any](all []T, f form[T]) [][]string {
 	var lines [][]string
 	for _, v := range all {

@@ -92,14 +92,16 @@ func (c *connection) guard(cfg *ssh.ServerConfig) {
 	}
 	if decided := cfg.AuthLogCallback; decided != nil {
 		cfg.AuthLogCallback = func(meta ssh.ConnMetadata, method string, err error) {
-			defer c.heard.slow.takeTurn()()
+			c.heard.slow.takeTurn()
+			defer c.heard.slow.giveTurn()
 			defer c.recovered("authentication")
 			decided(meta, method, err)
 			c.tried(meta.User(), method, err)
 		}
 	}
 	cfg.BannerCallback = func(meta ssh.ConnMetadata) string {
-		defer c.heard.slow.takeTurn()()
+		c.heard.slow.takeTurn()
+		defer c.heard.slow.giveTurn()
 		defer c.recovered("banner")
 		c.s.startups.exchanged(c.place)
 		return c.banner(meta.User())
@@ -128,7 +130,8 @@ func (c *connection) guarded(step ssh.ServerAuthCallbacks) ssh.ServerAuthCallbac
 
 // guardOne runs a callback. The callbacks of the step that may follow are guarded as well.
 func (c *connection) guardOne(where string, callback func() (*ssh.Permissions, error)) (perms *ssh.Permissions, err error) {
-	defer c.heard.slow.takeTurn()()
+	c.heard.slow.takeTurn()
+	defer c.heard.slow.giveTurn()
 	defer func() {
 		if p := recover(); p != nil {
 			c.panicked(where, p)

@@ -37,11 +37,8 @@ type unknown struct {
 
 func newUnknown() unknown { return unknown{turn: make(chan struct{}, 1)} }
 
-// takeTurn waits until nobody else has it.
-func (u *unknown) takeTurn() (giveBack func()) {
-	u.turn <- struct{}{}
-	return u.giveTurn
-}
+// takeTurn waits until nobody else has it. Whoever has it must give it.
+func (u *unknown) takeTurn() { u.turn <- struct{}{} }
 
 func (u *unknown) giveTurn() { <-u.turn }
 
@@ -55,6 +52,7 @@ func (u *unknown) read(from io.Reader, p []byte) (int, error) {
 	if u.total += n; u.total > maxUnknown {
 		return 0, errTooMuch
 	}
-	u.takeTurn()()
+	u.takeTurn() // when a callback ran, once it has returned
+	u.giveTurn()
 	return n, err
 }

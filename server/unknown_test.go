@@ -31,7 +31,7 @@ func TestUnknownClientIsHandedOnNothingWhileACallbackRuns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		u := newUnknown()
 		var read bool
-		giveBack := u.takeTurn()
+		u.takeTurn()
 		go func() {
 			_, _ = u.read(bytes.NewReader(make([]byte, 10)), make([]byte, 10))
 			read = true
@@ -40,7 +40,7 @@ func TestUnknownClientIsHandedOnNothingWhileACallbackRuns(t *testing.T) {
 		if read {
 			t.Error("something was handed on")
 		}
-		giveBack()
+		u.giveTurn()
 		synctest.Wait()
 		if !read {
 			t.Error("nothing was handed on after the callback")
