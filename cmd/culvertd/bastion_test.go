@@ -104,7 +104,7 @@ func newBastion(t *testing.T) *bastion {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := b.shutdown(nil); err != nil {
+		if err := b.shutdown(signals{}); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
 	})

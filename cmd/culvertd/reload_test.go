@@ -30,9 +30,9 @@ func TestWhatAReloadCannotChangeIsNamed(t *testing.T) {
 func TestAReloadThatIsAskedForIsAnswered(t *testing.T) {
 	b := newBastion(t)
 	b.asks, b.done = make(chan func()), make(chan struct{})
-	signals := make(chan os.Signal)
+	received := signals{end: make(chan os.Signal)}
 	ended := make(chan error, 1)
-	go func() { ended <- b.loop(signals) }()
+	go func() { ended <- b.loop(received) }()
 	if err := b.ask(t.Context(), b.reloadNow); err != nil {
 		t.Errorf("a good configuration: %v", err)
 	}
@@ -44,7 +44,7 @@ func TestAReloadThatIsAskedForIsAnswered(t *testing.T) {
 	if b.current.Load() != before {
 		t.Error("the old configuration doesn't stay")
 	}
-	signals <- syscall.SIGTERM
+	received.end <- syscall.SIGTERM
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}

@@ -94,8 +94,7 @@ func (p program) dispatch(args []string) error {
 	}
 	// A log that nobody reads any more is an error of its writer's, not the end of every connection.
 	signal.Ignore(syscall.SIGPIPE)
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
-	defer signal.Stop(signals)
-	return p.serve(o, signals)
+	received, stop := receive()
+	defer stop()
+	return p.serve(o, received)
 }

@@ -60,7 +60,7 @@ type daemon struct {
 }
 
 // serve runs the bastion until a signal ends it, or the last connection after another process has taken over.
-func (p program) serve(o options, signals <-chan os.Signal) error {
+func (p program) serve(o options, received signals) error {
 	logTo, err := openLog(o.logFile, p.stderr)
 	if err != nil {
 		return fmt.Errorf("open log: %w", err)
@@ -73,7 +73,7 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 	}
 	defer close(d.done)
 	d.log = slog.New(slog.NewTextHandler(logTo, &slog.HandlerOptions{Level: &d.level}))
-	err = d.run(signals)
+	err = d.run(received)
 	if err != nil && o.logFile != "" {
 		fmt.Fprintf(logTo, "culvertd: %v\n", err)
 	}
@@ -81,7 +81,7 @@ func (p program) serve(o options, signals <-chan os.Signal) error {
 }
 
 // run starts, loops and ends.
-func (d *daemon) run(signals <-chan os.Signal) (err error) {
+func (d *daemon) run(received signals) (err error) {
 	if d.executable, err = executable(os.Args[0]); err != nil {
 		return fmt.Errorf("find this program: %w", err)
 	}
@@ -109,7 +109,7 @@ func (d *daemon) run(signals <-chan os.Signal) (err error) {
 	ctx, stop := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	watching.Go(func() { d.watch(ctx) })
-	err = errors.Join(d.loop(signals), d.unoversee())
+	err = errors.Join(d.loop(received), d.unoversee())
 	stop()
 	watching.Wait()
 	err = errors.Join(err, d.events.Write(audit.Server{Action: "stop"}))
@@ -210,14 +210,14 @@ func (d *daemon) accept(s socket) {
 }
 
 // loop does what signals and processes ask for, until the end.
-func (d *daemon) loop(signals <-chan os.Signal) error {
+func (d *daemon) loop(received signals) error {
 	for {
 		select {
 		case err := <-d.failed:
-			return errors.Join(err, d.shutdown(signals))
+			return errors.Join(err, d.shutdown(received))
 		case w := <-d.words:
 			if err := d.heard(w); err != nil {
-				return errors.Join(err, d.shutdown(signals))
+				return errors.Join(err, d.shutdown(received))
 			}
 		case err := <-d.drained:
 			if err == nil {
@@ -225,25 +225,22 @@ func (d *daemon) loop(signals <-chan os.Signal) error {
 				return nil
 			}
 			d.log.Warn("ending the connections that are left", "err", err)
-			return d.shutdown(signals)
+			return d.shutdown(received)
 		case do := <-d.asks:
 			do()
-		case sig := <-signals:
-			switch sig {
-			case syscall.SIGHUP:
-				d.reloadUnlessHandingOver()
-			case syscall.SIGUSR2:
-				d.handOver()
-			default:
-				d.log.Info("stopping", "signal", sig.String())
-				return d.shutdown(signals)
-			}
+		case <-received.reload:
+			d.reloadUnlessHandingOver()
+		case <-received.handOver:
+			d.handOver()
+		case sig := <-received.end:
+			d.log.Info("stopping", "signal", sig.String())
+			return d.shutdown(received)
 		}
 	}
 }
 
 // shutdown ends every connection. A signal meanwhile ends the process, and everything with it.
-func (d *daemon) shutdown(signals <-chan os.Signal) error {
+func (d *daemon) shutdown(received signals) error {
 	if d.heir != nil && !d.heir.ready {
 		d.heir.kill()
 	}
@@ -259,15 +256,11 @@ func (d *daemon) shutdown(signals <-chan os.Signal) error {
 		d.rechecks.Wait()
 		ended <- err
 	}()
-	for {
-		select {
-		case err := <-ended:
-			return err
-		case sig := <-signals:
-			if sig == syscall.SIGTERM || sig == syscall.SIGINT {
-				return errAtOnce
-			}
-		}
+	select {
+	case err := <-ended:
+		return err
+	case <-received.end:
+		return errAtOnce
 	}
 }
 
