@@ -6,7 +6,7 @@ import (
 )
 
 // Drain closes the listeners, which another process may have by now, and returns when the last connection has ended, or
-// with an error when ctx is done. Connections notice nothing. Once it has returned an error, Serve may be called again.
+// with an error when ctx is done. Connections notice nothing. Once it has returned, Serve may be called again.
 func (s *Server) Drain(ctx context.Context) error {
 	s.mu.Lock()
 	s.draining = make(chan struct{})
@@ -16,14 +16,16 @@ func (s *Server) Drain(ctx context.Context) error {
 	}
 	s.checkDrained()
 	s.mu.Unlock()
+	defer func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.draining = nil
+	}()
 	select {
 	case <-drained:
 		return nil
 	case <-ctx.Done():
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.draining = nil
 	return fmt.Errorf("wait for the last connection to end: %w", context.Cause(ctx))
 }
 

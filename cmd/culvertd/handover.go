@@ -29,7 +29,17 @@ type heir struct {
 	files inheritance // in case that it fails
 	late  *time.Timer // kills it
 	ready bool        // and accepts
+
+	passedOn bool // what it had, to an heir of its own
 }
+
+// What an heir says.
+const (
+	wordReady     = "ready"
+	wordReload    = "reload"
+	wordPassedOn  = "passed on"
+	wordTakenBack = "taken back"
+)
 
 // message is what an heir says. If err is set, it has ended.
 type message struct {
@@ -127,22 +137,32 @@ func (d *daemon) heard(w message) error {
 		d.reloadPostponed()
 	case errors.Is(w.err, errEnded):
 		d.log.Info("the process that took over has ended", "pid", pid)
-		_ = w.of.files.close() // nobody serves them any more
-		w.of.files = nil
+		w.of.release()
+	case w.err != nil && w.of.passedOn:
+		d.log.Error("the process that took over, and then passed on what it had, has failed: only SIGHUP to this one reloads it", "pid", pid, "err", w.err)
+		w.of.release()
 	case w.err != nil:
 		return d.takeBack(w.of, w.err)
-	case w.say == "ready" && !w.of.ready:
+	case w.say == wordReady && !w.of.ready:
 		d.stepBack(w.of)
 		if d.postponed {
 			_ = w.of.cmd.Process.Signal(syscall.SIGHUP) // it may have read what was there before
 		}
 		d.reloadPostponed()
-	case w.say == "reload":
+	case w.say == wordPassedOn, w.say == wordTakenBack:
+		w.of.passedOn = w.say == wordPassedOn
+	case w.say == wordReload:
 		d.reload()
 	default:
 		d.log.Warn("the process that takes over says something unknown", "pid", pid, "word", w.say)
 	}
 	return nil
+}
+
+// release gives up the sockets that were kept in case that the heir fails.
+func (h *heir) release() {
+	_ = h.files.close() // whoever serves them has them
+	h.files = nil
 }
 
 // drop forgets an heir that has ended.
@@ -165,6 +185,7 @@ func (d *daemon) stepBack(h *heir) {
 	d.stepAside()
 	pid := h.cmd.Process.Pid
 	d.notify(fmt.Sprintf("MAINPID=%d", pid))
+	d.before.tell(wordPassedOn) // if this process fails now, there is nothing to be taken back
 	left := legacy{LastConnection: d.srv.LastID(), UsedCodes: d.who.UsedCodes()}
 	if err := left.leave(h.line); err != nil {
 		d.log.Error("the process that takes over isn't told so", "pid", pid, "err", err)
@@ -175,7 +196,8 @@ func (d *daemon) stepBack(h *heir) {
 	d.drain()
 }
 
-// drain waits for the last connection to end, or DrainTimeout, and then says so to the loop.
+// drain waits for the last connection to end, or DrainTimeout, and then says so to the loop. The process before this one must have
+// ended as well: it hears of a reload from this one alone.
 func (d *daemon) drain() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	d.stopDrain = cancel
@@ -183,13 +205,24 @@ func (d *daemon) drain() {
 		timer := time.AfterFunc(limit, func() { cancel(errDrainTimeout) })
 		context.AfterFunc(ctx, func() { timer.Stop() })
 	}
-	d.serving.Go(func() { d.drained <- d.srv.Drain(ctx) })
+	d.serving.Go(func() {
+		err := d.srv.Drain(ctx)
+		if err == nil && d.before != nil {
+			select {
+			case <-d.before.ended:
+			case <-ctx.Done():
+				err = context.Cause(ctx)
+			}
+		}
+		d.drained <- err
+	})
 }
 
 // takeBack serves again, since the process that had taken over has failed.
 func (d *daemon) takeBack(h *heir, why error) error {
 	pid := h.cmd.Process.Pid
 	d.log.Error("the process that took over has failed; serving again", "pid", pid, "err", why)
+	d.before.tell(wordTakenBack)
 	d.put(audit.Server{Action: "handover", Detail: fmt.Sprintf("taken back, as process %d has failed: %v", pid, why)})
 	d.stopDrain(errors.New("serving again"))
 	<-d.drained

@@ -56,6 +56,33 @@ func TestSocketsForAnotherProcessStayNonblocking(t *testing.T) {
 	}
 }
 
+// A process that takes over may give up an address, and take it again, before it fails.
+func TestSocketsThatWereShutAreNotTakenBack(t *testing.T) {
+	gone, err := listenOn(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stays, err := listenOn(netip.MustParseAddrPort("127.0.0.1:0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sockets{stays}.close()
+	kept, err := sockets{gone, stays}.files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kept.close()
+	sockets{gone}.shut()
+	back, err := kept.listeners(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer back.close()
+	if len(back) != 1 || back[0].listener.Addr().String() != stays.listener.Addr().String() {
+		t.Errorf("got %v, want %v alone", back, stays.listener.Addr())
+	}
+}
+
 func TestInheritedSocketsFindTheirAddresses(t *testing.T) {
 	open := func(addr string) socket {
 		t.Helper()

@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/coreos/go-systemd/v22/activation"
+	"golang.org/x/sys/unix"
 )
 
 // Sockets come from systemd (sd_listen_fds(3)), or in the same way from the process that this one takes over from. The
-// latter also names a descriptor that is a line between the two, in this variable. On it the heir says ready and reload, and
-// is told go and a legacy; whoever closes it has ended.
+// latter also names a descriptor that is a line between the two, in this variable. On it the heir says ready, reload, and passed on
+// when its own heir has taken over, or taken back if that has failed; it is told go and a legacy. Whoever closes it has ended.
 const lineVariable = "CULVERTD_LINE"
 
 // The names of inherited sockets, by LISTEN_FDNAMES, if a predecessor gives them.
@@ -38,9 +39,13 @@ func (files inheritance) close() error {
 	return errors.Join(errs...)
 }
 
-// listeners makes sockets of the files, which stay open. If own is set, a predecessor may have made them itself.
+// listeners makes sockets of the files, which stay open. If own is set, a predecessor may have made them itself; those of them that
+// were shut since, by somebody else who has them, are left out.
 func (files inheritance) listeners(own bool) (all sockets, err error) {
 	for _, f := range files {
+		if own && f.Name() == ownSocket && isShut(f) {
+			continue
+		}
 		l, err := net.FileListener(f)
 		if err != nil {
 			all.close()
@@ -61,10 +66,21 @@ func (files inheritance) listeners(own bool) (all sockets, err error) {
 	return all, nil
 }
 
+// isShut reports whether nobody can listen on a socket any more.
+func isShut(f *os.File) bool {
+	accepts := 1
+	raw, err := f.SyscallConn() // Fd would make it blocking
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { accepts, err = unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_ACCEPTCONN) })
+	}
+	return err == nil && accepts == 0
+}
+
 // predecessor is the process that this one takes over from.
 type predecessor struct {
-	line *net.UnixConn
-	read *bufio.Reader
+	line  *net.UnixConn
+	read  *bufio.Reader
+	ended chan struct{} // closed when it has, if it is watched
 }
 
 // inherit returns what this process was given when it was started: sockets, and perhaps a predecessor. It is to be called
@@ -102,7 +118,7 @@ func newPredecessor(descriptor string) (*predecessor, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("%s=%q is no line to another process", lineVariable, descriptor), c.Close())
 	}
-	return &predecessor{line: line, read: bufio.NewReader(line)}, nil
+	return &predecessor{line: line, read: bufio.NewReader(line), ended: make(chan struct{})}, nil
 }
 
 // legacy is what a process that takes over has to know. Its text is read by other versions of this program: what one doesn't
@@ -118,7 +134,7 @@ func (p *predecessor) takeOver() (l legacy, err error) {
 	if err := p.line.SetDeadline(time.Now().Add(handoverTime)); err != nil {
 		return legacy{}, err
 	}
-	_, _ = p.line.Write([]byte("ready\n")) // what is read next shows whether it arrived
+	_, _ = p.line.Write([]byte(wordReady + "\n")) // what is read next shows whether it arrived
 	said, err := p.read.ReadString('\n')
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return legacy{}, fmt.Errorf("take over: the process before said nothing for %v", handoverTime)
@@ -150,6 +166,7 @@ func (l legacy) leave(to *net.UnixConn) error {
 
 // watch says when the predecessor has ended.
 func (p *predecessor) watch(log *slog.Logger) {
+	defer close(p.ended)
 	for {
 		if _, err := p.read.ReadString('\n'); err != nil {
 			log.Info("the process before this one has ended")
@@ -158,10 +175,13 @@ func (p *predecessor) watch(log *slog.Logger) {
 	}
 }
 
-// reload tells the predecessor, which may still have connections, to read its configuration again.
-func (p *predecessor) reload() {
+// tell tells the predecessor, if there was one, what it has to know as long as it has connections.
+func (p *predecessor) tell(word string) {
+	if p == nil {
+		return
+	}
 	_ = p.line.SetWriteDeadline(time.Now().Add(time.Second))
-	_, _ = p.line.Write([]byte("reload\n")) // if it has ended, there is nothing to reload
+	_, _ = p.line.Write([]byte(word + "\n")) // if it has ended, there is nobody to be told
 }
 
 // environment returns env as an heir needs it, that finds sockets of these names and then the line at descriptor 3 and on.

@@ -57,9 +57,7 @@ func (d *daemon) reload() error {
 		d.log.Info("configuration is read again", "config", d.options.config, "sha256", next.sha256, "rules", next.rules())
 	}
 	d.put(e)
-	if d.before != nil {
-		d.before.reload()
-	}
+	d.before.tell(wordReload)
 	return err
 }
 

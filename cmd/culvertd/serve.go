@@ -244,6 +244,9 @@ func (d *daemon) shutdown(received signals) error {
 	if d.heir != nil && !d.heir.ready {
 		d.heir.kill()
 	}
+	if d.stopDrain != nil {
+		d.stopDrain(errEnds)
+	}
 	if d.main.Swap(false) {
 		d.notify(systemd.SdNotifyStopping, "STATUS=ending connections")
 	}
