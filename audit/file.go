@@ -25,6 +25,7 @@ type file struct {
 	stuck bool      // what is at the path now can't be opened
 	alone time.Time // when the folder was last changed and had no successor of f in it; see followSuccessor
 
+	pipe    pipe // f, if it is not chained
 	chained bool
 	size    int64 // of f after the last append; -1 if it isn't known
 	head    link  // of the last line that is known
@@ -34,8 +35,15 @@ type file struct {
 // openFile opens a file to append to. It is read as well, as its last line may be somebody else's.
 func openFile(path string) (*file, error) {
 	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
-		f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0) // to read a pipe would be to keep it open
-		return &file{path: path, f: &lockable{File: f}}, err
+		how := os.O_APPEND | os.O_WRONLY // to read a pipe would be to keep it open
+		if info.Mode()&os.ModeNamedPipe != 0 {
+			how |= syscall.O_NONBLOCK // or this would wait until somebody reads from it, with everybody behind it
+		}
+		f, err := os.OpenFile(path, how, 0)
+		if errors.Is(err, syscall.ENXIO) {
+			err = fmt.Errorf("nobody reads from the pipe: %w", err)
+		}
+		return &file{path: path, f: &lockable{File: f}, pipe: pipe{w: f}}, err
 	}
 	f, err := appendTo(path)
 	if err != nil {
@@ -57,7 +65,7 @@ func appendTo(path string) (*lockable, error) {
 
 func (f *file) append(now time.Time, events ...Event) error {
 	if !f.chained {
-		s := stream{w: f.f}
+		s := stream{w: &f.pipe}
 		return s.append(now, events...)
 	}
 	return f.appendChained(now, false, events)

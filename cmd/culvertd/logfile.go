@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // logFile is appended to, and can be opened anew.
@@ -35,7 +36,11 @@ func (l *logFile) Reopen() error {
 	if l.path == "" {
 		return nil
 	}
-	f, err := os.OpenFile(l.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	how := os.O_APPEND | os.O_CREATE | os.O_WRONLY
+	if info, err := os.Stat(l.path); err == nil && info.Mode()&os.ModeNamedPipe != 0 {
+		how |= syscall.O_NONBLOCK // not to wait, with the whole program, until somebody reads from it
+	}
+	f, err := os.OpenFile(l.path, how, 0o600)
 	if err != nil {
 		return err
 	}
