@@ -46,7 +46,7 @@ func (s *Settings) certificateOptions(cert *ssh.Certificate, claimed policy.Subj
 	o := keyOptions{rules: policy.KeyRules{NoPortForwarding: true, NoAgentForwarding: true, NoPTY: true}}
 	for name, value := range cert.CriticalOptions {
 		if err := o.setCritical(name, value, claimed); err != nil {
-			return none, fmt.Errorf("certificate's %s: %w", name, err)
+			return none, fmt.Errorf("certificate's %s: %s", name, clip(err.Error())) // likewise
 		}
 	}
 	for name, value := range cert.Extensions {

@@ -130,6 +130,19 @@ func TestCertificates(t *testing.T) {
 	}
 }
 
+// Whoever makes a certificate writes what is wrong with it, and needs nobody's trust to have it looked at.
+func TestReasonQuotesLittleOfACertificate(t *testing.T) {
+	b := newBastion(t)
+	authority, key := newKey(t), newKey(t)
+	signer := certify(t, authority, key, critical("source-address", strings.Repeat("\x01", 50_000)))
+	if _, err := b.login("alice", ssh.PublicKeys(signer)); err == nil {
+		t.Error("it is let in")
+	}
+	if got := b.lastReason(); !strings.Contains(got, "source-address") || len(got) > 2*maxShown {
+		t.Errorf("got a reason of %d bytes, want one about source-address of %d at most", len(got), 2*maxShown)
+	}
+}
+
 func TestLineOfAnAuthority(t *testing.T) {
 	authority, key := newKey(t), newKey(t)
 	for name, tt := range map[string]struct {
