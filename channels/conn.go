@@ -313,10 +313,11 @@ func (c *Conn) refuse(nc ssh.NewChannel, r refusal) {
 	if r.request == "" {
 		r.request = c.nextRequest()
 	}
+	kind := bounded(nc.ChannelType())
 	c.record(audit.ChannelRefused{
-		Conn: c.cfg.ID, Request: r.request, Type: nc.ChannelType(), Target: r.target, Rule: r.rule, Reason: r.reason,
+		Conn: c.cfg.ID, Request: r.request, Type: kind, Target: r.target, Rule: r.rule, Reason: r.reason,
 	})
-	c.cfg.Log.Info("channel refused", "request", r.request, "type", nc.ChannelType(), "target", r.target,
+	c.cfg.Log.Info("channel refused", "request", r.request, "type", kind, "target", r.target,
 		"rule", r.rule, "reason", r.reason)
 	_ = nc.Reject(r.code, r.text+" (request "+r.request+")") // fails only on a dead connection
 }

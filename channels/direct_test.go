@@ -200,6 +200,16 @@ func TestUnknownChannelsAndRequestsAreRefused(t *testing.T) {
 	}
 }
 
+func TestLongTypeOfAChannelDoesNotFillTheLog(t *testing.T) {
+	b := newBastion(t, permit(t, "*:*", ""), nil)
+	if _, _, err := b.client.OpenChannel(strings.Repeat("\x01", 100_000), nil); err == nil {
+		t.Error("it is opened")
+	}
+	if got, _ := b.audit.event("channel.refused")["type"].(string); got == "" || len(got) > 255 { // as much as of a host
+		t.Errorf("on record: a type of %d bytes, want 1 to %d", len(got), 255)
+	}
+}
+
 func TestUnixSocketsAreRefusedOnTheRecord(t *testing.T) {
 	b := newBastion(t, permit(t, "*:*", ""), nil)
 	_, _, err := b.client.OpenChannel("direct-streamlocal@openssh.com", ssh.Marshal(struct {
