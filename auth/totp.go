@@ -31,6 +31,7 @@ const noSecret = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
 var (
 	errWrongCode = errors.New("wrong one-time code")
 	errUsedCode  = errors.New("the one-time code, or a later one, was used already")
+	errCodesGone = errors.New("another process takes one-time codes now: log in anew")
 )
 
 // codes checks one-time codes.
@@ -91,6 +92,8 @@ type usedCodes struct {
 	now  func() time.Time
 	mu   sync.Mutex
 	last map[string]int64 // by user
+	gone bool             // another process keeps them
+	from int64            // the first step that may serve; for who used one before nobody knows
 }
 
 func (u *usedCodes) use(user string, step int64) (bool, error) {
@@ -98,7 +101,9 @@ func (u *usedCodes) use(user string, step int64) (bool, error) {
 	defer u.mu.Unlock()
 	last, used := u.last[user]
 	switch {
-	case used && step <= last:
+	case u.gone:
+		return false, errCodesGone
+	case step < u.from, used && step <= last:
 		return false, nil
 	case !used && len(u.last) >= maxUsed:
 		u.forget()
@@ -122,16 +127,27 @@ func (u *usedCodes) forget() {
 	}
 }
 
-// UsedCodes returns which one-time codes serve nobody any more, for another process that takes over: by user, the number of the last one.
-func (a *Authenticator) UsedCodes() map[string]int64 {
+// LeaveCodes returns which one-time codes serve nobody any more, for another process that takes over: by user, the number of the
+// last one. From then on none serves here, or one could serve once with each process; who is about to say one must log in anew.
+func (a *Authenticator) LeaveCodes() map[string]int64 {
 	u := a.codes.used
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.forget()
+	u.gone = true
 	return maps.Clone(u.last)
 }
 
-// InheritUsedCodes keeps in mind what the process before has, as UsedCodes returned it.
+// TakeCodesBack lets one-time codes serve here again, after the other process has ended without a word about those that it
+// took: none serves that there was until now.
+func (a *Authenticator) TakeCodesBack() {
+	u := a.codes.used
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.gone, u.from = false, u.now().Unix()/codePeriod+codeSkew+1
+}
+
+// InheritUsedCodes keeps in mind what the process before has, as LeaveCodes returned it.
 func (a *Authenticator) InheritUsedCodes(used map[string]int64) {
 	u := a.codes.used
 	u.mu.Lock()

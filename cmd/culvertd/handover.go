@@ -186,7 +186,7 @@ func (d *daemon) stepBack(h *heir) {
 	pid := h.cmd.Process.Pid
 	d.notify(fmt.Sprintf("MAINPID=%d", pid))
 	d.before.tell(wordPassedOn) // if this process fails now, there is nothing to be taken back
-	left := legacy{LastConnection: d.srv.LastID(), UsedCodes: d.who.UsedCodes()}
+	left := legacy{LastConnection: d.srv.LastID(), UsedCodes: d.who.LeaveCodes()}
 	if err := left.leave(h.line); err != nil {
 		d.log.Error("the process that takes over isn't told so", "pid", pid, "err", err)
 		h.kill() // that it has ended is the next that is heard of it
@@ -237,6 +237,7 @@ func (d *daemon) takeBack(h *heir, why error) error {
 	}
 	// The dead one has numbered connections in the same audit log; nobody knows how many.
 	d.srv.ContinueAfter(d.srv.LastID() + 1_000_000)
+	d.who.TakeCodesBack()
 	if err := d.oversee(); err != nil {
 		d.log.Error("nobody can look at this process", "err", err)
 	}
