@@ -40,10 +40,10 @@ func (c *connection) misbehaviour() string {
 		return ""
 	case errors.Is(cause, errGrace):
 		return classGraceExceeded
-	case cause != nil && !errors.Is(cause, errTries):
+	case cause != nil && !errors.Is(cause, errTries) && !(errors.Is(cause, errPutOut) && c.client.Class() != classNoAuth):
 		return "" // it was ended for no fault of its own
 	}
-	return c.client.Class()
+	return c.client.Class() // also of who was put out, which whoever guesses could else bring about
 }
 
 // lockedPenalties is a penaltyStore for several goroutines.

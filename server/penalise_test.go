@@ -200,6 +200,34 @@ func TestNewcomerGetsThePlaceOfAnAttacker(t *testing.T) {
 	}
 }
 
+// Whoever guesses must not get away with it by pushing out those connections of his own that have guessed wrong.
+func TestWhoIsPutOutAfterAWrongGuessIsPenalised(t *testing.T) {
+	b := penalising(t)
+	b.user("alice")
+	b.cfg.Penalties.Min = 0
+	b.cfg.MaxStartups = Startups{2, 100, 2}
+	b.start()
+	from := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.2")}}
+	guessed := make(chan struct{})
+	for range 2 {
+		guesser := mustDialFrom(t, &from, b.addr)
+		tries := 0
+		guess := ssh.RetryableAuthMethod(ssh.PasswordCallback(func() (string, error) {
+			if tries++; tries == 2 {
+				guessed <- struct{}{}
+				<-t.Context().Done()
+			}
+			return "wrong", nil
+		}), 2)
+		go func() { _, _, _, _ = ssh.NewClientConn(guesser, b.addr, b.clientConfig("alice", guess)) }() // nobody is let in
+	}
+	<-guessed
+	<-guessed
+	b.connect()
+	b.events.wait("connection.closed", "client", "127.0.0.2:", "reason", "put out")
+	b.events.wait("penalty", "class", classAuthFail, "source", "127.0.0.2/32")
+}
+
 func mustDialFrom(t *testing.T, from *net.Dialer, addr string) net.Conn {
 	t.Helper()
 	c, err := from.Dial("tcp", addr)
