@@ -12,7 +12,7 @@ import "slices"
 // read is what FTPAccess holds by; its data endpoints may be opened only if both have.
 //
 // The host as spelled matches names; the address, whether spelled or resolved, matches
-// addresses and networks.
+// addresses and networks. DenyOpen is also asked about the IPv4 address that NAT64 would make of it.
 func (p *Policy) Decide(r Request) Decision { return p.decide(r, nil) }
 
 // decide is Decide, and writes down on the way what it looks at.
@@ -73,7 +73,7 @@ func (r *Rules) forwardingDenied(direction Forwarding, key *KeyRules, tr *trail)
 func (r *Rules) decideTarget(asked Request, t target, tr *trail) Decision {
 	for i := range r.DenyOpen {
 		line := &r.DenyOpen[i]
-		word, hit := firstWord(line.Value, t, OpenPattern.matches)
+		word, hit := firstWord(line.Value, t, OpenPattern.denies)
 		tr.open(KindDeny, line.Source, "DenyOpen", word, hit, t)
 		if hit {
 			return Decision{Rule: line.Source, Reason: "DenyOpen " + word.String()}

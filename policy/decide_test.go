@@ -147,6 +147,8 @@ func TestDecideOpen(t *testing.T) {
 		{"bob", "127.0.0.1.", 80, "", false, "f:2", "DenyOpen 127.0.0.0/8:*"},
 		{"bob", "host.example", 80, "::ffff:127.0.0.1", false, "f:2", "DenyOpen 127.0.0.0/8:*"},
 		{"bob", "::ffff:7f00:1", 80, "", false, "f:2", "DenyOpen 127.0.0.0/8:*"},
+		{"bob", "host.example", 80, "64:ff9b::7f00:1", false, "f:2", "DenyOpen 127.0.0.0/8:*"},
+		{"bob", "64:ff9b:1::169.254.169.254", 80, "", false, "f:2", "DenyOpen 169.254.0.0/16:*"},
 		{"bob", "0:0:0:0:0:0:0:1", 80, "", false, "f:2", "DenyOpen [::1]:*"},
 		{"bob", "host.example", 80, "169.254.169.254", false, "f:2", "DenyOpen 169.254.0.0/16:*"},
 		{"bob", "Secret.CORP.", 80, "", false, "f:3", "DenyOpen secret.corp:*"},

@@ -204,7 +204,12 @@ func (o oracle) decideOpen() (allowed bool, ftp, rule string) {
 	}
 	for _, i := range o.applicable() {
 		for j, word := range o.scopes[i].deny {
-			if hits, _ := oracleHit(word, name, ip, port, false); hits {
+			hits, _ := oracleHit(word, name, ip, port, false)
+			if text := ip.String(); strings.HasPrefix(text, "64:ff9b::") || strings.HasPrefix(text, "64:ff9b:1:") {
+				inner, _ := oracleHit(word, "", ip[12:], port, false)
+				hits = hits || inner
+			}
+			if hits {
 				return false, "", fmt.Sprintf("deny:%d.%d", i, j)
 			}
 		}

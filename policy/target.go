@@ -3,6 +3,7 @@ package policy
 import (
 	"errors"
 	"net/netip"
+	"slices"
 )
 
 // The lowest port that an FTP server may announce; below are other services (RFC 2577,
@@ -67,6 +68,24 @@ func (p OpenPattern) matches(t target) bool {
 		return true
 	}
 	return t.name != "" && glob(p.name, t.name)
+}
+
+// denies reports whether p, a word of DenyOpen, is for t or for the machine that a translator makes of it.
+func (p OpenPattern) denies(t target) bool {
+	return p.matches(t) || p.net.IsValid() && p.hasPort(t.port) && p.net.Contains(translated(t.addr))
+}
+
+// translators are where NAT64 has the IPv4 addresses, in the last 32 bits (RFC 6052, section 2.1, and RFC 8215).
+var translators = []netip.Prefix{netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48")}
+
+// translated returns the IPv4 address that NAT64, if the network has it, connects to for addr. It is not valid if there is
+// none.
+func translated(addr netip.Addr) netip.Addr {
+	if !slices.ContainsFunc(translators, func(p netip.Prefix) bool { return p.Contains(addr) }) {
+		return netip.Addr{}
+	}
+	b := addr.As16()
+	return netip.AddrFrom4([4]byte(b[12:]))
 }
 
 // couldMatch reports whether p is for t, or for an address that t may turn out to have.
