@@ -198,6 +198,9 @@ func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
 		"set net:reconnect-interval-max 1",
 		"set net:timeout 20",
 		"set xfer:clobber true",
+		// Going on where an upload broke off, lftp 4.9.2 at times sends the 64 KiB first that it had read
+		// further on in the file.
+		"set ftp:rest-stor false",
 		"set ftp:passive-mode true",
 		"open -u " + t.User + "," + t.Password + " ftp://" + t.Addr.String(),
 	}, commands...)
