@@ -204,7 +204,7 @@ func (b *bastion) serve(c net.Conn, signer ssh.Signer, change func(*channels.Con
 		Audit:     audit.New(b.audit, time.Now), ID: audit.Conn{ID: "c1", User: "alice"},
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		MaxChannels: 8, MaxSessions: 2, ConnectTimeout: 5 * time.Second,
-		Sessions: channels.Sessions{PermitTTY: true},
+		Sessions: func() channels.Sessions { return channels.Sessions{PermitTTY: true} },
 	}
 	if change != nil {
 		change(&cfg)

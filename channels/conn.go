@@ -43,7 +43,9 @@ type Config struct {
 	MaxSessions    int           // session channels at once
 	ConnectTimeout time.Duration // for one address
 
-	Sessions Sessions
+	// Sessions says what may run in a session. It is asked for each, and again once the policy has changed. If nil, nothing may but
+	// the text that a shell shows.
+	Sessions func() Sessions
 
 	ChannelTimeouts         []Timeout     // the first for a type of channel counts
 	UnusedConnectionTimeout time.Duration // without any channel; if zero, never

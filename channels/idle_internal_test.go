@@ -3,6 +3,7 @@ package channels
 import (
 	"io"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -106,3 +107,21 @@ func (n named) ChannelType() string                             { return string(
 func (named) ExtraData() []byte                                 { return nil }
 func (named) Accept() (ssh.Channel, <-chan *ssh.Request, error) { return nil, nil, io.EOF }
 func (named) Reject(ssh.RejectionReason, string) error          { return io.EOF }
+
+// A client that doesn't confirm that its session is closed is read no further.
+func TestSessionThatHasEndedHearsNothing(t *testing.T) {
+	s := &session{}
+	c := counted{struct {
+		io.Reader
+		io.Writer
+	}{strings.NewReader("remove this"), io.Discard}, s}
+	one := make([]byte, 1)
+	if n, err := c.Read(one); n != 1 || err != nil {
+		t.Fatalf("got %d, %v", n, err)
+	}
+	why := error(&revoked{})
+	s.ended.Store(&why)
+	if n, err := c.Read(one); n != 0 || err != io.EOF {
+		t.Errorf("after its end: got %d, %v, want EOF", n, err)
+	}
+}

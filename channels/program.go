@@ -3,13 +3,13 @@ package channels
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/sftp"
 )
 
@@ -34,7 +34,8 @@ func (s *session) program(r *ssh.Request) func() {
 	if r.Type != "shell" && ssh.Unmarshal(r.Payload, &m) != nil {
 		return nil
 	}
-	command := s.forced()
+	now := s.mayRun()
+	command := s.forced(now)
 	switch {
 	case command != "":
 	case r.Type == "shell":
@@ -42,22 +43,38 @@ func (s *session) program(r *ssh.Request) func() {
 	case r.Type == "exec":
 		return s.instead("exec", noCommands)
 	default:
-		i := slices.IndexFunc(s.cfg.Sessions.Subsystems, func(sub Subsystem) bool { return sub.Name == m.Word })
-		if i < 0 {
+		if command = now.subsystem(m.Word); command == "" {
 			return s.refused(noSystem)
 		}
-		command = s.cfg.Sessions.Subsystems[i].Command
 	}
-	serve, reason := s.sftp(command)
+	serve, reason := s.sftp(now, command, m.Word)
 	if serve == nil {
 		return s.instead(r.Type, reason) // sftp(1) would not show what is said before a refusal
 	}
 	return s.start("subsystem", "sftp", serve)
 }
 
+// mayRun is what may run now.
+func (s *session) mayRun() Sessions {
+	if s.cfg.Sessions == nil {
+		return Sessions{}
+	}
+	return s.cfg.Sessions()
+}
+
+// subsystem is the command of a subsystem, empty if there is none of that name.
+func (s *Sessions) subsystem(name string) string {
+	for _, sub := range s.Subsystems {
+		if sub.Name == name {
+			return sub.Command
+		}
+	}
+	return ""
+}
+
 // forced is the command that stands in for whatever is asked for, or empty.
-func (s *session) forced() string {
-	command := s.cfg.Sessions.ForceCommand
+func (s *session) forced(now Sessions) string {
+	command := now.ForceCommand
 	if key := s.cfg.Subject.KeyRules; command == "" && key != nil {
 		command = key.ForceCommand
 	}
@@ -119,8 +136,8 @@ func (s *session) recordRefusal(reason string) {
 	s.record(audit.SessionRefused{Conn: s.cfg.ID, Request: s.request, Reason: reason})
 }
 
-// sftp returns what serves a command, or why nothing does.
-func (s *session) sftp(command string) (serve func(), reason string) {
+// sftp returns what serves a command that the client has asked for by a word, or why nothing does.
+func (s *session) sftp(now Sessions, command, word string) (serve func(), reason string) {
 	words := strings.Fields(command)
 	if len(words) == 0 || words[0] != internalSFTP {
 		return nil, noForced
@@ -130,10 +147,10 @@ func (s *session) sftp(command string) (serve func(), reason string) {
 		s.cfg.Log.Warn("sftp refused", "request", s.request, "command", command, "err", err)
 		return nil, noForced
 	}
-	if s.cfg.Sessions.Directory == nil {
+	if now.Directory == nil {
 		return nil, noRoot
 	}
-	return func() { s.serveSFTP(cfg) }, ""
+	return func() { s.serveSFTP(cfg, now, served{word: word, command: command}) }, ""
 }
 
 // sftpConfig reads the options of internal-sftp (sftp-server(8)): -R, -d, and those about logs, which have no effect as the
@@ -155,9 +172,34 @@ func (s *session) sftpConfig(options []string) (cfg sftp.Config, err error) {
 	return cfg, nil
 }
 
+// served is what internal-sftp serves, and by which word of the client's.
+type served struct{ word, command, path string }
+
+// recheck ends a session that serves files, if it would not serve them now, or not in this way; nothing is opened by any other.
+func (s *session) recheck() bool {
+	was := s.files.Load()
+	if was == nil {
+		return false
+	}
+	now := s.mayRun()
+	is := served{word: was.word, command: s.forced(now)}
+	if is.command == "" {
+		is.command = now.subsystem(was.word)
+	}
+	var err error
+	if now.Directory != nil {
+		is.path, err = now.Directory()
+	}
+	if err == nil && is == *was {
+		return false
+	}
+	s.abort(&revoked{policy.Decision{Reason: "internal-sftp serves something else"}})
+	return true
+}
+
 // serveSFTP serves the directory of the user until the client has enough.
-func (s *session) serveSFTP(cfg sftp.Config) {
-	path, err := s.cfg.Sessions.Directory()
+func (s *session) serveSFTP(cfg sftp.Config, now Sessions, what served) {
+	path, err := now.Directory()
 	if err == nil {
 		cfg.Root, err = sftp.OpenRoot(path)
 	}
@@ -169,6 +211,11 @@ func (s *session) serveSFTP(cfg sftp.Config) {
 		return
 	}
 	defer cfg.Root.Close()
+	what.path = path
+	s.files.Store(&what)
+	if s.recheck() { // since it was asked what holds
+		return
+	}
 	s.report(&cfg)
 	status := uint32(0)
 	if err := sftp.Serve(counted{s.ch, s}, cfg); err != nil {
@@ -194,8 +241,12 @@ func (s *session) report(cfg *sftp.Config) {
 	}
 }
 
-// must is record for what mustn't happen off the record.
+// must is record for what mustn't happen off the record. Over the rate, it waits.
 func (s *session) must(e audit.Event) error {
+	_ = s.commanding.Wait(s.ctx) // at the end of the connection, what comes next fails
+	if why := s.ended.Load(); why != nil {
+		return *why
+	}
 	if !s.record(e) {
 		return errNoRecord
 	}
@@ -209,9 +260,13 @@ type counted struct {
 	s *session
 }
 
+// Read ends when the session is ended: x/crypto/ssh would read on for as long as the client doesn't confirm the close.
 func (c counted) Read(p []byte) (int, error) {
 	n, err := c.ReadWriter.Read(p)
 	c.s.read.Add(int64(n))
+	if c.s.ended.Load() != nil {
+		return 0, io.EOF
+	}
 	return n, err
 }
 

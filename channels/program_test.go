@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	protocol "github.com/pkg/sftp"
@@ -19,7 +20,7 @@ import (
 func newSessions(t *testing.T, s channels.Sessions, key *policy.KeyRules) *bastion {
 	t.Helper()
 	return newBastion(t, permit(t, "*:*", ""), func(c *channels.Config) {
-		c.Sessions, c.Subject.KeyRules = s, key
+		c.Sessions, c.Subject.KeyRules = func() channels.Sessions { return s }, key
 	})
 }
 
@@ -203,5 +204,50 @@ func TestSFTPShowsNothingWithoutATrustedDirectory(t *testing.T) {
 	}
 	if e := b.audit.wait(t, "session.refused"); !strings.Contains(e["reason"].(string), "ChrootDirectory") {
 		t.Errorf("audit: %v", e)
+	}
+}
+
+func TestSFTPThatIsTakenAwayIsGone(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	directory := func() (string, error) { return dir, nil }
+	sub := []channels.Subsystem{{"sftp", "internal-sftp"}}
+	before := &channels.Sessions{Subsystems: sub, Directory: directory}
+	for name, after := range map[string]*channels.Sessions{
+		"no ChrootDirectory":  {Subsystems: sub},
+		"another one":         {Subsystems: sub, Directory: func() (string, error) { return dir + "/other", nil }},
+		"read-only":           {ForceCommand: "internal-sftp -R", Directory: directory},
+		"no Subsystem":        {Directory: directory},
+		"something unrelated": {Subsystems: sub, Directory: directory, AcceptEnv: []string{"LANG"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var now atomic.Pointer[channels.Sessions]
+			now.Store(before)
+			b := newBastion(t, permit(t, "*:*", ""), func(c *channels.Config) { c.Sessions = func() channels.Sessions { return *now.Load() } })
+			client := b.sftpSession("subsystem", "sftp")
+			if err := client.Mkdir("/made"); err != nil {
+				t.Fatal(err)
+			}
+			now.Store(after)
+			aborted := b.conn().Recheck()
+			err := client.RemoveDirectory("/made")
+			if name == "something unrelated" {
+				if aborted != 0 || err != nil {
+					t.Errorf("it ends: %d, %v", aborted, err)
+				}
+				return
+			}
+			if aborted != 1 || err == nil {
+				t.Errorf("it goes on: %d, %v", aborted, err)
+			}
+			if e := b.audit.wait(t, "channel.closed"); e["result"] != "aborted" || !strings.Contains(e["reason"].(string), "the policy changed") {
+				t.Errorf("audit: %v", e)
+			}
+			if err := os.Remove(filepath.Join(dir, "made")); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }

@@ -105,7 +105,7 @@ func (c *Conn) Channels() []Info {
 }
 
 // Recheck asks the policy again about everything that is open, once it has changed, and aborts what it doesn't
-// permit any more; a session stays, as a policy is about what is opened through it. What is being
+// permit any more; of sessions that is those that serve files otherwise than they would now. What is being
 // opened meanwhile is asked about when it is open. It waits for no peer, and data that may go on isn't held up. It returns how much was
 // aborted.
 func (c *Conn) Recheck() (aborted int) {

@@ -102,6 +102,7 @@ type session struct {
 	read    atomic.Int64
 	written atomic.Int64
 	ended   atomic.Pointer[error]
+	files   atomic.Pointer[served] // nil unless internal-sftp runs
 }
 
 func (s *session) info() Info {
@@ -120,9 +121,6 @@ func (s *session) abort(why error) {
 		s.spawn("abort", func() { _ = s.ch.Close() })
 	}
 }
-
-// recheck does nothing: nothing is opened by a session.
-func (s *session) recheck() bool { return false }
 
 // serve answers the channel's requests until the client closes it. It writes nothing that the client's window could
 // hold up: x/crypto/ssh reads no further until a request is taken, so that a client that doesn't read would stop the
@@ -158,14 +156,14 @@ func (s *session) serve(reqs <-chan *ssh.Request) {
 // greeted by a warning.
 func (s *session) mayHaveTTY() bool {
 	key := s.cfg.Subject.KeyRules
-	return !s.started && s.cfg.Sessions.PermitTTY && (key == nil || !key.NoPTY)
+	return !s.started && s.mayRun().PermitTTY && (key == nil || !key.NoPTY)
 }
 
 // mayHaveEnv says whether AcceptEnv takes a variable, with which nothing is done.
 func (s *session) mayHaveEnv(payload []byte) bool {
 	var m struct{ Name, Value string }
 	return ssh.Unmarshal(payload, &m) == nil &&
-		slices.ContainsFunc(s.cfg.Sessions.AcceptEnv, func(p string) bool { return policy.Glob(p, m.Name) })
+		slices.ContainsFunc(s.mayRun().AcceptEnv, func(p string) bool { return policy.Glob(p, m.Name) })
 }
 
 // shell shows the text and waits for the client's end: at a terminal the keys that end

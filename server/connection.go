@@ -235,7 +235,10 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 			Decide: c.s.cfg.Decide, Permitted: c.s.cfg.Permitted(subject),
 			Audit: c.s.cfg.Audit, ID: id, Log: c.log.With("user", subject.User), Now: c.s.cfg.Now,
 			MaxChannels: settings.MaxChannels, MaxSessions: settings.MaxSessions, ConnectTimeout: settings.ConnectTimeout,
-			Sessions:        settings.sessions(subject.User),
+			Sessions: func() channels.Sessions {
+				settings := c.s.cfg.Settings(subject)
+				return settings.sessions(subject.User)
+			},
 			ChannelTimeouts: settings.ChannelTimeouts, UnusedConnectionTimeout: settings.UnusedConnectionTimeout,
 			End: c.end, Panicked: c.panicked,
 		})
