@@ -14,11 +14,12 @@ var (
 	errNotDir    = errors.New("not a directory")
 	errExists    = errors.New("the new name exists")
 	errOutside   = errors.New("a link must not lead out of the directory")
+	errTooLong   = errors.New("the path is too long")
 	errOwnership = errors.New("ownership can't be changed")
 )
 
 // chosen are the errors whose text the client sees. Any other may name what it shouldn't know.
-var chosen = []error{errTooMany, errNotFile, errNotDir, errExists, errOutside, errOwnership}
+var chosen = []error{errTooMany, errNotFile, errNotDir, errExists, errOutside, errTooLong, errOwnership}
 
 // status is what the client is told of err.
 func status(err error) error {

@@ -113,6 +113,10 @@ func (t *tree) setstat(at string, r *protocol.Request) error {
 		}
 	}
 	if want.Permissions {
+		// Were it writable by others, it would serve nobody any more: see OpenRoot.
+		if itself, err := t.isRoot(at); itself || err != nil {
+			return errors.Join(err, fs.ErrPermission)
+		}
 		if err := t.Root.Chmod(at, attrs.FileMode().Perm()); err != nil {
 			return err
 		}
@@ -121,4 +125,14 @@ func (t *tree) setstat(at string, r *protocol.Request) error {
 		return t.Root.Chtimes(at, attrs.AccessTime(), attrs.ModTime())
 	}
 	return nil
+}
+
+// isRoot reports whether a name, perhaps through links, is the root itself.
+func (t *tree) isRoot(at string) (bool, error) {
+	info, err := t.Root.Stat(at)
+	if err != nil {
+		return false, err
+	}
+	root, err := t.Root.Stat(".")
+	return err == nil && os.SameFile(info, root), err
 }

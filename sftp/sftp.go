@@ -16,6 +16,9 @@ import (
 // where it copies directories.
 const maxHandles = 64
 
+// maxPath bounds a path, in bytes, as Linux does: each is on record.
+const maxPath = 4096
+
 // Config is what to serve. Every field is required unless it says otherwise.
 type Config struct {
 	Root     *os.Root // symbolic links that lead out of it lead nowhere
@@ -85,6 +88,9 @@ func (t *tree) recovered(err *error) {
 }
 
 func (t *tree) opened(path, mode string) error {
+	if len(path) > maxPath {
+		return errTooLong
+	}
 	if t.Opened == nil {
 		return nil
 	}
@@ -98,6 +104,9 @@ func (t *tree) closed(path string, read, written int64) {
 }
 
 func (t *tree) changed(command, path, target string) error {
+	if max(len(path), len(target)) > maxPath {
+		return errTooLong
+	}
 	if t.Changed == nil {
 		return nil
 	}

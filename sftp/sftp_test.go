@@ -255,6 +255,43 @@ func TestOwnersStay(t *testing.T) {
 	}
 }
 
+// Who may change the mode of the root could shut out all who have the same.
+func TestRootStaysTrusted(t *testing.T) {
+	s := serve(t, nil)
+	if err := errors.Join(s.Mkdir("d"), s.Symlink("/", "d/link")); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/", ".", "d/..", "d/link", "d/link/d/.."} {
+		if err := s.Chmod(path, 0o777); !errors.Is(err, fs.ErrPermission) {
+			t.Errorf("chmod %s: got %v, want permission denied", path, err)
+		}
+	}
+	if root, err := sftp.OpenRoot(s.dir); err != nil {
+		t.Error(err)
+	} else {
+		root.Close()
+	}
+}
+
+func TestLongPathIsNotOnRecord(t *testing.T) {
+	s := serve(t, nil)
+	long := strings.Repeat("\x01", 100_000)
+	for what, err := range map[string]error{
+		"open": second(s.Open(long)), "mkdir": s.Mkdir(long), "symlink": s.Symlink(long, "a"), "rename": s.Rename("a", long), "posix-rename": s.PosixRename("a", long),
+	} {
+		if err == nil {
+			t.Errorf("%s: done", what)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.events) > 0 {
+		t.Errorf("on record are %d events", len(s.events))
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
 func TestReadOnlyServesAndChangesNothing(t *testing.T) {
 	s := serve(t, func(c *sftp.Config) { c.ReadOnly = true })
 	if err := os.WriteFile(s.path("a"), []byte("hello"), 0o644); err != nil {
