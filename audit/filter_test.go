@@ -106,6 +106,33 @@ func TestShowTellsTheStoryOfAConnection(t *testing.T) {
 	}
 }
 
+func TestShowQuotesWhatPeersCallThings(t *testing.T) {
+	var lines bytes.Buffer
+	log := audit.New(&lines, noon)
+	for _, e := range []audit.Event{
+		audit.Authentication{Conn: audit.Conn{ID: "1", User: "bob"}, Method: "publickey SHA256:abc (keys/bob:1)", Result: "refused", Reason: "unknown"},
+		audit.ChannelRefused{Conn: audit.Conn{ID: "1"}, Request: "1-1", Type: "nothing. 1-2 open, session", Reason: "unsupported"},
+		audit.ChannelRefused{Conn: audit.Conn{ID: "1"}, Request: "1-3", Type: "direct-streamlocal@openssh.com", Reason: "not offered"},
+	} {
+		if err := log.Write(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got bytes.Buffer
+	s := audit.Show{W: &got, Conn: "1"}
+	if _, err := s.File(&lines); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`refused "bob" by "publickey SHA256:abc (keys/bob:1)": unknown`, `1-1 refused, "nothing. 1-2 open, session": unsupported`,
+		`1-3 refused, direct-streamlocal@openssh.com: not offered`,
+	} {
+		if !strings.Contains(got.String(), want+"\n") {
+			t.Errorf("got\n%swant\n%s", got.String(), want)
+		}
+	}
+}
+
 func TestShowColoursWhatWentWrong(t *testing.T) {
 	var got bytes.Buffer
 	s := audit.Show{W: &got, Conn: "1", Color: true}

@@ -129,7 +129,7 @@ func describe(e Event) (tone, string) {
 
 func describeAuthentication(e Authentication) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %q by %s", e.Result, e.User, e.Method)
+	fmt.Fprintf(&b, "%s %q by %s", e.Result, e.User, word(e.Method))
 	if e.Key != "" {
 		b.WriteString(" " + e.Key)
 	}
@@ -146,7 +146,7 @@ func describeChannel(e Event) (tone, string) {
 	case ChannelDecided:
 		return tone{2, e.Result == "denied"}, fmt.Sprintf("%s %v%s%s", e.Result, e.Address, by(e.Rule), why(e.Reason))
 	case ChannelRefused:
-		return tone{1, true}, fmt.Sprintf("%s refused, %s%s%s%s", e.Request, e.Type, to(e.Target), by(e.Rule), why(e.Reason))
+		return tone{1, true}, fmt.Sprintf("%s refused, %s%s%s%s", e.Request, word(e.Type), to(e.Target), by(e.Rule), why(e.Reason))
 	case ChannelOpened:
 		text := e.Request + " open, " + e.Type
 		if e.FTP != "" {
@@ -225,6 +225,14 @@ func describeOther(e Event) (tone, string) {
 		fmt.Fprintf(&b, " %s="+verb, name, v.Field(i))
 	}
 	return tone{2, strings.HasSuffix(e.EventName(), ".refused")}, b.String()
+}
+
+// word is a name of the SSH protocol as it is, and quoted if it can't be one: it might read on like a sentence of ours.
+func word(name string) string {
+	if name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.@") != "" {
+		return strconv.Quote(name)
+	}
+	return name
 }
 
 func by(rule string) string {
