@@ -29,11 +29,14 @@ func (c *Conn) session(nc ssh.NewChannel) {
 	if !c.record(audit.ChannelOpened{Conn: c.cfg.ID, Request: request, Type: nc.ChannelType()}) {
 		return
 	}
+	s := &session{Conn: c, request: request, since: began}
 	ch, reqs, err := nc.Accept()
 	if err != nil {
+		s.ended.Store(&err) // the connection is gone
+		s.closed()
 		return
 	}
-	s := &session{Conn: c, ch: ch, request: request, since: began}
+	s.ch = ch
 	c.enroll(s, 0)
 	s.serve(reqs)
 	c.dismiss(s)

@@ -139,3 +139,18 @@ func TestSessionThatIsNotReadEndsWithItsConnection(t *testing.T) {
 		}
 	}
 }
+
+// dead is a session that is asked for by a client that is gone.
+type dead struct{ ssh.NewChannel }
+
+func (dead) ChannelType() string { return "session" }
+
+func (dead) Accept() (ssh.Channel, <-chan *ssh.Request, error) { return nil, nil, io.EOF }
+
+func TestSessionOfAClientThatIsGoneIsClosedOnTheRecord(t *testing.T) {
+	b := newBastion(t, permit(t, "*:*", ""), nil)
+	b.conn().Serve(dead{})
+	if e := b.audit.event("channel.closed"); e["type"] != "session" || e["result"] != "aborted" {
+		t.Errorf("audit: %v", e)
+	}
+}
