@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// maxAddresses bounds how many addresses of one name are looked at: each may cost a
+	// MaxAddresses bounds how many addresses of one name are looked at: each may cost a
 	// ConnectTimeout.
-	maxAddresses = 8
+	MaxAddresses = 8
 
 	// maxHostLength is that of a DNS name (RFC 1035, section 2.3.4) with its final dot, more than any
 	// literal needs.
@@ -179,7 +179,7 @@ func (o *opening) connected(tcp *relay.TCP, d policy.Decision) {
 	}
 }
 
-// resolve returns the addresses of the host that was asked for, no more than maxAddresses of them. A literal
+// resolve returns the addresses of the host that was asked for, no more than MaxAddresses of them. A literal
 // is its own address.
 func (o *opening) resolve() ([]netip.Addr, error) {
 	if a, err := netip.ParseAddr(o.host); err == nil {
@@ -197,7 +197,7 @@ func (o *opening) resolve() ([]netip.Addr, error) {
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("resolve %q: no address", o.host)
 	}
-	addrs = addrs[:min(len(addrs), maxAddresses)]
+	addrs = addrs[:min(len(addrs), MaxAddresses)]
 	for i, a := range addrs {
 		addrs[i] = a.Unmap()
 	}

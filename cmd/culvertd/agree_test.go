@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -237,4 +238,30 @@ func disagreement(a *answer, happened bool, record entry) string {
 		}
 	}
 	return ""
+}
+
+func TestExplainLooksAtNoMoreAddressesThanTheServer(t *testing.T) {
+	b := newBastion(t)
+	b.write(t, "sshd_config", b.config("PermitOpen 192.0.2.0/28:22\nDenyOpen 192.0.2.0/29:*\n"))
+	loaded, err := config.Load(b.path("sshd_config"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newExplainer(loaded.Config)
+	e.resolve = func(context.Context, string) (addrs []netip.Addr, _ error) {
+		for n := range 9 { // the last one alone is permitted
+			addrs = append(addrs, netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}))
+		}
+		return addrs, nil
+	}
+	a, err := e.answer(question{
+		subject: policy.Subject{User: "alice", Addr: netip.MustParseAddr("127.0.0.1")}, action: policy.Open,
+		target: policy.Target{Host: "many.corp", Port: 22}, time: time.Now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.allowed() || len(a.parts) != 8 {
+		t.Errorf("allowed %t, with %d addresses; the server looks at 8", a.allowed(), len(a.parts))
+	}
 }

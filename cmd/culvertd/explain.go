@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/channels"
 	"github.com/culvert-ssh/culvert/config"
 	"github.com/culvert-ssh/culvert/policy"
 )
@@ -171,7 +172,7 @@ func (e *explainer) addresses(q question) ([]netip.Addr, error) {
 		return nil, fmt.Errorf("look %q up: %w; address= says which address to ask about", q.target.Host, err)
 	}
 	var addrs []netip.Addr
-	for _, addr := range found {
+	for _, addr := range found[:min(len(found), channels.MaxAddresses)] {
 		if addr = addr.Unmap(); !slices.Contains(addrs, addr) {
 			addrs = append(addrs, addr)
 		}
