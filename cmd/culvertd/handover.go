@@ -107,6 +107,9 @@ func newLine() (ours *net.UnixConn, theirs *os.File, err error) {
 	return c.(*net.UnixConn), theirs, nil
 }
 
+// lastWords is how long what an heir that has ended has said may take to be read. A process that it has left behind may keep the line open.
+const lastWords = 100 * time.Millisecond
+
 // listen passes on what the heir says until it has ended, or done is closed.
 func (h *heir) listen(words chan<- message, done <-chan struct{}) {
 	say := func(w message) {
@@ -115,10 +118,16 @@ func (h *heir) listen(words chan<- message, done <-chan struct{}) {
 		case <-done:
 		}
 	}
+	ended := make(chan error, 1)
+	go func() {
+		err := h.cmd.Wait()
+		_ = h.line.SetReadDeadline(time.Now().Add(lastWords)) // fails if it is closed, and read no more
+		ended <- err
+	}()
 	for read := bufio.NewScanner(h.line); read.Scan(); {
 		say(message{of: h, say: read.Text()})
 	}
-	err := h.cmd.Wait()
+	err := <-ended
 	if err == nil {
 		err = errEnded
 	}

@@ -5,8 +5,12 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -105,5 +109,41 @@ func TestInheritedSocketsFindTheirAddresses(t *testing.T) {
 	}
 	if _, err := other.listener.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("one that is no longer wanted: got %v, want it closed", err)
+	}
+}
+
+// A script in the place of the program may leave a process behind that keeps its end of the line.
+func TestAnHeirHasEndedWhateverItLeavesBehind(t *testing.T) {
+	ours, theirs, err := newLine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ours.Close()
+	h := &heir{cmd: exec.Command("/bin/sh", "-c", "echo some words >&3; sleep 1000 & echo $! >&3; exit 3"), line: ours}
+	h.cmd.ExtraFiles = []*os.File{theirs}
+	if err := h.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := theirs.Close(); err != nil {
+		t.Fatal(err)
+	}
+	words, done := make(chan message), make(chan struct{})
+	defer close(done)
+	go h.listen(words, done)
+	if w := <-words; w.say != "some words" {
+		t.Errorf("got %+v, want its words", w)
+	}
+	left, err := strconv.Atoi((<-words).say)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = syscall.Kill(left, syscall.SIGKILL) }()
+	select {
+	case w := <-words:
+		if w.err == nil || w.err.Error() != "exit status 3" {
+			t.Errorf("got %+v, want its end", w)
+		}
+	case <-time.After(patience):
+		t.Error("it lives on")
 	}
 }
