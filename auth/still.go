@@ -9,43 +9,43 @@ import (
 	"github.com/culvert-ssh/culvert/policy"
 )
 
-// Still returns why a subject that was let in would not be let in now, by the configuration, the accounts, the keys and the
-// authorities as they are; nil if it would be. Options of its key that have changed are a reason as well: the connection would go on under the old
-// ones. A password isn't asked for again, but its account must be there.
-func (a *Authenticator) Still(s policy.Subject) error {
+// Still returns a subject that was let in as it is now, which is in other groups perhaps; or why it would not be let in any more, by the
+// configuration, the accounts, the keys and the authorities as they are. Options of its key that have changed are a reason as
+// well: the connection would go on under the old ones. A password isn't asked for again, but its account must be there.
+func (a *Authenticator) Still(s policy.Subject) (now policy.Subject, err error) {
 	e, ok := s.Proof.(established)
 	if !ok || len(e.proven) == 0 {
-		return errors.New("it isn't known how the user was authenticated")
+		return policy.Subject{}, errors.New("it isn't known how the user was authenticated")
 	}
 	claimed := policy.Subject{User: s.User, Addr: s.Addr, Host: s.Host, LocalAddr: s.LocalAddr}
 	if err := ValidUser(s.User); err != nil {
-		return err
+		return policy.Subject{}, err
 	}
 	account := a.account(claimed)
 	claimed.Groups, claimed.Invalid = account.Groups, !account.Known
 	cl := a.claim(claimed, account)
 	cl.port = e.port
 	if cl.refused != nil {
-		return cl.refused
+		return policy.Subject{}, cl.refused
 	}
 	proven := slices.Clone(e.proven)
 	for i, p := range proven {
 		if err := a.stillProven(cl, p); err != nil {
-			return err
+			return policy.Subject{}, err
 		}
 		proven[i].hasCode = p.key == nil && cl.account.HasCode()
 	}
 	if _, enough := cl.settings.next(methods(proven)); !enough {
-		return errors.New("AuthenticationMethods wants more than was proven")
+		return policy.Subject{}, errors.New("AuthenticationMethods wants more than was proven")
 	}
-	now, err := cl.identity(proven)
+	now, err = cl.identity(proven)
 	if err != nil {
-		return err
+		return policy.Subject{}, err
 	}
 	if r := a.admit(now); r != nil {
-		return r
+		return policy.Subject{}, r
 	}
-	return nil
+	return now, nil
 }
 
 // stillProven checks one proof again.

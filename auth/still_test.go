@@ -2,6 +2,8 @@ package auth
 
 import (
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -58,14 +60,38 @@ func TestStill(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := a.Still(s); err != nil {
+			if _, err := a.Still(s); err != nil {
 				t.Fatalf("before the change: %v", err)
 			}
 			tt.change(b)
-			if err := a.Still(s); (err == nil) != (tt.reason == "") || err != nil && !strings.Contains(err.Error(), tt.reason) {
+			if _, err := a.Still(s); (err == nil) != (tt.reason == "") || err != nil && !strings.Contains(err.Error(), tt.reason) {
 				t.Errorf("got %v, want %q", err, tt.reason)
 			}
 		})
+	}
+}
+
+func TestStillFindsTheGroupsOfToday(t *testing.T) {
+	key := newKey(t)
+	b := newBastion(t)
+	b.accounts()
+	b.authorize("alice", "no-pty "+line(key))
+	must(t, SetGroups(b.settings.PasswordFile, "alice", []string{"staff", "finance"}))
+	before, err := b.login("alice", ssh.PublicKeys(key))
+	if err != nil {
+		t.Fatalf("%v: %s", err, b.lastReason())
+	}
+	a, err := New(b.cfg)
+	must(t, err)
+	must(t, SetGroups(b.settings.PasswordFile, "alice", []string{"staff"}))
+	now, err := a.Still(before)
+	must(t, err)
+	if !slices.Equal(now.Groups, []string{"staff"}) {
+		t.Errorf("got the groups %q, want staff alone", now.Groups)
+	}
+	now.Groups = before.Groups
+	if !reflect.DeepEqual(now, before) {
+		t.Errorf("got %+v, want %+v but for the groups", now, before)
 	}
 }
 
@@ -76,7 +102,7 @@ func TestStillKnowsNobodyWithoutAProof(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range []policy.Subject{{}, {User: "alice"}, {User: "alice", Proof: "a word"}, {User: "alice", Proof: established{}}} {
-		if err := a.Still(s); err == nil {
+		if _, err := a.Still(s); err == nil {
 			t.Errorf("%+v: got no error", s)
 		}
 	}

@@ -185,6 +185,13 @@ func newBastion(t *testing.T, p *policy.Policy, change func(*channels.Config)) *
 	return b
 }
 
+// withKey has alice log in with a key that narrows.
+func withKey(c *channels.Config, rules *policy.KeyRules) {
+	alice := c.Subject()
+	alice.KeyRules = rules
+	c.Subject = func() policy.Subject { return alice }
+}
+
 func (b *bastion) serve(c net.Conn, signer ssh.Signer, change func(*channels.Config)) {
 	wire := relay.NewWire(c)
 	sc := &ssh.ServerConfig{NoClientAuth: true}
@@ -198,7 +205,7 @@ func (b *bastion) serve(c net.Conn, signer ssh.Signer, change func(*channels.Con
 		User: "alice", Addr: netip.MustParseAddr("127.0.0.1"), LocalAddr: netip.MustParseAddrPort("127.0.0.1:2222"),
 	}
 	cfg := channels.Config{
-		SSH: conn, Wire: wire, Subject: subject,
+		SSH: conn, Wire: wire, Subject: func() policy.Subject { return subject },
 		Decide:    func(r policy.Request) policy.Decision { return b.policy.Load().Decide(r) },
 		Permitted: b.policy.Load().Permitted(subject, time.Time{}),
 		Audit:     audit.New(b.audit, time.Now), ID: audit.Conn{ID: "c1", User: "alice"},

@@ -25,9 +25,11 @@ import (
 
 // Config is what a Conn needs. Every field is required unless it says otherwise.
 type Config struct {
-	SSH     ssh.Conn    // to send requests on, and to close where going on would be wrong
-	Wire    *relay.Wire // under it
-	Subject policy.Subject
+	SSH  ssh.Conn    // to send requests on, and to close where going on would be wrong
+	Wire *relay.Wire // under it
+
+	// Subject is who is authenticated, as far as is known now: the groups may change. After a change, Recheck is to be called.
+	Subject func() policy.Subject
 	Decide  func(policy.Request) policy.Decision
 
 	// Permitted are the PermitOpen words that apply to the subject, for the text that a session
@@ -131,8 +133,8 @@ var (
 // New returns the channels of one connection. The caller must call Close.
 func New(cfg Config) (*Conn, error) {
 	switch {
-	case cfg.SSH == nil, cfg.Wire == nil, cfg.Decide == nil, cfg.Audit == nil, cfg.Log == nil, cfg.Now == nil:
-		return nil, errors.New("channels: SSH, Wire, Decide, Audit, Log and Now are required")
+	case cfg.SSH == nil, cfg.Wire == nil, cfg.Subject == nil, cfg.Decide == nil, cfg.Audit == nil, cfg.Log == nil, cfg.Now == nil:
+		return nil, errors.New("channels: SSH, Wire, Subject, Decide, Audit, Log and Now are required")
 	case cfg.ConnectTimeout <= 0:
 		return nil, errors.New("channels: ConnectTimeout must be positive")
 	}

@@ -106,7 +106,7 @@ func (o *opening) prohibit(d policy.Decision) {
 
 func (o *opening) decide(action policy.Action, addr netip.Addr) policy.Decision {
 	return o.cfg.Decide(policy.Request{
-		Subject: o.cfg.Subject,
+		Subject: o.cfg.Subject(),
 		Action:  action,
 		Target:  policy.Target{Host: o.host, Port: o.port, Addr: addr},
 		Time:    o.cfg.Now(),

@@ -131,7 +131,7 @@ func (f *ftpControl) dataDecision(at netip.AddrPort) policy.Decision {
 		return policy.Decision{Rule: d.Rule, Reason: "not in FTPDataAddress"}
 	}
 	return f.cfg.Decide(policy.Request{
-		Subject: f.cfg.Subject,
+		Subject: f.cfg.Subject(),
 		Action:  policy.OpenData,
 		Target:  policy.Target{Host: f.host, Port: at.Port(), Addr: at.Addr()},
 		Time:    f.cfg.Now(),

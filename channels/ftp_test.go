@@ -272,7 +272,7 @@ func TestKeyThatPermitsNoFTPIsReadAllTheSame(t *testing.T) {
 	p.Global.FTPAccess = &policy.Line[policy.Access]{Value: policy.ReadOnly}
 	key := permit(t, s.at.String()+" ftp/other.corp:21", "").Global.PermitOpen.Value
 	b := newBastion(t, p, func(c *channels.Config) {
-		c.Subject.KeyRules = &policy.KeyRules{Source: "keys/alice:1", PermitOpen: key}
+		withKey(c, &policy.KeyRules{Source: "keys/alice:1", PermitOpen: key})
 	})
 	d := b.login(s)
 	d.say("DELE f")

@@ -178,7 +178,7 @@ func parseForward(payload []byte) (listenAt, error) {
 // decision asks the policy about the listener.
 func (l *listener) decision() policy.Decision {
 	return l.cfg.Decide(policy.Request{
-		Subject: l.cfg.Subject,
+		Subject: l.cfg.Subject(),
 		Action:  policy.Listen,
 		Target:  policy.Target{Host: l.asked.host, Port: l.asked.port},
 		Time:    l.cfg.Now(),

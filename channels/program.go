@@ -75,7 +75,7 @@ func (s *Sessions) subsystem(name string) string {
 // forced is the command that stands in for whatever is asked for, or empty.
 func (s *session) forced(now Sessions) string {
 	command := now.ForceCommand
-	if key := s.cfg.Subject.KeyRules; command == "" && key != nil {
+	if key := s.cfg.Subject().KeyRules; command == "" && key != nil {
 		command = key.ForceCommand
 	}
 	return command
@@ -163,7 +163,7 @@ func (s *session) sftpConfig(options []string) (cfg sftp.Config, err error) {
 		case option == "-e":
 		case (option == "-d" || option == "-f" || option == "-l") && i+1 < len(options):
 			if i++; option == "-d" {
-				cfg.Start = "/" + strings.ReplaceAll(options[i], "%u", s.cfg.Subject.User)
+				cfg.Start = "/" + strings.ReplaceAll(options[i], "%u", s.cfg.Subject().User)
 			}
 		default:
 			return cfg, fmt.Errorf("%s doesn't take %q", internalSFTP, option)

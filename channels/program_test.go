@@ -20,7 +20,8 @@ import (
 func newSessions(t *testing.T, s channels.Sessions, key *policy.KeyRules) *bastion {
 	t.Helper()
 	return newBastion(t, permit(t, "*:*", ""), func(c *channels.Config) {
-		c.Sessions, c.Subject.KeyRules = func() channels.Sessions { return s }, key
+		c.Sessions = func() channels.Sessions { return s }
+		withKey(c, key)
 	})
 }
 

@@ -158,7 +158,7 @@ func (s *session) serve(reqs <-chan *ssh.Request) {
 // mayHaveTTY says whether a session is taken for one at a terminal. There is none; but a person at one isn't
 // greeted by a warning.
 func (s *session) mayHaveTTY() bool {
-	key := s.cfg.Subject.KeyRules
+	key := s.cfg.Subject().KeyRules
 	return !s.started && s.mayRun().PermitTTY && (key == nil || !key.NoPTY)
 }
 

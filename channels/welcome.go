@@ -10,7 +10,7 @@ import (
 // welcome says who the user is here, what may be opened, and how.
 func (s *session) welcome() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "This is a culvert bastion. You are %s, from %s.\n\n", s.cfg.Subject.User, s.cfg.Subject.Addr)
+	fmt.Fprintf(&b, "This is a culvert bastion. You are %s, from %s.\n\n", s.cfg.Subject().User, s.cfg.Subject().Addr)
 	if len(s.cfg.Permitted) == 0 {
 		b.WriteString("You may not open anything through it; ask its administrator for a PermitOpen line.\n")
 	} else {
@@ -33,9 +33,9 @@ func (s *session) welcome() string {
 
 // examples are the command lines for the first FTP word and the first other one.
 func (s *session) examples() []string {
-	at := s.cfg.Subject.User + "@" + s.cfg.Subject.LocalAddr.Addr().String()
+	at := s.cfg.Subject().User + "@" + s.cfg.Subject().LocalAddr.Addr().String()
 	port := ""
-	if p := s.cfg.Subject.LocalAddr.Port(); p != 22 {
+	if p := s.cfg.Subject().LocalAddr.Port(); p != 22 {
 		port = "-p " + strconv.Itoa(int(p)) + " "
 	}
 	var lines []string

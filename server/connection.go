@@ -64,8 +64,9 @@ type connection struct {
 	grace  *time.Timer
 	client *auth.Client
 
-	changes uint64                         // Server.changes before the client could say anything
-	subject atomic.Pointer[policy.Subject] // nil before authentication
+	changes   uint64                         // Server.changes before the client could say anything
+	subject   atomic.Pointer[policy.Subject] // nil before authentication; with the groups as the last recheck found them
+	rechecked sync.Mutex                     // held during one, so that what is found first doesn't come last
 
 	// What gliderlabs/ssh told the owner.
 	sshCtx gliderssh.Context
@@ -231,12 +232,12 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 		settings := c.s.cfg.Settings(subject)
 		id := audit.Conn{ID: c.id.ID, Client: c.id.Client, User: subject.User}
 		served, err := channels.New(channels.Config{
-			SSH: conn, Wire: c.wire, Subject: subject,
+			SSH: conn, Wire: c.wire, Subject: func() policy.Subject { return *c.subject.Load() },
 			Decide: c.s.cfg.Decide, Permitted: c.s.cfg.Permitted(subject),
 			Audit: c.s.cfg.Audit, ID: id, Log: c.log.With("user", subject.User), Now: c.s.cfg.Now,
 			MaxChannels: settings.MaxChannels, MaxSessions: settings.MaxSessions, ConnectTimeout: settings.ConnectTimeout,
 			Sessions: func() channels.Sessions {
-				settings := c.s.cfg.Settings(subject)
+				settings := c.s.cfg.Settings(*c.subject.Load())
 				return settings.sessions(subject.User)
 			},
 			ChannelTimeouts: settings.ChannelTimeouts, UnusedConnectionTimeout: settings.UnusedConnectionTimeout,

@@ -49,12 +49,18 @@ func (e *revokedError) Error() string { return fmt.Sprintf("no longer permitted 
 // finds that something has changed, and comes here then.
 func (c *connection) recheck() {
 	defer c.recovered("recheck")
+	c.rechecked.Lock()
+	defer c.rechecked.Unlock()
 	subject := c.subject.Load()
 	if subject == nil {
 		return
 	}
+	now, err := c.s.cfg.Auth.Still(*subject)
+	if err == nil {
+		c.subject.Store(&now) // before the channels are looked for: those that are made meanwhile begin with it
+	}
 	channels := c.channels.Load()
-	if err := c.s.cfg.Auth.Still(*subject); err != nil {
+	if err != nil {
 		if channels != nil {
 			channels.Tell("culvertd: you are no longer permitted to log in here")
 		}

@@ -59,6 +59,46 @@ func TestRecheckEndsWhoIsNotLetInAnyMore(t *testing.T) {
 	}
 }
 
+func TestRecheckAsksByTheGroupsOfToday(t *testing.T) {
+	b := newBastion(t)
+	key, _ := b.user("alice")
+	if err := auth.SetGroups(b.auth.PasswordFile, "alice", []string{"staff"}); err != nil {
+		t.Fatal(err)
+	}
+	staff, err := policy.MatchGroup("staff")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.policy.Blocks = []policy.Block{{Source: "sshd_config:8", Criteria: policy.Criteria{staff}, Rules: policy.Rules{
+		AllowTCPForwarding: &policy.Line[policy.Forwarding]{Value: policy.ForwardLocal},
+		PermitOpen:         &policy.Line[[]policy.OpenPattern]{Source: "sshd_config:9", Value: []policy.OpenPattern{policy.AnyOpen()}},
+	}}}
+	b.cfg.Decide = func(r policy.Request) policy.Decision { return b.policy.Decide(r) }
+	b.start()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	busy, idle := b.mustDial("alice", ssh.PublicKeys(key)), b.mustDial("alice", ssh.PublicKeys(key))
+	open, err := busy.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer open.Close()
+	if err := auth.SetGroups(b.auth.PasswordFile, "alice", nil); err != nil {
+		t.Fatal(err)
+	}
+	b.Recheck()
+	b.events.wait("channel.closed", "type", "direct-tcpip", "reason", "the policy changed")
+	for name, client := range map[string]*ssh.Client{"with a channel before": busy, "without one": idle} {
+		if c, err := client.Dial("tcp", l.Addr().String()); err == nil {
+			t.Errorf("%s: alice, who is in no group any more, opened a channel that only staff may have", name)
+			c.Close()
+		}
+	}
+}
+
 // Whoever logs in while the rules change is let in by the old ones or the new ones, and stays by the new ones
 // only.
 func TestNobodySlipsInWhileTheRulesChange(t *testing.T) {
