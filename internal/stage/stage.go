@@ -111,8 +111,8 @@ func (s *Stage) StartDaemon(addr netip.Addr, lines ...string) (*Daemon, error) {
 		"HostKey " + s.Path("ssh_host_ed25519_key"),
 		"AuthorizedKeysFile " + s.Path("keys/%u"),
 		"AuditLog " + d.Audit,
+		"ControlSocket none",
 	}, lines...)
-	lines = append(lines, "ControlSocket none") // unless they say otherwise
 	if err := os.WriteFile(s.Path("sshd_config"), []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 		return nil, fmt.Errorf("write the configuration: %w", err)
 	}
