@@ -61,14 +61,13 @@ func (l *listener) acceptFrom(s *net.TCPListener) {
 // connected begins to forward a connection, once it may. It reports false, and has reset the connection, if there is
 // no room for it.
 func (l *listener) connected(tcp *relay.TCP) bool {
-	_ = l.asking.Wait(l.ctx) // each is on record; at the end of the listener, what comes next fails
-	if !l.unconfirmed.acquire(l.ctx) {
+	if l.asking.Wait(l.ctx) != nil || !l.unconfirmed.acquire(l.ctx) { // each is on record, so that they come at the rate of channels
 		tcp.Abort()
 		return false
 	}
 	o := &opening{
 		Conn: l.Conn, request: l.nextRequest(), host: l.at.host, port: l.at.port,
-		generation: l.registry.generation(),
+		generation: l.generation, // the listener's: if the policy has changed since, it is asked
 	}
 	s := &stream{opening: o, tcp: tcp, rule: l.rule, listener: l}
 	taken := l.channels.take()

@@ -53,6 +53,9 @@ type listener struct {
 	at      listenAt // the same with the port that is bound
 	rule    string
 	since   time.Time
+
+	generation uint64 // of the policy that granted it, or an earlier one
+
 	sockets []*net.TCPListener
 	ctx     context.Context // ends with the listener
 	cancel  context.CancelCauseFunc
@@ -60,8 +63,7 @@ type listener struct {
 
 // listen answers a tcpip-forward request. It waits for nothing, as other requests wait for it.
 func (c *Conn) listen(r *ssh.Request) (ok bool, payload []byte) {
-	l := &listener{Conn: c, request: c.nextRequest(), since: c.cfg.Now()}
-	generation := c.registry.generation()
+	l := &listener{Conn: c, request: c.nextRequest(), since: c.cfg.Now(), generation: c.registry.generation()}
 	asked, err := parseForward(r.Payload)
 	if err != nil {
 		l.refuse(policy.Decision{Reason: err.Error()})
@@ -87,12 +89,12 @@ func (c *Conn) listen(r *ssh.Request) (ok bool, payload []byte) {
 	if asked.port == 0 {
 		payload = ssh.Marshal(struct{ Port uint32 }{uint32(l.at.port)})
 	}
-	return l.open(generation, r, payload), payload
+	return l.open(r, payload), payload
 }
 
 // open puts the listener on record, answers the request, and begins to accept, in this order: OpenSSH refuses a channel of a port
 // that it doesn't know yet. It reports false, and has closed the sockets, if the record fails.
-func (l *listener) open(generation uint64, r *ssh.Request, payload []byte) bool {
+func (l *listener) open(r *ssh.Request, payload []byte) bool {
 	l.ctx, l.cancel = context.WithCancelCause(l.Conn.ctx)
 	addrs := make([]netip.AddrPort, len(l.sockets))
 	for i, s := range l.sockets {
@@ -110,7 +112,7 @@ func (l *listener) open(generation uint64, r *ssh.Request, payload []byte) bool 
 	}
 	l.cfg.Log.Info("listening for the client", "request", l.request, "target", l.at.String(), "rule", l.rule)
 	l.forwards.put(l)
-	if !l.enroll(l, generation) {
+	if !l.enroll(l, l.generation) {
 		l.recheck()
 	}
 	return true

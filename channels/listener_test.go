@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -440,6 +441,39 @@ func TestRecheckEndsListenersAndWhatCameThroughThem(t *testing.T) {
 		t.Errorf("audit: %v", e)
 	}
 	if e := b.audit.wait(t, "channel.closed"); e["reason"] != "the policy changed: not in PermitOpen" || e["rule"] != "sshd_config:1" {
+		t.Errorf("audit: %v", e)
+	}
+}
+
+// A connection comes to a listener of which the new policy is being asked already, and that isn't closed yet.
+func TestNothingSlipsThroughAListenerThatIsBeingClosed(t *testing.T) {
+	var (
+		port    uint16
+		asked   atomic.Bool // about the listener, by the new policy
+		offers  <-chan ssh.NewChannel
+		changed atomic.Bool
+	)
+	b := newBastion(t, permit(t, "*:*", ""), func(cfg *channels.Config) {
+		listens("127.0.0.1")(cfg)
+		decide := cfg.Decide
+		cfg.Decide = func(r policy.Request) policy.Decision {
+			if changed.Load() && asked.CompareAndSwap(false, true) {
+				c := dialTCP(t, "127.0.0.1", port)
+				ch := accept(t, <-offers)
+				io.WriteString(c, "x")
+				ch.Read(make([]byte, 1)) // it is open when this arrives, or was closed
+			}
+			return decide(r)
+		}
+	})
+	offers = b.takeOffers()
+	port = b.mustForward("localhost")
+	if _, _, err := b.client.SendRequest("any", true, nil); err != nil { // when it is answered, the listener can be looked up
+		t.Fatal(err)
+	}
+	changed.Store(true)
+	b.change(permit(t, "", ""))
+	if e := b.audit.wait(t, "channel.closed"); e["type"] != "forwarded-tcpip" || e["reason"] != "the policy changed: not in PermitOpen" {
 		t.Errorf("audit: %v", e)
 	}
 }
