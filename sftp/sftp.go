@@ -46,7 +46,7 @@ func Serve(rw io.ReadWriteCloser, cfg Config) error {
 	}
 	t := &tree{Config: cfg}
 	server := protocol.NewRequestServer(
-		rw, protocol.Handlers{FileGet: t, FilePut: t, FileCmd: t, FileList: t},
+		newInOrder(rw), protocol.Handlers{FileGet: t, FilePut: t, FileCmd: t, FileList: t},
 		protocol.WithStartDirectory(cfg.Start),
 	)
 	err := server.Serve()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -399,5 +400,37 @@ func TestRootMustBeTrusted(t *testing.T) {
 	}
 	if _, err := sftp.OpenRoot(good); err == nil || !strings.Contains(err.Error(), "belongs to user id 65534") {
 		t.Errorf("another's directory: %v", err)
+	}
+}
+
+// A client may write what it wants to be done with a file before it knows that the file is open: the numbers of handles can be guessed.
+func TestFileIsOpenBeforeItIsUsed(t *testing.T) {
+	const files = 200
+	dir := t.TempDir()
+	if err := errors.Join(os.Chmod(dir, 0o755), os.WriteFile(filepath.Join(dir, "a"), []byte("x"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	root, err := sftp.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	said := packet(1, 0, 0, 0, 3)
+	for n := range files {
+		handle := text(strconv.Itoa(n + 1))
+		said = append(said, packet(append(append([]byte{3, 0, 0, 0, 1}, text("a")...), 0, 0, 0, 1, 0, 0, 0, 0)...)...)
+		said = append(said, packet(append(append([]byte{5, 0, 0, 0, 1}, handle...), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)...)...)
+		said = append(said, packet(append([]byte{4, 0, 0, 0, 1}, handle...)...)...)
+	}
+	var answers bytes.Buffer
+	if err := sftp.Serve(struct {
+		io.Reader
+		io.Writer
+		io.Closer
+	}{bytes.NewReader(said), &answers, io.NopCloser(nil)}, sftp.Config{Root: root}); err != nil {
+		t.Fatal(err)
+	}
+	if got := bytes.Count(answers.Bytes(), packet(103, 0, 0, 0, 1, 0, 0, 0, 1, 'x')); got != files {
+		t.Errorf("%d of %d reads came too early", files-got, files)
 	}
 }
