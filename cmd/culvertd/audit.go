@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 
@@ -62,7 +63,8 @@ func (p program) parse(f *pflag.FlagSet, args []string) error {
 	err := f.Parse(args)
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
-		_, failed := io.WriteString(p.stdout, usageText)
+		command, _, _ := strings.Cut(f.Name(), " ")
+		_, failed := io.WriteString(p.stdout, synopsisOf(command).help())
 		return errors.Join(err, failed)
 	case err != nil:
 		return &usageError{err.Error()}

@@ -2,15 +2,12 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"github.com/culvert-ssh/culvert/admin"
 	"github.com/culvert-ssh/culvert/channels"
@@ -22,20 +19,15 @@ func (p program) ctl(args []string) error {
 	var (
 		file, socket string
 		over         time.Duration
-		asJSON, help bool
+		asJSON       bool
 	)
 	f := newFlags("ctl")
 	f.StringVarP(&file, "config", "f", defaultConfig, "")
 	f.StringVarP(&socket, "socket", "s", "", "")
 	f.DurationVar(&over, "over", time.Second, "")
 	f.BoolVar(&asJSON, "json", false, "")
-	f.BoolVar(&help, "help", false, "")
-	if err := f.Parse(args); err != nil {
-		return &usageError{err.Error()}
-	}
-	if help {
-		_, err := io.WriteString(p.stdout, usageText)
-		return errors.Join(pflag.ErrHelp, err)
+	if err := p.parse(f, args); err != nil {
+		return err
 	}
 	i := indexCommand(f.Args())
 	if i < 0 {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -43,19 +42,13 @@ func (p program) explained(args []string) (allowed bool, err error) {
 		file      string
 		overrides []string
 		asJSON    bool
-		help      bool
 	)
 	f := newFlags("explain")
 	f.StringVarP(&file, "config", "f", defaultConfig, "")
 	f.StringArrayVarP(&overrides, "option", "o", nil, "")
 	f.BoolVar(&asJSON, "json", false, "")
-	f.BoolVar(&help, "help", false, "")
-	if err := f.Parse(args); err != nil {
-		return false, &usageError{err.Error()}
-	}
-	if help {
-		_, err := io.WriteString(p.stdout, usageText)
-		return false, errors.Join(pflag.ErrHelp, err)
+	if err := p.parse(f, args); err != nil {
+		return false, err
 	}
 	q, err := parseQuestion(f.Args(), time.Now())
 	if err != nil {

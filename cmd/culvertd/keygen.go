@@ -10,8 +10,8 @@ import (
 // keygen makes host keys: culvertd keygen directory.
 func (p program) keygen(args []string) error {
 	f := newFlags("keygen")
-	if err := f.Parse(args); err != nil {
-		return &usageError{err.Error()}
+	if err := p.parse(f, args); err != nil {
+		return err
 	}
 	if f.NArg() != 1 {
 		return &usageError{"keygen wants a directory"}

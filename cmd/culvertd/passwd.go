@@ -42,8 +42,8 @@ func (p program) passwd(args []string) error {
 	f.BoolVar(&o.noTOTP, "no-totp", false, "")
 	f.BoolVar(&o.list, "list", false, "")
 	f.StringVar(&o.groups, "groups", "", "")
-	if err := f.Parse(args); err != nil {
-		return &usageError{err.Error()}
+	if err := p.parse(f, args); err != nil {
+		return err
 	}
 	o.setGroups = f.Changed("groups")
 	if err := o.check(f.Args()); err != nil {

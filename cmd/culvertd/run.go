@@ -46,11 +46,11 @@ func run(args []string, p program) int {
 	case errors.As(err, &none):
 		fmt.Fprintf(p.stderr, "culvertd: %v\n", err)
 		if errors.As(err, &usage) {
-			fmt.Fprint(p.stderr, usageText)
+			fmt.Fprint(p.stderr, synopsisOf(args...).usage())
 		}
 		return 2
 	case errors.As(err, &usage):
-		fmt.Fprintf(p.stderr, "culvertd: %v\n%s", err, usageText)
+		fmt.Fprintf(p.stderr, "culvertd: %v\n%s", err, synopsisOf(args...).usage())
 		return 1
 	case errors.Is(err, errBroken), errors.Is(err, errDenied):
 		return 1
