@@ -2,6 +2,11 @@ package config
 
 import (
 	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -84,7 +89,7 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"AuditFailure ignore", `AuditFailure: unknown value "ignore"`},
 		{"MetricsListen 127.0.0.1", `MetricsListen: port "" is not a number`},
 		{"PubkeyAuthentication true", `PubkeyAuthentication: unknown value "true"`},
-		{"PasswordAuthentication yes", `PasswordAuthentication: it needs a PasswordFile: make one with "culvertd passwd"`},
+		{"PasswordAuthentication yes", `PasswordAuthentication: it needs a PasswordFile: name one, and make it with culvertd passwd -f FILE USER`},
 		{"AllowTcpForwarding some", `AllowTcpForwarding: unknown value "some"`},
 		{"PermitOpen a:70000", `PermitOpen: port "70000" is out of range`},
 		{"PermitOpen a", `PermitOpen: "a" has no port: write a:22, or a:* for every port`},
@@ -345,4 +350,40 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q has no AllowTcpForwarding in its policy", text)
 		}
 	})
+}
+
+func TestWhatIsWrongIsToldInTheOrderOfTheLines(t *testing.T) {
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"sshd_config": "Include more\nPasswordAuthentication yes\nUsePAM yes\nBanner none\nBanner none\nLogLevel LOUD\nPort 22\nCiphers 3des-cbc,aes128-ctr\nInclude more\n",
+		"more":        "HostKey\nSubsystem sftp /bin/false\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	loaded, err := Load(filepath.Join(dir, "sshd_config"), []string{"Nonsense=1"})
+	var errs Errors
+	if !errors.As(err, &errs) {
+		t.Fatalf("got %v, want Errors", err)
+	}
+	var got []string
+	for _, e := range errs {
+		got = append(got, filepath.Base(e.At.File)+":"+strconv.Itoa(e.At.Line))
+	}
+	want := []string{"-o:1", "sshd_config:2", "sshd_config:3", "sshd_config:6", "more:1", "more:1", "more:2", "more:2"}
+	if !slices.Equal(got, want) {
+		t.Errorf("errors: got %q, want %q", got, want)
+	}
+	last := 0
+	for _, w := range loaded.Warnings {
+		at := w.At.Line
+		if at == 0 { // about the whole of the file
+			at = math.MaxInt
+		}
+		if at < last {
+			t.Errorf("warnings: %v stands after line %d", w, last)
+		}
+		last = at
+	}
 }

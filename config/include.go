@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -25,6 +26,18 @@ type sources struct {
 	files []string
 	text  bytes.Buffer  // of all of them, one after another
 	open  []os.FileInfo // those that are being read, one inside of the other
+}
+
+// compare tells which of two places is read first. What -o says is before all files, and what is about none of the lines
+// behind all of them.
+func (s *sources) compare(a, b Position) int {
+	if (a.Line == 0) != (b.Line == 0) {
+		return cmp.Compare(b.Line, a.Line)
+	}
+	if a.File != b.File {
+		return cmp.Compare(slices.Index(s.files, a.File), slices.Index(s.files, b.File))
+	}
+	return cmp.Compare(a.Line, b.Line)
 }
 
 // sha256 returns the hash of all that was read, in hexadecimal: what cat of the files, piped into sha256sum, gives.

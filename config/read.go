@@ -51,6 +51,8 @@ func (r *reader) all(file, text string, overrides []string) error {
 		r.checkWhole(file)
 		r.warnWhole(file)
 	}
+	slices.SortStableFunc(r.errs, func(a, b *Error) int { return r.sources.compare(a.At, b.At) })
+	slices.SortStableFunc(r.warnings, func(a, b Warning) int { return r.sources.compare(a.At, b.At) })
 	if len(r.errs) > 0 {
 		return r.errs
 	}

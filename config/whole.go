@@ -59,7 +59,7 @@ func (r *reader) checkLine(l line, sc *scope, global Settings) {
 	l.set(&own)
 	switch {
 	case l.allowsPasswords() && global.PasswordFile == "" && !r.failed("PasswordFile"):
-		r.fail(l.at, l.keyword.name, errors.New(`it needs a PasswordFile: make one with "culvertd passwd"`))
+		r.fail(l.at, l.keyword.name, errors.New(`it needs a PasswordFile: name one, and make it with culvertd passwd -f FILE USER`))
 	case own.AuthorizedKeysCommand != "":
 		r.checkCommandUser(l, sc, "AuthorizedKeysCommandUser", func(s Settings) string { return s.AuthorizedKeysCommandUser })
 	case own.AuthorizedPrincipalsCommand != "":

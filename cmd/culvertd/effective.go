@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/config"
 )
 
 // connection is what -C says of a connection that there might be.
@@ -54,7 +55,7 @@ func (p program) test(o options) error {
 	return err
 }
 
-// check reads what there is to read, and prints what is to be warned of.
+// check reads what there is to read, and prints what is to be warned of and what is wrong with it, a line each.
 func (p program) check(o options) (generation, error) {
 	g, err := read(o)
 	for _, w := range g.warnings {
@@ -64,7 +65,17 @@ func (p program) check(o options) (generation, error) {
 		}
 		fmt.Fprintf(p.stderr, "%s (%s)\n", w, kind)
 	}
-	return g, err
+	var wrong config.Errors
+	if !errors.As(err, &wrong) {
+		return g, err
+	}
+	for _, e := range wrong {
+		fmt.Fprintf(p.stderr, "%v (error)\n", e)
+	}
+	if len(wrong) == 1 {
+		return g, fmt.Errorf("there is an error in %s", o.config)
+	}
+	return g, fmt.Errorf("there are %d errors in %s", len(wrong), o.config)
 }
 
 // effective is -T: the settings that hold for a connection, or outside of any Match.
