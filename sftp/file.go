@@ -60,7 +60,11 @@ func (t *tree) open(r *protocol.Request, access int, mode string) (_ *file, err 
 	if err := t.opened(r.Filepath, mode); err != nil {
 		return nil, err
 	}
-	f, err := t.openRegular(name(r.Filepath), access|creation(r.Pflags()), perm)
+	flags := access
+	if access != os.O_RDONLY { // or a read-only service would be one by the grace of the library, which calls nothing else a read
+		flags |= creation(r.Pflags())
+	}
+	f, err := t.openRegular(name(r.Filepath), flags, perm)
 	if err != nil {
 		t.closed(r.Filepath, 0, 0)
 		return nil, err
