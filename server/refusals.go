@@ -73,27 +73,33 @@ type reporter struct {
 
 // refused puts a refused connection on record, now or soon.
 func (s *Server) refused(source netip.Prefix, e audit.ConnectionRefused) {
+	r := &s.reporter
+	r.mu.Lock()
 	select {
-	case <-s.stopped:
+	case <-s.stopped: // what is counted now, nobody may come for any more
+		r.mu.Unlock()
 		s.recordRefused(e)
 		return
 	default:
 	}
-	r := &s.reporter
-	r.mu.Lock()
 	now := r.counts.add(source, e)
 	begin := !r.running
 	r.running = true
 	r.mu.Unlock()
-	if begin {
-		s.mu.Lock()
-		if !s.closing {
-			s.owners.Go(s.reportRefused)
-		}
-		s.mu.Unlock()
-	}
 	if now {
 		s.recordRefused(e)
+	}
+	if !begin {
+		return
+	}
+	s.mu.Lock()
+	closing := s.closing
+	if !closing {
+		s.owners.Go(s.reportRefused)
+	}
+	s.mu.Unlock()
+	if closing {
+		s.reportDue(true)
 	}
 }
 
@@ -108,15 +114,22 @@ func (s *Server) reportRefused() {
 		case <-s.stopped:
 			stopping = true
 		}
-		s.reporter.mu.Lock()
-		due := s.reporter.counts.due()
-		idle = s.reporter.counts.idle()
-		s.reporter.running = !idle && !stopping
-		s.reporter.mu.Unlock()
-		for _, e := range due {
-			s.recordRefused(e)
-		}
+		idle = s.reportDue(stopping)
 	}
+}
+
+// reportDue puts on record what is due now. It reports whether nothing is left to be put on record or forgotten.
+func (s *Server) reportDue(stopping bool) (idle bool) {
+	r := &s.reporter
+	r.mu.Lock()
+	due := r.counts.due()
+	idle = r.counts.idle()
+	r.running = !idle && !stopping
+	r.mu.Unlock()
+	for _, e := range due {
+		s.recordRefused(e)
+	}
+	return idle
 }
 
 func (s *Server) recordRefused(e audit.ConnectionRefused) {
