@@ -247,6 +247,9 @@ func (d *daemon) shutdown(received signals) error {
 	if d.stopDrain != nil {
 		d.stopDrain(errEnds)
 	}
+	if d.stopDrain != nil {
+		d.stopDrain(errEnds) // it would wait for a connection that doesn't end, and we for it
+	}
 	if d.main.Swap(false) {
 		d.notify(systemd.SdNotifyStopping, "STATUS=ending connections")
 	}
