@@ -55,7 +55,7 @@ type Attempt struct {
 	Reason      string          // of a refusal; not for the client's eyes
 
 	// Class says what a refusal is by the classes of PerSourcePenalties: "authfail", or "invaliduser" if
-	// no account has the name.
+	// no account has the name. It is empty if all was proven, and the report refused it.
 	Class string
 }
 
@@ -96,7 +96,8 @@ type Client struct {
 }
 
 // Client returns the Client of one connection. The context ends with the connection. Every attempt
-// is reported; what can't be reported is refused.
+// is reported; what can't be reported is refused. If the report of one that is accepted returns a *Refused, it is refused for that reason, which
+// is reported in its turn.
 func (a *Authenticator) Client(ctx context.Context, from, local netip.AddrPort, report func(Attempt) error) *Client {
 	return &Client{a: a, ctx: ctx, from: from, local: local, report: report, class: classNoAuth}
 }
@@ -157,6 +158,7 @@ type refusal struct {
 	key, line, rule, reason string
 	certificate             *policy.Certificate
 	left                    bool // the client did, and nothing was decided
+	blameless               bool // what was proven is right
 }
 
 func (r *refusal) Error() string { return r.reason }
@@ -189,6 +191,10 @@ func (c *Client) decided(meta ssh.ConnMetadata, method string, err error) {
 		}
 		attempt.Key, attempt.KeyLine, attempt.Certificate = r.key, r.line, r.certificate
 		attempt.Rule, attempt.Reason = r.rule, r.reason
+	}
+	if r != nil && r.blameless {
+		_ = c.report(attempt) // it is refused anyway
+		return
 	}
 	c.failed(attempt, meta.User())
 }

@@ -154,7 +154,11 @@ func (c *Client) prove(cl claim, p proof) (*ssh.Permissions, error) {
 		return nil, r
 	}
 	attempt.Accepted, attempt.Subject = true, &s
-	if err := c.report(attempt); err != nil {
+	var kept *Refused
+	switch err := c.report(attempt); {
+	case errors.As(err, &kept):
+		return nil, &refusal{key: attempt.Key, certificate: attempt.Certificate, rule: kept.Rule, reason: kept.Reason, blameless: true}
+	case err != nil:
 		return refused(errNoRecord)
 	}
 	return &ssh.Permissions{ExtraData: map[any]any{subjectKey{}: s}}, nil

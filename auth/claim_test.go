@@ -189,3 +189,32 @@ func TestRefusalsDoTheSameWork(t *testing.T) {
 		}
 	}
 }
+
+func TestWhomTheReportRefusesIsToBlameForNothing(t *testing.T) {
+	b := newBastion(t)
+	a, err := New(b.cfg)
+	must(t, err)
+	key := newKey(t)
+	b.authorize("alice", line(key))
+	var got []Attempt
+	c := a.Client(t.Context(), loopbackPort, loopbackPort, func(at Attempt) error {
+		got = append(got, at)
+		return &Refused{Rule: "sshd_config:7", Reason: "there is no room"}
+	})
+	cfg := &ssh.ServerConfig{}
+	c.Install(cfg)
+	perms, err := cfg.VerifiedPublicKeyCallback(meta{"alice"}, key.PublicKey(), nil, ssh.KeyAlgoED25519)
+	if err == nil {
+		t.Fatalf("got in with %+v", perms)
+	}
+	cfg.AuthLogCallback(meta{"alice"}, methodKey, err)
+	if len(got) != 2 || !got[0].Accepted {
+		t.Fatalf("attempts: got %+v, want one that is accepted and then refused", got)
+	}
+	want := Attempt{
+		User: "alice", Method: methodKey, Key: ssh.FingerprintSHA256(key.PublicKey()), Rule: "sshd_config:7", Reason: "there is no room",
+	}
+	if got[1] != want || c.Class() != classNoAuth {
+		t.Errorf("got class %q and %+v, want none and %+v", c.Class(), got[1], want)
+	}
+}

@@ -11,7 +11,8 @@ import (
 	"github.com/culvert-ssh/culvert/policy"
 )
 
-// Refused is why a subject that [Authenticator.Known] was asked about would not be let in.
+// Refused is why a subject that [Authenticator.Known] was asked about would not be let in, or, from a Client's report, why one
+// that has proven who it is isn't.
 type Refused struct {
 	Rule   string // file:line that says so, if one does
 	Reason string

@@ -81,13 +81,28 @@ func (c *Config) Global() Settings {
 // For returns the settings with the Match blocks that match s now. Before authentication, s is as
 // far known as it is, and the user the one that is claimed.
 func (c *Config) For(s policy.Subject, now time.Time) Settings {
-	var matching []*scope
-	for _, b := range c.blocks {
-		if b.criteria.Match(s, now) {
-			matching = append(matching, b)
+	return c.settings(c.matching(s, now))
+}
+
+// Line returns the file:line from which For has the value of a keyword whose first line counts; nothing if it is the default.
+func (c *Config) Line(name string, s policy.Subject, now time.Time) string {
+	for _, sc := range append(c.matching(s, now), &c.global) {
+		for _, l := range sc.lines {
+			if l.keyword.name == name {
+				return l.at.String()
+			}
 		}
 	}
-	return c.settings(matching)
+	return ""
+}
+
+func (c *Config) matching(s policy.Subject, now time.Time) (blocks []*scope) {
+	for _, b := range c.blocks {
+		if b.criteria.Match(s, now) {
+			blocks = append(blocks, b)
+		}
+	}
+	return blocks
 }
 
 // settings resolves each keyword: its first line, or all of them if it accumulates, in the matching

@@ -71,6 +71,7 @@ func TestDefaults(t *testing.T) {
 		AllowTCPForwarding:  policy.ForwardAll,
 		LoginGraceTime:      2 * time.Minute,
 		MaxAuthTries:        6,
+		MaxConnections:      100,
 		MaxStartups:         MaxStartups{10, 30, 100},
 		MaxSessions:         10,
 		MaxChannels:         64,
@@ -115,6 +116,8 @@ func TestEveryKeyword(t *testing.T) {
 		{"DenyOpen a:1\nDenyOpen b:2 c:3", func(s Settings) any { return s.DenyOpen }, "[a:1 b:2 c:3]"},
 		{"LoginGraceTime 0", func(s Settings) any { return s.LoginGraceTime }, "0s"},
 		{"MaxAuthTries 3", func(s Settings) any { return s.MaxAuthTries }, "3"},
+		{"MaxConnections 3", func(s Settings) any { return s.MaxConnections }, "3"},
+		{"MaxConnections none", func(s Settings) any { return s.MaxConnections }, "0"},
 		{"MaxStartups 5:50:7", func(s Settings) any { return s.MaxStartups }, "{5 50 7}"},
 		{"MaxSessions 0", func(s Settings) any { return s.MaxSessions }, "0"},
 		{"MaxChannels 65535", func(s Settings) any { return s.MaxChannels }, "65535"},
@@ -218,6 +221,34 @@ func TestReadsAsSSHDDoes(t *testing.T) {
 		if got != test.want {
 			t.Errorf("%q: got %s, want %s", test.text, got, test.want)
 		}
+	}
+}
+
+func TestLineThatCounts(t *testing.T) {
+	const file = `
+Match user alice
+MaxConnections 5
+Match all
+MaxConnections 6
+MaxConnections 7
+`
+	alice := policy.Subject{User: "alice"}
+	for _, test := range []struct {
+		text    string
+		subject policy.Subject
+		want    string
+	}{
+		{"HostKey /key", alice, ""},
+		{"HostKey /key\nMaxSessions 1\nmaxconnections 3\nMaxConnections 4", alice, "sshd_config:3"},
+		{"HostKey /key\nMaxConnections 3" + file, alice, "sshd_config:4"},
+		{"HostKey /key\nMaxConnections 3" + file, policy.Subject{User: "bob"}, "sshd_config:6"},
+	} {
+		if got := mustParse(t, test.text).Line("MaxConnections", test.subject, time.Time{}); got != test.want {
+			t.Errorf("%q for %s: got %q, want %q", test.text, test.subject.User, got, test.want)
+		}
+	}
+	if got := mustParse(t, "HostKey /key\nMaxConnections 3", "MaxConnections=4").Line("MaxConnections", alice, time.Time{}); got != "-o:1" {
+		t.Errorf("of an override: got %q, want -o:1", got)
 	}
 }
 

@@ -155,6 +155,7 @@ var someValues = map[string][]string{
 	"FTPAccess":                       {"read-write", "read-only", "list-only"},
 	"LoginGraceTime":                  {"0", "1h30m", "20"},
 	"MaxAuthTries":                    {"1", "1000"},
+	"MaxConnections":                  {"none", "1", "100"},
 	"MaxStartups":                     {"5", "10:100:200"},
 	"PerSourceMaxStartups":            {"none", "7"},
 	"PerSourceNetBlockSize":           {"24", "24:64", "0:0"},

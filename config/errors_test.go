@@ -102,6 +102,8 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"LoginGraceTime 9999999999", `LoginGraceTime: time "9999999999" is out of range`},
 		{"MaxAuthTries 0", `MaxAuthTries: "0" is out of range`},
 		{"MaxAuthTries six", `MaxAuthTries: "six" is not a number`},
+		{"MaxConnections 0", `MaxConnections: "0" is out of range`},
+		{"MaxConnections any", `MaxConnections: "any" is not a number`},
 		{"MaxStartups 10:30", `MaxStartups: "10:30" is not start:rate:full`},
 		{"MaxStartups 10:101:100", `MaxStartups: rate "101" is out of range`},
 		{"MaxStartups 10:30:5", `MaxStartups: "10:30:5": full is less than start`},
@@ -334,7 +336,7 @@ func FuzzParse(f *testing.F) {
 		}
 		s := c.Global()
 		switch {
-		case len(s.HostKeys) == 0, len(s.ListenAddress) == 0, s.MaxAuthTries < 1, s.MaxChannels < 1, s.MaxSessions < 0,
+		case len(s.HostKeys) == 0, len(s.ListenAddress) == 0, s.MaxAuthTries < 1, s.MaxConnections < 0, s.MaxChannels < 1, s.MaxSessions < 0,
 			s.ConnectTimeout <= 0, s.LoginGraceTime < 0, s.ClientAliveInterval < 0, s.FTP.DataTimeout <= 0,
 			s.MaxStartups.Start < 1, s.MaxStartups.Full < s.MaxStartups.Start, s.MaxStartups.Rate < 1 || s.MaxStartups.Rate > 100:
 			t.Fatalf("%q has the settings %+v", text, s)

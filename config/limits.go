@@ -22,6 +22,11 @@ var limitKeywords = []keyword{
 		standard: []string{"6"},
 		value:    one(func(s *Settings) *int { return &s.MaxAuthTries }, numberBetween(1, 1000)),
 	}, {
+		name:     "MaxConnections",
+		wants:    "a number from 1, or none",
+		standard: []string{"100"}, // with MaxChannels, a tenth of the descriptors that dist/culvertd.service gives us
+		value:    one(func(s *Settings) *int { return &s.MaxConnections }, or("none", numberBetween(1, math.MaxInt32))),
+	}, {
 		name: "MaxStartups", where: outsideMatch,
 		wants:    "a number, or start:rate:full",
 		standard: []string{"10:30:100"},

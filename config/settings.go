@@ -64,6 +64,7 @@ type Settings struct {
 
 	LoginGraceTime             time.Duration // 0 is no limit
 	MaxAuthTries               int
+	MaxConnections             int // of one user; 0 is no limit
 	MaxStartups                MaxStartups
 	PerSourceMaxStartups       int // 0 is no limit
 	PerSourceBits4             int // PerSourceNetBlockSize: prefix lengths

@@ -71,6 +71,7 @@ func newBastion(t *testing.T) *bastion {
 		Decide:    func(policy.Request) policy.Decision { return policy.Decision{} },
 		Permitted: func(policy.Subject) []string { return nil },
 		Settings:  func(policy.Subject) Settings { return b.all },
+		Line:      func(keyword string, s policy.Subject) string { return "sshd_config:9 " + keyword + " of " + s.User },
 		Audit:     audit.New(b.events, time.Now),
 		Log:       slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now:       time.Now,

@@ -63,6 +63,8 @@ type connection struct {
 	tries  tries
 	grace  *time.Timer
 	client *auth.Client
+	auth   ssh.ServerPreAuthConn // while the client is authenticated
+	login  *login                // nil until it is
 
 	changes   uint64                         // Server.changes before the client could say anything
 	subject   atomic.Pointer[policy.Subject] // nil before authentication; with the groups as the last recheck found them
@@ -120,6 +122,7 @@ func (c *connection) shutdown() {
 // own makes the handshake, serves the connection until it ends, and cleans up after it.
 func (c *connection) own() {
 	defer c.s.forget(c)
+	defer func() { c.s.logins.leave(c.login) }() // if finish panics
 	defer c.recovered("end")
 	defer c.finish()
 	defer c.recovered("connection")
@@ -156,6 +159,7 @@ func (c *connection) finish() {
 	}
 	c.handlers.wait()
 	c.helpers.Wait()
+	c.s.logins.leave(c.login)
 	seconds := c.s.cfg.Now().Sub(c.opened).Seconds()
 	closed := audit.ConnectionClosed{Conn: c.id, Seconds: seconds, Reason: reason.Error()}
 	if revoked, ok := errors.AsType[*revokedError](reason); ok {
@@ -255,6 +259,11 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 
 // attempted puts an attempt to authenticate on record. It is called by the owner.
 func (c *connection) attempted(a auth.Attempt) error {
+	if a.Accepted {
+		if err := c.enter(*a.Subject); err != nil {
+			return err // and auth comes again, with a refusal
+		}
+	}
 	if !c.record(c.authentication(a)) {
 		return errNoRecord
 	}

@@ -71,6 +71,7 @@ func (c *connection) serverConfig() *ssh.ServerConfig {
 	for _, key := range c.live.usable {
 		cfg.AddHostKey(key)
 	}
+	cfg.PreAuthConnCallback = c.authenticating
 	c.client.Install(cfg)
 	c.guard(cfg)
 	return cfg

@@ -37,6 +37,9 @@ type Config struct {
 	// has only addresses, or the name that the client claims.
 	Settings func(policy.Subject) Settings
 
+	// Line returns the file:line that gives a subject the value of a keyword, or nothing if that is its default.
+	Line func(keyword string, s policy.Subject) string
+
 	Audit *audit.Log
 	Log   *slog.Logger
 	Now   func() time.Time
@@ -49,6 +52,7 @@ type Config struct {
 // Settings are what may differ from one subject to another.
 type Settings struct {
 	MaxAuthTries            int // at least 1
+	MaxConnections          int // on which the user is logged in; if zero, there is no limit
 	MaxSessions             int
 	MaxChannels             int
 	ConnectTimeout          time.Duration     // positive
@@ -82,6 +86,7 @@ type Server struct {
 	startups  startups
 	headers   startups // connections from proxies that haven't named their client
 	penalties penaltyStore
+	logins    logins
 	reporter  reporter
 	lastID    atomic.Uint64
 	panics    atomic.Int64
@@ -101,8 +106,8 @@ type Server struct {
 // New checks cfg.
 func New(cfg Config) (*Server, error) {
 	switch {
-	case cfg.Auth == nil, cfg.Decide == nil, cfg.Permitted == nil, cfg.Settings == nil:
-		return nil, errors.New("server: Auth, Decide, Permitted and Settings are required")
+	case cfg.Auth == nil, cfg.Decide == nil, cfg.Permitted == nil, cfg.Settings == nil, cfg.Line == nil:
+		return nil, errors.New("server: Auth, Decide, Permitted, Settings and Line are required")
 	case cfg.Audit == nil, cfg.Log == nil, cfg.Now == nil:
 		return nil, errors.New("server: Audit, Log and Now are required")
 	case !softwareVersion(cfg.Version):

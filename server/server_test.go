@@ -30,6 +30,7 @@ func TestNewChecksItsConfig(t *testing.T) {
 		"no host key":  {func(c *Config) { c.HostKeys = nil }, "culvertd keygen"},
 		"no auth":      {func(c *Config) { c.Auth = nil }, "required"},
 		"no policy":    {func(c *Config) { c.Decide = nil }, "required"},
+		"no lines":     {func(c *Config) { c.Line = nil }, "required"},
 		"no log":       {func(c *Config) { c.Log = nil }, "required"},
 		"no audit":     {func(c *Config) { c.Audit = nil }, "required"},
 		"no version":   {func(c *Config) { c.Version = "" }, "SSH version"},

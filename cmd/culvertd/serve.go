@@ -187,6 +187,9 @@ func (d *daemon) newServer(g *generation) (*server.Server, error) {
 		Settings: func(s policy.Subject) server.Settings {
 			return serverSettings(d.current.Load().config.For(s, time.Now()))
 		},
+		Line: func(keyword string, s policy.Subject) string {
+			return d.current.Load().config.Line(keyword, s, time.Now())
+		},
 		Audit: d.events, Log: d.log, Now: time.Now,
 	})
 }

@@ -58,6 +58,7 @@ func offered(c *config.Config) auth.Offered {
 func serverSettings(s config.Settings) server.Settings {
 	return server.Settings{
 		MaxAuthTries:            s.MaxAuthTries,
+		MaxConnections:          s.MaxConnections,
 		MaxSessions:             s.MaxSessions,
 		MaxChannels:             s.MaxChannels,
 		ConnectTimeout:          s.ConnectTimeout,
