@@ -3,21 +3,27 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"syscall"
 	"time"
 )
 
 // Client asks a running bastion over its control socket.
-type Client struct{ http *http.Client }
+type Client struct {
+	path string
+	http *http.Client
+}
 
 // NewClient returns a Client of the socket at path. It connects when it is asked something.
 func NewClient(path string) *Client {
-	return &Client{&http.Client{Timeout: requestTime, Transport: &http.Transport{
+	return &Client{path, &http.Client{Timeout: requestTime, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
@@ -71,7 +77,7 @@ func (c *Client) do(method, path string, result any) error {
 	}
 	response, err := c.http.Do(r)
 	if err != nil {
-		return fmt.Errorf("ask culvertd: %w", err)
+		return c.unanswered(err)
 	}
 	defer response.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
@@ -84,9 +90,9 @@ func (c *Client) do(method, path string, result any) error {
 			return fmt.Errorf("culvertd answers %s", response.Status)
 		}
 		if response.StatusCode == http.StatusNotFound {
-			return fmt.Errorf("%w: %s", ErrNotFound, f.Error)
+			return &notFound{f.Error}
 		}
-		return fmt.Errorf("culvertd: %s", f.Error)
+		return errors.New(f.Error)
 	}
 	if result == nil {
 		return nil
@@ -96,3 +102,24 @@ func (c *Client) do(method, path string, result any) error {
 	}
 	return nil
 }
+
+// unanswered says what to do about a question that didn't arrive. What HTTP calls it is nobody's business.
+func (c *Client) unanswered(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nobody serves the control socket %q: is culvertd running, and is this its ControlSocket?", c.path)
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("the control socket %q is for root and the user that runs culvertd: %w", c.path, err)
+	}
+	return fmt.Errorf("ask culvertd: %w", err)
+}
+
+// notFound is an ErrNotFound that says what isn't there.
+type notFound struct{ text string }
+
+func (e *notFound) Error() string        { return e.text }
+func (e *notFound) Is(target error) bool { return target == ErrNotFound }

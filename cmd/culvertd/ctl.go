@@ -2,10 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -42,7 +46,9 @@ func (p program) ctl(args []string) error {
 			return fmt.Errorf("%s has no ControlSocket: name one there, or with -s", file)
 		}
 	}
-	c := control{client: admin.NewClient(socket), over: over, show: writeText}
+	c := control{client: admin.NewClient(socket), over: over, show: func(w io.Writer, all []admin.Connection, one bool) error {
+		return errors.Join(writeText(w, all, one), writeDraining(w, socket))
+	}}
 	if asJSON {
 		c.show = writeJSON
 	}
@@ -120,9 +126,9 @@ func writeText(w io.Writer, all []admin.Connection, one bool) error {
 		if user == "" {
 			user = "(not authenticated)"
 		}
-		row(t, c.ID, user, c.Client.String(), c.Since, c.Up, c.Down, admin.Rate{Up: c.UpRate, Down: c.DownRate}, fmt.Sprintf("%d channels", len(c.Channels)))
+		row(t, c.ID, user, c.Client.String(), c.Since, c.Up, c.Down, admin.Rate{Up: c.UpRate, Down: c.DownRate}, count(len(c.Channels), "channel"))
 		for _, ch := range c.Channels {
-			row(t, "", "", "", ch.Since, ch.Up, ch.Down, c.Rates[ch.Request], describe(ch))
+			row(t, ch.Request, "", "", ch.Since, ch.Up, ch.Down, c.Rates[ch.Request], describe(ch))
 		}
 	}
 	if err := t.Flush(); err != nil || !one {
@@ -132,22 +138,56 @@ func writeText(w io.Writer, all []admin.Connection, one bool) error {
 	return err
 }
 
+// writeDraining names the processes that have handed over and serve their last connections, each at a socket of its own.
+func writeDraining(w io.Writer, socket string) error {
+	sockets, err := filepath.Glob(socket + ".*")
+	if err != nil { // there is a bracket in the path
+		return nil
+	}
+	for _, path := range sockets {
+		pid, err := strconv.Atoi(path[len(socket)+1:])
+		if err != nil || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+			continue
+		}
+		if _, err := fmt.Fprintf(w, "process %d drains: ask it with -s %s\n", pid, path); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func row(w io.Writer, id, user, from string, since time.Time, up, down int64, r admin.Rate, what string) {
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", id, user, from, since.Local().Format(time.DateTime),
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", id, user, from, when(since, time.Now()),
 		size(float64(up)), size(float64(down)), size(r.Up), size(r.Down), what)
+}
+
+// when writes a time: that of the day if it is today's, otherwise the day.
+func when(t, now time.Time) string {
+	t, now = t.Local(), now.Local()
+	if t.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return t.Format(time.TimeOnly)
+	}
+	return t.Format(time.DateOnly)
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 // describe says what a channel is. What a client has spelled is quoted if there is anything odd in it.
 func describe(ch channels.Info) string {
-	words := []string{"#" + ch.Request, ch.Type}
+	words := []string{ch.Type}
+	if ch.FTP != "" {
+		words[0] = "FTP " + ch.FTP
+	}
 	if ch.Target != "" {
 		words = append(words, printable(ch.Target))
 	}
-	if ch.Address.IsValid() {
+	if ch.Address.IsValid() && ch.Address.String() != ch.Target {
 		words = append(words, "at "+ch.Address.String())
-	}
-	if ch.FTP != "" {
-		words = append(words, "ftp "+ch.FTP)
 	}
 	if ch.Rule != "" {
 		words = append(words, "by "+ch.Rule)
