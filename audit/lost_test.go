@@ -191,7 +191,7 @@ func TestPartOfALineThatCannotBeTakenBackIsRecordedAsTorn(t *testing.T) {
 func TestDeviceThatIsFullLosesEvents(t *testing.T) {
 	l, err := audit.Open("/dev/full", audit.Options{})
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	if err := l.Write(action("lost")); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("got %v, want %v", err, syscall.ENOSPC)

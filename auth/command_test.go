@@ -228,7 +228,7 @@ func TestCommandThatHangsIsKilledWithItsChildren(t *testing.T) {
 
 func TestChildThatLeftTheProcessGroupHoldsNothingUp(t *testing.T) {
 	if _, err := os.Stat("/usr/bin/setsid"); err != nil {
-		t.Skip("no setsid(1)")
+		t.Fatal("no setsid(1): install util-linux")
 	}
 	c := newTestCommands(t)
 	c.limit = time.Second
