@@ -47,7 +47,7 @@ func (s *Server) Kill(id string) bool {
 	s.mu.Lock()
 	var found *connection
 	for c := range s.open {
-		if c.id.ID == id {
+		if c.id.ID == id && c.ctx.Err() == nil { // else it is about to be gone
 			found = c
 		}
 	}
