@@ -102,7 +102,7 @@ const (
 
 // banned refuses the connection if its source is penalised.
 func (s *Server) banned(a *arrival) bool {
-	if a.live.fromProxy(a.client.Addr()) {
+	if a.client == a.proxy { // which connects for itself
 		return false
 	}
 	class, refused := s.penalties.refuses(&a.live.penalties, a.client.Addr(), a.since)

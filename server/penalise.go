@@ -19,7 +19,7 @@ func (s *Server) Unban(addr netip.Addr) bool { return s.penalties.forget(addr) }
 // penalise adds the penalty for what the connection was, if there is one for it.
 func (c *connection) penalise() {
 	class := c.misbehaviour()
-	if class == "" || c.live.fromProxy(c.id.Client.Addr()) {
+	if class == "" || c.id.Client == c.proxy { // which connects for itself
 		return
 	}
 	p, ok := c.s.penalties.penalise(&c.live.penalties, c.id.Client.Addr(), class, c.s.cfg.Now())

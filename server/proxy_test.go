@@ -141,6 +141,20 @@ func TestProxyThatConnectsForItself(t *testing.T) {
 	}
 }
 
+// A client of the network that the proxies are in is none of them.
+func TestClientFromTheProxiesNetworkIsPenalised(t *testing.T) {
+	b := newBastion(t)
+	b.cfg.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	b.cfg.Penalties = sshdPenalties()
+	b.cfg.Penalties.Min = 0
+	b.start()
+	b.through("PROXY TCP4 127.0.0.9 127.0.0.1 1 22\r\nnonsense\r\n")
+	b.events.wait("penalty", "source", "127.0.0.9/32")
+	if got := gone(t, b.through("PROXY TCP4 127.0.0.9 127.0.0.1 2 22\r\n")); got != wordsPenalty {
+		t.Errorf("again: got %q, want %q", got, wordsPenalty)
+	}
+}
+
 func TestHeaderOfAnUnlistedClientIsNotBelieved(t *testing.T) {
 	b := newBastion(t)
 	b.cfg.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
