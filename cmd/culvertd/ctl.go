@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"text/tabwriter"
 	"time"
 
@@ -146,7 +146,7 @@ func writeDraining(w io.Writer, socket string) error {
 	}
 	for _, path := range sockets {
 		pid, err := strconv.Atoi(path[len(socket)+1:])
-		if err != nil || errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
+		if err != nil || !answers(path) { // a process that was killed leaves its socket behind
 			continue
 		}
 		if _, err := fmt.Fprintf(w, "process %d drains: ask it with -s %s\n", pid, path); err != nil {
@@ -154,6 +154,15 @@ func writeDraining(w io.Writer, socket string) error {
 		}
 	}
 	return nil
+}
+
+// answers reports whether somebody listens on a socket.
+func answers(path string) bool {
+	c, err := net.Dial("unix", path)
+	if err != nil {
+		return false
+	}
+	return c.Close() == nil
 }
 
 func row(w io.Writer, id, user, from string, since time.Time, up, down int64, r admin.Rate, what string) {
