@@ -2,7 +2,7 @@
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 30s
-TIMEOUT ?= 20m
+TIMEOUT ?= 40m
 
 GO ?= go
 TOOL = $(GO) tool -modfile=tools.mod
