@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -270,14 +269,5 @@ func (d *daemon) shutdown(received signals) error {
 		return err
 	case <-received.end:
 		return errAtOnce
-	}
-}
-
-// tuneGC lets the heap grow to five times what is live before it is collected. x/crypto/ssh
-// allocates for every packet that it receives, and next to nothing of it lives; collecting less
-// often makes bulk transfers 1.06 to 1.13 times as fast. GOGC in the environment wins.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
 	}
 }
