@@ -21,7 +21,7 @@ type ConnectionOpened struct {
 type ConnectionClosed struct {
 	Conn
 	Seconds float64 `json:"seconds"`        // since it was opened
-	Rule    string  `json:"rule,omitempty"` // file:line that ended it, after a reload
+	Rule    string  `json:"rule,omitempty"` // file:line that ended it: the rule after a reload, or MaxAuthTries
 	Reason  string  `json:"reason"`         // in words
 }
 

@@ -59,7 +59,7 @@ func (s *Settings) acceptable(key ssh.PublicKey) error {
 		signatures = []string{ssh.KeyAlgoRSASHA256, ssh.KeyAlgoRSASHA512}
 	}
 	if !slices.ContainsFunc(signatures, func(signature string) bool { return s.acceptsKey(key, signature) }) {
-		return fmt.Errorf("%s keys are not accepted", key.Type())
+		return s.refusedBy("PubkeyAcceptedAlgorithms", key.Type()+" keys are not accepted")
 	}
 	return s.longEnough(plain)
 }
@@ -78,7 +78,7 @@ func (s *Settings) longEnough(key ssh.PublicKey) error {
 		return errors.New("RSA key of unknown length")
 	}
 	if pub, ok := k.CryptoPublicKey().(*rsa.PublicKey); !ok || pub.N.BitLen() < bits {
-		return fmt.Errorf("RSA keys shorter than %d bits are not accepted", bits)
+		return s.refusedBy("RequiredRSASize", fmt.Sprintf("RSA keys shorter than %d bits are not accepted", bits))
 	}
 	return nil
 }

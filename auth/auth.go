@@ -172,6 +172,15 @@ func RuleOf(err error) string {
 	return cmp.Or(r.rule, r.line)
 }
 
+// ruleOf returns the line of the configuration that an error goes back to, or nothing.
+func ruleOf(err error) string {
+	var r *refusal
+	if !errors.As(err, &r) {
+		return ""
+	}
+	return r.rule
+}
+
 func refuse(err error) *refusal { return &refusal{reason: err.Error()} }
 
 // decided is told of every attempt with its outcome; a question about a key that would serve is

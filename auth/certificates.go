@@ -67,7 +67,7 @@ func (s *Settings) acceptableAuthority(cert *ssh.Certificate) error {
 		algorithms = PublicKeyAlgorithms()
 	}
 	if !slices.Contains(algorithms, cert.Signature.Format) {
-		return fmt.Errorf("CASignatureAlgorithms has no %s, with which the certificate is signed", clip(cert.Signature.Format))
+		return s.refusedBy("CASignatureAlgorithms", fmt.Sprintf("CASignatureAlgorithms has no %s, with which the certificate is signed", clip(cert.Signature.Format)))
 	}
 	if err := s.longEnough(cert.SignatureKey); err != nil {
 		return fmt.Errorf("the certificate's authority: %w", err)

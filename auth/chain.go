@@ -89,6 +89,11 @@ func (s *Settings) on(method string) bool {
 	return false
 }
 
+// off is the refusal of a method that is switched off.
+func (s *Settings) off(method string) *refusal {
+	return s.refusedBy(keyword(method), keyword(method)+" is no")
+}
+
 // keyword names what switches a method on.
 func keyword(method string) string {
 	switch method {
@@ -117,9 +122,9 @@ func (c *Client) turn(cl claim, method string) (string, error) {
 	case i >= 0 && cl.settings.on(heads[i]):
 		return heads[i], nil
 	case !cl.settings.on(method):
-		return method, fmt.Errorf("%s is no", keyword(method))
+		return method, cl.settings.off(method)
 	}
-	return method, fmt.Errorf("AuthenticationMethods wants something else than %s now", method)
+	return method, cl.settings.refusedBy("AuthenticationMethods", fmt.Sprintf("AuthenticationMethods wants something else than %s now", method))
 }
 
 // prove takes a proof on record, and lets the user in if it was the last one.
@@ -130,7 +135,7 @@ func (c *Client) prove(cl claim, p proof) (*ssh.Permissions, error) {
 		attempt.Key, attempt.KeyLine, attempt.Certificate = p.key.fingerprint, p.key.rules.Source, p.key.certificate
 	}
 	refused := func(err error) (*ssh.Permissions, error) {
-		return nil, &refusal{key: attempt.Key, line: attempt.KeyLine, certificate: attempt.Certificate, reason: err.Error()}
+		return nil, &refusal{key: attempt.Key, line: attempt.KeyLine, certificate: attempt.Certificate, rule: ruleOf(err), reason: err.Error()}
 	}
 	if err := cl.rootMay(p); err != nil {
 		return refused(err)

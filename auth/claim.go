@@ -97,7 +97,7 @@ func (a *Authenticator) claim(s policy.Subject, of account) claim {
 	case of.Locked:
 		cl.refused = refuse(errors.New("the account is locked"))
 	case of.root && cl.settings.PermitRootLogin == RootNo:
-		cl.refused = refuse(errors.New("PermitRootLogin is no"))
+		cl.refused = cl.settings.refusedBy("PermitRootLogin", "PermitRootLogin is no")
 	}
 	return cl
 }
@@ -156,12 +156,12 @@ func (cl *claim) rootMay(p proof) error {
 		if p.key != nil {
 			return nil
 		}
-		return errors.New("PermitRootLogin wants a key")
+		return cl.settings.refusedBy("PermitRootLogin", "PermitRootLogin wants a key")
 	case RootForcedCommands:
 		if p.key != nil && strings.TrimSpace(p.key.rules.ForceCommand) != "" {
 			return nil
 		}
-		return errors.New("PermitRootLogin wants a key with a forced command")
+		return cl.settings.refusedBy("PermitRootLogin", "PermitRootLogin wants a key with a forced command")
 	}
-	return errors.New("PermitRootLogin is no")
+	return cl.settings.refusedBy("PermitRootLogin", "PermitRootLogin is no")
 }

@@ -30,7 +30,7 @@ func (a *Authenticator) find(ctx context.Context, cl claim, key ssh.PublicKey) (
 		return nil, "", err
 	}
 	if err := a.revoked(s.RevokedKeys, key); err != nil {
-		return nil, "", err
+		return nil, "", s.refusedBy("RevokedKeys", err.Error())
 	}
 	if cert, ok := key.(*ssh.Certificate); ok {
 		if l.own, err = s.certificateOptions(cert, cl.Subject, l.now); err != nil {

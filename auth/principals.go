@@ -52,6 +52,7 @@ func (l *lookup) searchPrincipals(name string, data []byte) (o keyOptions, found
 			continue
 		}
 		if err := o.admit(l.claimed, l.now); err != nil {
+			l.line = source
 			return keyOptions{}, true, fmt.Errorf("%s: %w", source, err)
 		}
 		o.rules.Source = source

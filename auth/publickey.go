@@ -62,7 +62,7 @@ func (c *Client) publicKeyProven(meta ssh.ConnMetadata, key ssh.PublicKey, check
 		return nil, r
 	}
 	if !cl.settings.acceptsKey(key, algorithm) {
-		r.reason = "PubkeyAcceptedAlgorithms has no " + algorithmName(key, algorithm)
+		r.rule, r.reason = cl.settings.line("PubkeyAcceptedAlgorithms"), "PubkeyAcceptedAlgorithms has no "+algorithmName(key, algorithm)
 		return nil, r
 	}
 	return c.prove(cl, proof{method: methodKey, key: g, algorithm: algorithm})
@@ -85,7 +85,7 @@ func (c *Client) grant(cl claim, key ssh.PublicKey) (*grant, error) {
 	if cl.refused != nil {
 		refused.rule, refused.reason = cl.refused.rule, cl.refused.reason
 	} else {
-		refused.reason = err.Error()
+		refused.rule, refused.reason = ruleOf(err), err.Error()
 	}
 	return nil, refused
 }

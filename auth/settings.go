@@ -27,6 +27,22 @@ type Settings struct {
 	RevokedKeys                     string // if it can't be read, no key serves
 	TouchRequired, VerifyRequired   bool   // PubkeyAuthOptions
 	PasswordFile                    string // as SetPassword writes it
+
+	// Line names the file:line that says the value of a keyword, or is empty for a default. If nil, no line is named.
+	Line func(keyword string) string
+}
+
+// line is Line.
+func (s *Settings) line(keyword string) string {
+	if s.Line == nil {
+		return ""
+	}
+	return s.Line(keyword)
+}
+
+// refusedBy is a refusal that goes back to the line of a keyword.
+func (s *Settings) refusedBy(keyword, reason string) *refusal {
+	return &refusal{rule: s.line(keyword), reason: reason}
 }
 
 // RootLogin is how root, and whoever else has the user id 0, may log in.

@@ -36,7 +36,7 @@ func (a *Authenticator) Still(s policy.Subject) (now policy.Subject, err error) 
 		proven[i].hasCode = p.key == nil && cl.account.HasCode()
 	}
 	if _, enough := cl.settings.next(methods(proven)); !enough {
-		return policy.Subject{}, errors.New("AuthenticationMethods wants more than was proven")
+		return policy.Subject{}, cl.settings.refusedBy("AuthenticationMethods", "AuthenticationMethods wants more than was proven")
 	}
 	now, err = cl.identity(proven)
 	if err != nil {
@@ -51,7 +51,7 @@ func (a *Authenticator) Still(s policy.Subject) (now policy.Subject, err error) 
 // stillProven checks one proof again.
 func (a *Authenticator) stillProven(cl claim, p proof) error {
 	if !cl.settings.on(p.method) {
-		return fmt.Errorf("%s is no", keyword(p.method))
+		return cl.settings.off(p.method)
 	}
 	if err := cl.rootMay(p); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (a *Authenticator) stillProven(cl claim, p proof) error {
 		return passwordServes(cl)
 	}
 	if !cl.settings.acceptsKey(p.key.key, p.algorithm) {
-		return errors.New("PubkeyAcceptedAlgorithms has no " + algorithmName(p.key.key, p.algorithm))
+		return cl.settings.refusedBy("PubkeyAcceptedAlgorithms", "PubkeyAcceptedAlgorithms has no "+algorithmName(p.key.key, p.algorithm))
 	}
 	g, _, err := a.find(context.Background(), cl, p.key.key)
 	switch {

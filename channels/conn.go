@@ -52,6 +52,9 @@ type Config struct {
 	ChannelTimeouts         []Timeout     // the first for a type of channel counts
 	UnusedConnectionTimeout time.Duration // without any channel; if zero, never
 
+	// Line names the file:line that says the value of a keyword, or is empty for a default. If nil, no line is named.
+	Line func(keyword string) string
+
 	// End ends the connection for a reason. If nil, SSH is closed.
 	End func(reason error)
 
@@ -142,6 +145,9 @@ func New(cfg Config) (*Conn, error) {
 		cfg.Resolve = func(ctx context.Context, host string) ([]netip.Addr, error) {
 			return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 		}
+	}
+	if cfg.Line == nil {
+		cfg.Line = func(string) string { return "" }
 	}
 	c := &Conn{
 		cfg:         cfg,

@@ -60,7 +60,7 @@ func (c *Conn) directTCPIP(nc ssh.NewChannel) {
 		return
 	}
 	if !c.channels.take() {
-		o.refuse(ssh.ResourceShortage, "too many channels", "", "MaxChannels is reached")
+		o.refuse(ssh.ResourceShortage, "too many channels", c.cfg.Line("MaxChannels"), "MaxChannels is reached")
 		return
 	}
 	defer c.channels.give()

@@ -18,10 +18,15 @@ import (
 // stays open until the client ends it, so that a bare ssh keeps its forwardings.
 func (c *Conn) session(nc ssh.NewChannel) {
 	request := c.nextRequest()
-	if c.noMore.Load() || !c.sessions.take() {
-		c.refuse(nc, refusal{
-			code: ssh.ResourceShortage, text: "too many sessions", request: request, reason: "MaxSessions is reached",
-		})
+	r := refusal{code: ssh.ResourceShortage, text: "too many sessions", request: request}
+	switch {
+	case c.noMore.Load():
+		r.reason = "the client has said that there will be no more"
+		c.refuse(nc, r)
+		return
+	case !c.sessions.take():
+		r.rule, r.reason = c.cfg.Line("MaxSessions"), "MaxSessions is reached"
+		c.refuse(nc, r)
 		return
 	}
 	defer c.sessions.give()

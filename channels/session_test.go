@@ -120,10 +120,16 @@ func TestSessionRefusesCommandsPolitely(t *testing.T) {
 }
 
 func TestMaxSessionsBoundsSessions(t *testing.T) {
-	b := newBastion(t, permit(t, "", ""), func(c *channels.Config) { c.MaxSessions = 1 })
+	b := newBastion(t, permit(t, "", ""), func(c *channels.Config) {
+		c.MaxSessions = 1
+		c.Line = func(keyword string) string { return "sshd_config:" + keyword }
+	})
 	ch, _ := b.session()
 	if _, _, err := b.client.OpenChannel("session", nil); err == nil {
 		t.Error("a second session was opened")
+	}
+	if e := b.audit.wait(t, "channel.refused"); e["rule"] != "sshd_config:MaxSessions" {
+		t.Errorf("on record is %v, want the line of MaxSessions", e)
 	}
 	ch.Close()
 }

@@ -109,24 +109,28 @@ func (c *Config) matching(s policy.Subject, now time.Time) (blocks []*scope) {
 // blocks and then the global scope; without any, the default.
 func (c *Config) settings(matching []*scope) Settings {
 	var s Settings
-	said := map[*keyword]bool{}
+	said := map[*keyword]Position{} // where first
 	inMatch := map[*keyword]bool{}
 	for _, sc := range append(slices.Clip(matching), &c.global) {
 		for _, l := range sc.lines {
 			k := l.keyword
-			if said[k] && k.repeats == firstWins || sc == &c.global && k.repeats == accumulatesInMatch && inMatch[k] {
+			_, again := said[k]
+			if again && k.repeats == firstWins || sc == &c.global && k.repeats == accumulatesInMatch && inMatch[k] {
 				continue
 			}
 			l.set(&s)
-			said[k] = true
+			if !again {
+				said[k] = l.at
+			}
 			inMatch[k] = inMatch[k] || sc != &c.global
 		}
 	}
 	for _, l := range c.defaults.lines {
-		if !said[l.keyword] {
+		if _, ok := said[l.keyword]; !ok {
 			l.set(&s)
 		}
 	}
+	s.lines = said
 	s.combine()
 	return s
 }

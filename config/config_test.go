@@ -42,6 +42,7 @@ var compareWords = cmp.Options{
 	cmp.Transformer("text", func(p policy.OpenPattern) string { return p.String() }),
 	cmp.Comparer(func(a, b netip.AddrPort) bool { return a == b }),
 	cmp.AllowUnexported(Settings{}),
+	cmp.Comparer(func(_, _ map[*keyword]Position) bool { return true }), // see TestLineOfAKeyword
 	cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }),
 	cmp.Transformer("list", func(l policy.AddressList) string { return l.String() }),
 	cmp.Transformer("listen", func(p policy.ListenPattern) string { return p.String() }),
@@ -376,5 +377,27 @@ func TestLoad(t *testing.T) {
 	large := write("large", strings.Repeat("# comment\n", maxSize/10+1))
 	if _, err := Load(large, nil); err == nil || !strings.Contains(err.Error(), "it is over 1048576 bytes") {
 		t.Errorf("large file: got %v", err)
+	}
+}
+
+func TestLineOfAKeyword(t *testing.T) {
+	c := mustParse(t, `HostKey /key
+MaxSessions 2
+MaxSessions 3
+Match User alice
+	MaxSessions 4
+	PermitTTY no`, "MaxAuthTries 2")
+	for _, tt := range []struct{ user, keyword, want string }{
+		{"bob", "MaxSessions", "sshd_config:2"},
+		{"alice", "MaxSessions", "sshd_config:5"},
+		{"alice", "PermitTTY", "sshd_config:6"},
+		{"bob", "PermitTTY", ""},
+		{"bob", "MaxAuthTries", "-o:1"},
+		{"bob", "NoSuchKeyword", ""},
+	} {
+		s := c.For(policy.Subject{User: tt.user}, time.Time{})
+		if got := s.Line(tt.keyword); got != tt.want {
+			t.Errorf("%s for %s: got %q, want %q", tt.keyword, tt.user, got, tt.want)
+		}
 	}
 }

@@ -92,6 +92,18 @@ type Settings struct {
 	listen                        []listenAddress // with Ports
 	penalties                     []penaltyWord
 	saidRekeyBytes, saidRekeyTime bool
+
+	lines map[*keyword]Position // the first line of each keyword that has one
+}
+
+// Line returns the file:line that says the value of a keyword, the first of several; empty if none does, and the value is the default.
+func (s *Settings) Line(name string) string {
+	for k, at := range s.lines {
+		if k.name == name {
+			return at.String()
+		}
+	}
+	return ""
 }
 
 // AddressFamily is the value of AddressFamily.

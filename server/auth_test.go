@@ -129,6 +129,7 @@ func TestMaxAuthTries(t *testing.T) {
 	b := newBastion(t)
 	own, _ := b.user("alice")
 	b.all.MaxAuthTries = 3
+	b.all.Line = func(keyword string) string { return "sshd_config:" + keyword }
 	b.start()
 	var keys []ssh.Signer
 	for range 3 {
@@ -138,7 +139,7 @@ func TestMaxAuthTries(t *testing.T) {
 	if _, err := b.dial("alice", ssh.PublicKeys(append(keys, own)...)); err == nil {
 		t.Error("the fourth key was still looked at")
 	}
-	b.events.wait("connection.closed", "reason", "too many authentication failures")
+	b.events.wait("connection.closed", "reason", "too many authentication failures", "rule", "sshd_config:MaxAuthTries")
 	if got := b.events.count("authentication", "result", "refused"); got != 3 {
 		t.Errorf("refused attempts: got %d, want 3", got)
 	}
@@ -157,6 +158,7 @@ func TestMaxAuthTriesOfOneUser(t *testing.T) {
 	b.cfg.Penalties.Min = time.Hour // so that they are counted and refuse nobody
 	b.cfg.Settings = func(s policy.Subject) Settings {
 		settings := b.all
+		settings.Line = func(keyword string) string { return "sshd_config:" + keyword }
 		settings.MaxAuthTries = map[string]int{"alice": 2, "bob": 5}[s.User]
 		return settings
 	}
@@ -169,7 +171,7 @@ func TestMaxAuthTriesOfOneUser(t *testing.T) {
 	if _, err := b.dial("alice", ssh.PublicKeys(append(keys[:2:2], alices)...)); err == nil {
 		t.Error("alice's third key was still looked at")
 	}
-	b.events.wait("connection.closed", "reason", "too many authentication failures")
+	b.events.wait("connection.closed", "reason", "too many authentication failures", "rule", "sshd_config:MaxAuthTries")
 	b.events.wait("penalty", "class", "authfail")
 	if got := b.events.count("authentication", "result", "refused", "user", "alice"); got != 2 {
 		t.Errorf("alice's refused attempts: got %d, want 2", got)

@@ -164,6 +164,8 @@ func (c *connection) finish() {
 	closed := audit.ConnectionClosed{Conn: c.id, Seconds: seconds, Reason: reason.Error()}
 	if revoked, ok := errors.AsType[*revokedError](reason); ok {
 		closed.Rule = revoked.rule
+	} else if !c.known() {
+		closed.Rule = c.tries.rule
 	}
 	c.record(closed)
 	c.log.Info("connection closed", "user", c.id.User, "reason", reason.Error())
@@ -245,7 +247,7 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 				return settings.sessions(subject.User)
 			},
 			ChannelTimeouts: settings.ChannelTimeouts, UnusedConnectionTimeout: settings.UnusedConnectionTimeout,
-			End: c.end, Panicked: c.panicked,
+			Line: settings.line, End: c.end, Panicked: c.panicked,
 		})
 		if err != nil {
 			c.log.Error("connection closed: its channels can't be served", "err", err)

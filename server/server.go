@@ -64,6 +64,17 @@ type Settings struct {
 	UnusedConnectionTimeout time.Duration // if zero, there is none
 
 	Banner string // file that is sent before authentication; if empty, none is
+
+	// Line names the file:line that says the value of a keyword, or is empty for a default. If nil, no line is named.
+	Line func(keyword string) string
+}
+
+// line is Line.
+func (s *Settings) line(keyword string) string {
+	if s.Line == nil {
+		return ""
+	}
+	return s.Line(keyword)
 }
 
 // sessions are those of a user.

@@ -12,7 +12,10 @@ import (
 var errTries = errors.New("too many authentication failures")
 
 // tries counts what failed of a login.
-type tries struct{ none, failed int }
+type tries struct {
+	none, failed int
+	rule         string // the line that says how many may be, once there are no more
+}
 
 // maxAuthTries is what x/crypto/ssh is to hold: it is told once, before the user is known, so it holds the highest that anybody
 // may have.
@@ -34,7 +37,11 @@ func (c *connection) tried(user, method string, err error) {
 		}
 	}
 	c.tries.failed++
-	limit := max(1, c.s.cfg.Settings(c.client.Claimed(user)).MaxAuthTries)
+	settings := c.s.cfg.Settings(c.client.Claimed(user))
+	limit := max(1, settings.MaxAuthTries)
+	if c.tries.failed >= limit {
+		c.tries.rule = settings.line("MaxAuthTries")
+	}
 	if limit < c.maxAuthTries() && c.tries.failed >= limit {
 		c.end(errTries)
 	}

@@ -32,6 +32,7 @@ func authSettings(s config.Settings) auth.Settings {
 		TouchRequired:                   s.TouchRequired,
 		VerifyRequired:                  s.VerifyRequired,
 		PasswordFile:                    s.PasswordFile,
+		Line:                            s.Line,
 	}
 }
 
@@ -69,6 +70,7 @@ func serverSettings(s config.Settings) server.Settings {
 		ChannelTimeouts:         channelTimeouts(s.ChannelTimeout),
 		UnusedConnectionTimeout: s.UnusedConnectionTimeout,
 		Banner:                  s.Banner,
+		Line:                    s.Line,
 	}
 }
 
