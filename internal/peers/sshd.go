@@ -3,9 +3,12 @@ package peers
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"os/user"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"golang.org/x/crypto/ssh"
@@ -13,8 +16,18 @@ import (
 
 // SSHDConfig says how sshd is to serve.
 type SSHDConfig struct {
-	// AuthorizedKeys is the content of the authorized_keys file. Required.
+	// AuthorizedKeys is the content of the authorized_keys file. Required, if there is no KeysFile.
 	AuthorizedKeys []byte
+
+	// KeysFile is the value of AuthorizedKeysFile. If it is empty, a file with AuthorizedKeys.
+	KeysFile string
+
+	// HostKey is the path of a private key. If it is empty, one is made.
+	HostKey string
+
+	// Accounts are shown to sshd alone, by nss_wrapper, with the user number of whoever starts
+	// the server, so that each may log in.
+	Accounts []Account
 
 	// Addr is the address to listen on, always at a free port. If it is not valid, 127.0.0.1.
 	Addr netip.Addr
@@ -23,12 +36,18 @@ type SSHDConfig struct {
 	Lines []string
 }
 
+// Account is a user who isn't one of this machine.
+type Account struct {
+	Name   string
+	Groups []string
+}
+
 // SSHD is a running OpenSSH server.
 type SSHD struct {
 	*inetd
 	Addr    netip.AddrPort
-	User    string // the only one who may log in: whoever started the server
-	HostKey ssh.PublicKey
+	User    string        // whoever started the server, the only one who may log in besides Accounts
+	HostKey ssh.PublicKey // nil if SSHDConfig names one
 }
 
 // StartSSHD starts OpenSSH's sshd. The caller must close it.
@@ -53,18 +72,22 @@ func StartSSHD(c SSHDConfig) (*SSHD, error) {
 }
 
 func (s *SSHD) configure(path string, c SSHDConfig) error {
-	key, err := NewKey(s.folder, "host_key")
-	if err != nil {
-		return err
+	if c.HostKey == "" {
+		key, err := NewKey(s.folder, "host_key")
+		if err != nil {
+			return err
+		}
+		c.HostKey, s.HostKey = key.Path, key.Signer.PublicKey()
 	}
-	s.HostKey = key.Signer.PublicKey()
-	authorized, err := s.write("authorized_keys", string(c.AuthorizedKeys))
-	if err != nil {
-		return err
+	if c.KeysFile == "" {
+		var err error
+		if c.KeysFile, err = s.write("authorized_keys", string(c.AuthorizedKeys)); err != nil {
+			return err
+		}
 	}
 	conf, err := s.write("sshd_config", lines(append([]string{
-		"HostKey " + key.Path,
-		"AuthorizedKeysFile " + authorized,
+		"HostKey " + c.HostKey,
+		"AuthorizedKeysFile " + c.KeysFile,
 		"PasswordAuthentication no",
 		"KbdInteractiveAuthentication no",
 		"PermitRootLogin prohibit-password",
@@ -76,7 +99,7 @@ func (s *SSHD) configure(path string, c SSHDConfig) error {
 	if err != nil {
 		return err
 	}
-	env, err := separation(s.write)
+	env, err := separation(c.Accounts, s.write)
 	if err != nil {
 		return err
 	}
@@ -86,31 +109,50 @@ func (s *SSHD) configure(path string, c SSHDConfig) error {
 
 // separation gives sshd what it needs to separate its privileges where it runs as root: its folder,
 // which is gone after each boot, and its account, which only the installed package brings; nss_wrapper
-// shows one to this process alone.
-func separation(write func(name, text string) (path string, err error)) (env []string, err error) {
-	if os.Geteuid() != 0 {
-		return nil, nil
+// shows it, and more accounts, to this process alone.
+func separation(more []Account, write func(name, text string) (path string, err error)) (env []string, err error) {
+	var passwd, group strings.Builder
+	if os.Geteuid() == 0 {
+		if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+			return nil, fmt.Errorf("make the folder that sshd locks itself up in: %w", err)
+		}
+		if _, err := user.Lookup("sshd"); err != nil {
+			passwd.WriteString("sshd:x:65534:65534::/run/sshd:/usr/sbin/nologin\n")
+		}
 	}
-	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
-		return nil, fmt.Errorf("make the folder that sshd locks itself up in: %w", err)
+	members := map[string][]string{}
+	for _, a := range more {
+		fmt.Fprintf(&passwd, "%s:x:%d:%d::/:/bin/sh\n", a.Name, os.Geteuid(), os.Getegid())
+		for _, name := range a.Groups {
+			members[name] = append(members[name], a.Name)
+		}
 	}
-	if _, err := user.Lookup("sshd"); err == nil {
+	for i, name := range slices.Sorted(maps.Keys(members)) {
+		fmt.Fprintf(&group, "%s:x:%d:%s\n", name, firstGroup+i, strings.Join(members[name], ","))
+	}
+	if passwd.Len() == 0 {
 		return nil, nil
 	}
 	wrapper, err := find("libnss_wrapper.so")
 	if err != nil {
 		return nil, err
 	}
-	accounts, err := os.ReadFile("/etc/passwd")
-	if err != nil {
-		return nil, fmt.Errorf("read accounts: %w", err)
+	env = []string{"LD_PRELOAD=" + wrapper}
+	for _, list := range []struct{ name, more, variable string }{
+		{"passwd", passwd.String(), "NSS_WRAPPER_PASSWD"}, {"group", group.String(), "NSS_WRAPPER_GROUP"},
+	} {
+		text, err := os.ReadFile(filepath.Join("/etc", list.name))
+		if err != nil {
+			return nil, fmt.Errorf("read accounts: %w", err)
+		}
+		path, err := write(list.name, strings.TrimSuffix(string(text), "\n")+"\n"+list.more)
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, list.variable+"="+path)
 	}
-	passwd, err := write("passwd", strings.TrimSuffix(string(accounts), "\n")+
-		"\nsshd:x:65534:65534::/run/sshd:/usr/sbin/nologin\n")
-	if err != nil {
-		return nil, err
-	}
-	return []string{
-		"LD_PRELOAD=" + wrapper, "NSS_WRAPPER_PASSWD=" + passwd, "NSS_WRAPPER_GROUP=/etc/group",
-	}, nil
+	return env, nil
 }
+
+// firstGroup is the number of the first group that nss_wrapper shows.
+const firstGroup = 61000

@@ -32,7 +32,7 @@ func NewConfigTester() (*ConfigTester, error) {
 	key, err := NewKey(folder, "host_key")
 	if err == nil {
 		t.HostKey = key.Path
-		t.env, err = separation(func(name, text string) (string, error) {
+		t.env, err = separation(nil, func(name, text string) (string, error) {
 			path := filepath.Join(folder, name)
 			return path, os.WriteFile(path, []byte(text), 0o600)
 		})
