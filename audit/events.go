@@ -229,7 +229,7 @@ type SFTPClosed struct {
 	Down    int64  `json:"down"`    // bytes that were read
 }
 
-// SFTPChanged: a name or an attribute is about to be changed over SFTP.
+// SFTPChanged: a name or an attribute is about to be changed over SFTP. Whether the system lets it is not on record.
 type SFTPChanged struct {
 	Conn
 	Request string `json:"request"`          // the number of the session

@@ -174,7 +174,7 @@ func describeSession(e Event) (tone, string) {
 	case SFTPClosed:
 		return tone{2, false}, fmt.Sprintf("%s closes %q, %s up, %s down", e.Request, e.Path, size(e.Up), size(e.Down))
 	case SFTPChanged:
-		return tone{2, false}, fmt.Sprintf("%s %s %q%s", e.Request, e.Command, e.Path, to(e.Target))
+		return tone{2, false}, fmt.Sprintf("%s asks for %s %q%s", e.Request, e.Command, e.Path, to(e.Target)) // what came of it is not on record
 	}
 	return tone{}, ""
 }
