@@ -6,12 +6,14 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/channels"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -81,6 +83,17 @@ func (s *stage) connect() *net.TCPConn {
 	s.exchange("PASV", sextuple(s.dataAt))
 	s.data = s.b.mustOpen("127.0.0.1", s.dataAt.Port())
 	return <-s.dataEnd
+}
+
+// counted waits until the data channel has counted what came down it: the client may have read a byte before.
+func (s *stage) counted(down int64) {
+	s.t.Helper()
+	of := func(i channels.Info) bool { return i.FTP == "data" && i.Down == down }
+	for deadline := time.Now().Add(10 * time.Second); !slices.ContainsFunc(s.b.conn().Channels(), of); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("want a data channel with %d bytes down: %+v", down, s.b.conn().Channels())
+		}
+	}
 }
 
 // complete ends what the client sends, in order.
@@ -216,10 +229,13 @@ func TestTransfersOfOneDataConnectionShareItsBytes(t *testing.T) {
 	s := newStage(t)
 	s.exchange("MODE B", "200 ok")
 	server := s.connect()
+	var down int64
 	for _, f := range []struct{ name, text string }{{"a", "one"}, {"b", "three"}} {
 		s.exchange("RETR "+f.name, "150 go")
 		io.WriteString(server, f.text)
 		io.ReadFull(s.data, make([]byte, len(f.text)))
+		down += int64(len(f.text))
+		s.counted(down)
 		s.reply("250 done")
 		s.b.audit.mu.Lock()
 		all := s.b.audit.text.String()
