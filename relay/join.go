@@ -52,8 +52,8 @@ func Join(ctx context.Context, a, b Stream, count *Counters) error {
 		}
 	}
 	wg.Add(2)
-	go direction(b, a, &count.AToB, "a to b")
-	direction(a, b, &count.BToA, "b to a")
+	go direction(b, a, &count.AToB, "up")
+	direction(a, b, &count.BToA, "down")
 	wg.Wait()
 
 	if panik != nil {
@@ -83,7 +83,7 @@ func AbortAll(streams ...Stream) {
 
 // DirectionError is the error that ended a Join, with the direction that met it first.
 type DirectionError struct {
-	Direction string // "a to b" or "b to a"
+	Direction string // "up", from a to b, or "down": a is where the client is
 	Err       error
 }
 
