@@ -199,6 +199,17 @@ func TestAuthorityIsNoKeyAndAKeyIsNoAuthority(t *testing.T) {
 	}
 }
 
+// As in sshd: it is the authority that lets a certificate serve, and it must be named.
+func TestCertificateInTheKeysFileServesNobody(t *testing.T) {
+	authority := newKey(t)
+	signer := certify(t, authority, newKey(t), nil)
+	b := newBastion(t)
+	b.write("alice", line(signer))
+	if _, err := b.login("alice", ssh.PublicKeys(signer)); err == nil || !strings.Contains(b.lastReason(), "is not in") {
+		t.Errorf("got error %v, reason %q, want that the key is not there", err, b.lastReason())
+	}
+}
+
 func TestForcedCommandsMustAgree(t *testing.T) {
 	authority, key := newKey(t), newKey(t)
 	b := newBastion(t)

@@ -144,7 +144,8 @@ func (l *lookup) search(name string, data []byte) (keyOptions, error) {
 			continue
 		}
 		blob := found.Marshal()
-		holds, certifies := bytes.Equal(blob, own), l.certificate != nil && bytes.Equal(blob, authority)
+		// A certificate serves by its authority alone, even where it stands in the file itself.
+		holds, certifies := l.certificate == nil && bytes.Equal(blob, own), l.certificate != nil && bytes.Equal(blob, authority)
 		if !holds && !certifies {
 			continue
 		}

@@ -122,7 +122,10 @@ func (c *connection) shutdown() {
 // own makes the handshake, serves the connection until it ends, and cleans up after it.
 func (c *connection) own() {
 	defer c.s.forget(c)
-	defer func() { c.s.logins.leave(c.login) }() // if finish panics
+	defer func() { // if finish panics
+		c.s.startups.leave(c.place)
+		c.s.logins.leave(c.login)
+	}()
 	defer c.recovered("end")
 	defer c.finish()
 	defer c.recovered("connection")
