@@ -179,6 +179,11 @@ func readBanner(path string) (string, error) {
 		return "", err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return "", err
+	} else if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("%q is not a regular file", path)
+	}
 	text, err := io.ReadAll(io.LimitReader(f, maxBanner+1))
 	if err == nil && len(text) > maxBanner {
 		err = fmt.Errorf("%q is longer than %d bytes", path, maxBanner)

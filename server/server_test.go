@@ -321,7 +321,16 @@ func TestBannerIsBounded(t *testing.T) {
 	if err := os.WriteFile(long, make([]byte, maxBanner+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{long, filepath.Join(dir, "missing"), dir} {
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	writer, err := os.OpenFile(fifo, os.O_RDWR, 0) // who never writes
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Close()
+	for _, path := range []string{long, filepath.Join(dir, "missing"), dir, fifo} {
 		if text, err := readBanner(path); text != "" || err == nil {
 			t.Errorf("%s: got %d bytes, error %v, want an error", path, len(text), err)
 		}
