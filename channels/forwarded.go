@@ -106,7 +106,7 @@ func (s *stream) forward() {
 func (s *stream) offer() error {
 	late := time.AfterFunc(confirmTimeout, s.tcp.Abort)
 	endOfData := s.endOfData.Load()
-	from := remote(s.tcp)
+	from := relay.AddrPort(s.tcp.RemoteAddr())
 	ch, reqs, err := s.cfg.SSH.OpenChannel("forwarded-tcpip", ssh.Marshal(forwardedTCPIP{
 		Host: s.host, Port: uint32(s.port),
 		OriginatorHost: from.Addr().String(), OriginatorPort: uint32(from.Port()),

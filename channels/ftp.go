@@ -48,7 +48,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 	defer o.controls.give()
 	ctx, end := context.WithCancelCause(o.Conn.ctx)
 	f := &ftpControl{
-		opening: o, peer: remote(tcp).Addr(), local: local(tcp),
+		opening: o, peer: relay.AddrPort(tcp.RemoteAddr()).Addr(), local: relay.AddrPort(tcp.LocalAddr()).Addr(),
 		rule: d.Rule, rules: d.FTP, ctx: ctx,
 	}
 	f.transfers.f = f

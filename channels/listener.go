@@ -16,6 +16,7 @@ import (
 
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 const (
@@ -85,7 +86,7 @@ func (c *Conn) listen(r *ssh.Request) (ok bool, payload []byte) {
 		l.refuse(policy.Decision{Rule: d.Rule, Reason: err.Error()})
 		return false, nil
 	}
-	l.at = listenAt{asked.host, bound(l.sockets[0]).Port()}
+	l.at = listenAt{asked.host, relay.AddrPort(l.sockets[0].Addr()).Port()}
 	if asked.port == 0 {
 		payload = ssh.Marshal(struct{ Port uint32 }{uint32(l.at.port)})
 	}
@@ -98,7 +99,7 @@ func (l *listener) open(r *ssh.Request, payload []byte) bool {
 	l.ctx, l.cancel = context.WithCancelCause(l.Conn.ctx)
 	addrs := make([]netip.AddrPort, len(l.sockets))
 	for i, s := range l.sockets {
-		addrs[i] = bound(s)
+		addrs[i] = relay.AddrPort(s.Addr())
 	}
 	on := l.record(audit.ListenOpened{Conn: l.cfg.ID, Request: l.request, Target: l.at.String(), Bound: addrs, Rule: l.rule})
 	if on && r.WantReply {
@@ -194,7 +195,7 @@ func (l *listener) decideAgain() policy.Decision {
 		return d
 	}
 	for _, s := range l.sockets {
-		if a := bound(s).Addr(); !slices.Contains(d.Bind, a) {
+		if a := relay.AddrPort(s.Addr()).Addr(); !slices.Contains(d.Bind, a) {
 			return policy.Decision{Rule: d.Rule, Reason: "listening on " + a.String() + " is not permitted"}
 		}
 	}
@@ -211,7 +212,7 @@ func (l *listener) recheck() bool {
 
 func (l *listener) info() Info {
 	return Info{
-		Request: l.request, Type: "tcpip-forward", Target: l.at.String(), Address: bound(l.sockets[0]),
+		Request: l.request, Type: "tcpip-forward", Target: l.at.String(), Address: relay.AddrPort(l.sockets[0].Addr()),
 		Rule: l.rule, Since: l.since,
 	}
 }
@@ -246,7 +247,7 @@ func bindAll(addrs []netip.Addr, port uint16) (sockets []*net.TCPListener, err e
 		switch {
 		case err == nil:
 			sockets = append(sockets, s)
-			port = bound(s).Port()
+			port = relay.AddrPort(s.Addr()).Port()
 		case errors.Is(err, syscall.EADDRNOTAVAIL), errors.Is(err, syscall.EAFNOSUPPORT):
 			missing = err // a machine without IPv6, say
 		default:
@@ -260,11 +261,6 @@ func bindAll(addrs []netip.Addr, port uint16) (sockets []*net.TCPListener, err e
 		return nil, missing
 	}
 	return sockets, nil
-}
-
-func bound(s *net.TCPListener) netip.AddrPort {
-	ap := s.Addr().(*net.TCPAddr).AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // forwards are the listeners of one connection by what the client calls them.

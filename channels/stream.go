@@ -3,8 +3,6 @@ package channels
 import (
 	"context"
 	"errors"
-	"net"
-	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -51,7 +49,7 @@ func (s *stream) opened() bool {
 	s.since = s.cfg.Now()
 	return s.record(audit.ChannelOpened{
 		Conn: s.cfg.ID, Request: s.request, Type: s.kind(), Target: s.target(),
-		Address: remote(s.tcp), Rule: s.rule, FTP: s.ftp(),
+		Address: relay.AddrPort(s.tcp.RemoteAddr()), Rule: s.rule, FTP: s.ftp(),
 	})
 }
 
@@ -98,7 +96,7 @@ func (s *stream) abort(why error) {
 
 func (s *stream) info() Info {
 	return Info{
-		Request: s.request, Type: s.kind(), Target: s.target(), Address: remote(s.tcp), Rule: s.rule,
+		Request: s.request, Type: s.kind(), Target: s.target(), Address: relay.AddrPort(s.tcp.RemoteAddr()), Rule: s.rule,
 		FTP: s.ftp(), Since: s.since, Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
 	}
 }
@@ -119,13 +117,13 @@ func (s *stream) recheck() bool {
 func (s *stream) decideAgain() policy.Decision {
 	switch {
 	case s.isData:
-		return s.owner.dataDecision(remote(s.tcp))
+		return s.owner.dataDecision(relay.AddrPort(s.tcp.RemoteAddr()))
 	case s.owner != nil:
 		return s.owner.decision()
 	case s.listener != nil:
 		return s.listener.decideAgain()
 	}
-	d := s.decide(policy.Open, remote(s.tcp).Addr())
+	d := s.decide(policy.Open, relay.AddrPort(s.tcp.RemoteAddr()).Addr())
 	if d.Allowed() && d.FTP != nil {
 		return policy.Decision{Rule: d.Rule, Reason: "it is to be read as FTP"}
 	}
@@ -149,13 +147,4 @@ func (s *stream) ftp() string {
 		return "control"
 	}
 	return ""
-}
-
-func remote(c *relay.TCP) netip.AddrPort {
-	ap := c.RemoteAddr().(*net.TCPAddr).AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
-func local(c *relay.TCP) netip.Addr {
-	return c.LocalAddr().(*net.TCPAddr).AddrPort().Addr().Unmap()
 }

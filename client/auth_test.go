@@ -18,6 +18,7 @@ import (
 	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // gate is an SSH server that knows passwords, which OpenSSH's can't be taught without touching the machine.
@@ -49,7 +50,7 @@ func startGate(t *testing.T, config *ssh.ServerConfig) gate {
 func (g gate) config(t *testing.T) *Config {
 	t.Helper()
 	cfg := NewConfig("", "alice")
-	cfg.Host, cfg.Port = "127.0.0.1", addrPort(g.addr).Port()
+	cfg.Host, cfg.Port = "127.0.0.1", relay.AddrPort(g.addr).Port()
 	cfg.GlobalKnownHosts = nil
 	cfg.UserKnownHosts = []string{filepath.Join(t.TempDir(), "known_hosts")}
 	if err := addKnownHost(cfg.UserKnownHosts[0], g.addr.String(), g.key); err != nil {

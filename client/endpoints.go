@@ -94,7 +94,7 @@ func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPo
 		return at, fmt.Errorf("listen for the data connection: %w", err)
 	}
 	d.TCPListener = ln
-	at = addrPort(ln.Addr())
+	at = relay.AddrPort(ln.Addr())
 	if !e.proven[end.Mode] {
 		if d.eager, err = d.open(ctx, netip.AddrPortFrom(e.owner.addr, 0)); err != nil {
 			return netip.AddrPort{}, errors.Join(err, ln.Close())
@@ -173,7 +173,7 @@ func (d *dataListener) serve(ctx context.Context) {
 	}
 	local, remote := relay.NewTCP(conn), d.eager
 	if remote == nil {
-		if remote, err = d.open(ctx, addrPort(conn.RemoteAddr())); err != nil {
+		if remote, err = d.open(ctx, relay.AddrPort(conn.RemoteAddr())); err != nil {
 			local.Abort()
 			if ctx.Err() == nil {
 				d.log.Error("a data connection was reset", "err", err)
@@ -201,7 +201,7 @@ func (d *dataListener) accept(ctx context.Context) (*net.TCPConn, error) {
 		if err := d.accepts(conn); err == nil {
 			return conn, nil
 		} else {
-			d.log.Warn("somebody else's data connection was reset", "peer", addrPort(conn.RemoteAddr()), "err", err)
+			d.log.Warn("somebody else's data connection was reset", "peer", relay.AddrPort(conn.RemoteAddr()), "err", err)
 		}
 		relay.NewTCP(conn).Abort()
 	}

@@ -386,17 +386,17 @@ func TestOwnerOfALocalConnectionIsFound(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := dial(t, ln.Addr().String())
-		o, err := newOwner(addrPort(c.LocalAddr()), addrPort(c.RemoteAddr()))
-		if want := (owner{addr: addrPort(c.LocalAddr()).Addr(), uid: os.Getuid()}); err != nil || o != want {
+		o, err := newOwner(relay.AddrPort(c.LocalAddr()), relay.AddrPort(c.RemoteAddr()))
+		if want := (owner{addr: relay.AddrPort(c.LocalAddr()).Addr(), uid: os.Getuid()}); err != nil || o != want {
 			t.Errorf("%s: got %+v, %v; want %+v", addr, o, err, want)
 		}
-		if uid, err := askKernel(addrPort(c.LocalAddr()), addrPort(c.RemoteAddr())); err != nil || uid != os.Getuid() {
+		if uid, err := askKernel(relay.AddrPort(c.LocalAddr()), relay.AddrPort(c.RemoteAddr())); err != nil || uid != os.Getuid() {
 			t.Errorf("%s: the kernel answered uid %d, %v; want %d", addr, uid, err, os.Getuid())
 		}
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if uid, err := askKernel(addrPort(c.LocalAddr()), addrPort(c.RemoteAddr())); err != nil || uid != -1 {
+		if uid, err := askKernel(relay.AddrPort(c.LocalAddr()), relay.AddrPort(c.RemoteAddr())); err != nil || uid != -1 {
 			t.Errorf("%s: for a closed socket, the kernel answered uid %d, %v; want none", addr, uid, err)
 		}
 		_ = ln.Close()
@@ -410,7 +410,7 @@ func TestOwnerOfAnIPv6SocketOverIPv4IsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	hop := addrPort(ln.Addr())
+	hop := relay.AddrPort(ln.Addr())
 	fd, err := syscall.Socket(syscall.AF_INET6, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -424,7 +424,7 @@ func TestOwnerOfAnIPv6SocketOverIPv4IsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if uid, err := askKernel(addrPort(c.RemoteAddr()), hop); err != nil || uid != os.Getuid() {
+	if uid, err := askKernel(relay.AddrPort(c.RemoteAddr()), hop); err != nil || uid != os.Getuid() {
 		t.Errorf("got uid %d, %v; want %d", uid, err, os.Getuid())
 	}
 }

@@ -27,7 +27,7 @@ const (
 // serveFTP carries one FTP control connection and the data connections that are announced on it.
 func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *net.TCPConn, log *slog.Logger) {
 	local := relay.NewTCP(conn)
-	hop, from := addrPort(conn.LocalAddr()), addrPort(conn.RemoteAddr())
+	hop, from := relay.AddrPort(conn.LocalAddr()), relay.AddrPort(conn.RemoteAddr())
 	log = log.With("from", from)
 	log.Debug("FTP control connection accepted")
 

@@ -21,6 +21,7 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // patience is how long a test waits for what must happen.
@@ -199,7 +200,7 @@ func destination(t *testing.T, serve func(c *net.TCPConn)) Forward {
 		_ = ln.Close()
 		wg.Wait()
 	})
-	at := addrPort(ln.Addr())
+	at := relay.AddrPort(ln.Addr())
 	return Forward{Host: at.Addr().String(), HostPort: at.Port()}
 }
 
@@ -210,7 +211,7 @@ func unused(t *testing.T) Forward {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at := addrPort(ln.Addr())
+	at := relay.AddrPort(ln.Addr())
 	_ = ln.Close()
 	return Forward{Host: at.Addr().String(), HostPort: at.Port()}
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // owner is whoever opened a control connection. Only the owner's data connections are accepted.
@@ -35,7 +37,7 @@ func sameMachine(client, hop netip.AddrPort) bool {
 
 // accepts returns nil if conn is the owner's, and otherwise whose it is.
 func (o owner) accepts(conn *net.TCPConn) error {
-	client, hop := addrPort(conn.RemoteAddr()), addrPort(conn.LocalAddr())
+	client, hop := relay.AddrPort(conn.RemoteAddr()), relay.AddrPort(conn.LocalAddr())
 	if client.Addr() != o.addr {
 		return fmt.Errorf("the control connection came from %s", o.addr)
 	}

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // partingTimeout is how long the bastion may take to confirm that channels are closed, when we end.
@@ -47,7 +49,7 @@ func Run(ctx context.Context, cfg *Config) error {
 	wg.Go(func() { conn.keepAlive(ctx, cfg.ServerAliveInterval, cfg.ServerAliveCountMax) })
 	for _, l := range listeners {
 		if l.first {
-			cfg.notice(l.ready(addrPort(l.Addr()), cfg.Network))
+			cfg.notice(l.ready(relay.AddrPort(l.Addr()), cfg.Network))
 		}
 	}
 
@@ -134,7 +136,7 @@ func listen(ctx context.Context, network string, f Forward) ([]*listener, error)
 		case err == nil:
 			l := &listener{Forward: f, TCPListener: ln, first: i == 0}
 			ls = append(ls, l)
-			port = addrPort(l.Addr()).Port() // the kernel's choice serves for both
+			port = relay.AddrPort(l.Addr()).Port() // the kernel's choice serves for both
 		case i > 0 && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)):
 		case i > 0 && f.Port == 0: // somebody has the chosen port on the other address
 		default:
@@ -173,14 +175,4 @@ func listenError(f Forward, at string, err error) error {
 		return fmt.Errorf("listen on %s for %s: this machine doesn't have that address", at, f.Target())
 	}
 	return fmt.Errorf("listen on %s for %s: %w", at, f.Target(), err)
-}
-
-// addrPort is a as a value, an IPv4 address always as such.
-func addrPort(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 func TestPlainForwardKeepsHalfClose(t *testing.T) {
@@ -202,7 +204,7 @@ func TestForwardWithoutAnAddressListensOnBothLoopbacks(t *testing.T) {
 	}
 	var got []string
 	for _, l := range ls {
-		got = append(got, addrPort(l.Addr()).Addr().String())
+		got = append(got, relay.AddrPort(l.Addr()).Addr().String())
 		_ = l.Close()
 	}
 	if strings.Join(got, " ") != "127.0.0.1 ::1" {

@@ -64,7 +64,7 @@ func (l *listener) serve(ctx context.Context, cfg *Config, t Transport) {
 // servePlain carries one connection. Failure is a reset, never an end of data.
 func servePlain(ctx context.Context, t Transport, f Forward, conn *net.TCPConn, log *slog.Logger) {
 	local := relay.NewTCP(conn)
-	from := addrPort(conn.RemoteAddr())
+	from := relay.AddrPort(conn.RemoteAddr())
 	log.Debug("connection accepted", "from", from)
 	remote, err := t.Open(ctx, f.Host, f.HostPort, from)
 	if err != nil {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 )
@@ -25,6 +26,17 @@ func NewTCP(c *net.TCPConn) *TCP {
 	_ = c.SetLinger(0)
 	KeepAlive(c)
 	return &TCP{TCPConn: c, quick: QuickACK(c)}
+}
+
+// AddrPort returns the address of a TCP connection or listener as a value, an IPv4 address always as such, and an
+// invalid one for any other network.
+func AddrPort(a net.Addr) netip.AddrPort {
+	tcp, ok := a.(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	ap := tcp.AddrPort()
+	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
 }
 
 // KeepAlive turns on TCP keepalive: after 30 s of silence, then every 15 s, 4 times.

@@ -25,7 +25,7 @@ type arrival struct {
 func (s *Server) accept(nc net.Conn) {
 	defer s.recovered("accept", nc)
 	a := arrival{
-		Conn: nc, client: addrPort(nc.RemoteAddr()), local: addrPort(nc.LocalAddr()),
+		Conn: nc, client: relay.AddrPort(nc.RemoteAddr()), local: relay.AddrPort(nc.LocalAddr()),
 		since: s.cfg.Now(), live: s.live.Load(),
 	}
 	if !a.client.IsValid() || !a.local.IsValid() {

@@ -354,16 +354,6 @@ func (c *connection) panicked(where string, p any) {
 	c.end(errInternal)
 }
 
-// addrPort returns the address of a TCP connection, and an invalid one of any other.
-func addrPort(a net.Addr) netip.AddrPort {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok {
-		return netip.AddrPort{}
-	}
-	ap := tcp.AddrPort()
-	return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
-}
-
 // gate counts the handlers of one connection. gliderlabs/ssh starts a goroutine for each and waits
 // for none; one that comes late finds the gate shut.
 type gate struct {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/pires/go-proxyproto"
+
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 const (
@@ -139,7 +141,7 @@ func readHeader(c net.Conn, deadline time.Time) (netip.AddrPort, net.Conn, error
 	if !ok {
 		return netip.AddrPort{}, nil, errors.New("the client is not connected by TCP")
 	}
-	client := addrPort(source)
+	client := relay.AddrPort(source)
 	if !client.IsValid() {
 		return netip.AddrPort{}, nil, errors.New("the client has no address")
 	}
