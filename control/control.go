@@ -15,13 +15,15 @@ import (
 // Endpoints makes announced endpoints reachable. Its methods are called from the one
 // goroutine of Run, and nothing is forwarded while they run.
 type Endpoints interface {
-	// Open makes e reachable for the FTP client and returns the address to be announced to it.
+	// Open makes e reachable for the FTP client and returns the address to be announced to it; if the client
+	// is in active mode, the address means nothing.
 	// If it fails, the client is told 425 (to PASV) or 500 (to EPSV), and the error comes back in a Note.
 	// It must return soon after ctx is done.
 	Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, error)
 
-	// Begin is called before the client hears that a transfer begins (a 1xx reply; RFC 959, section 4.2.1): from
-	// then on it may send all that it has and close the data connection. It must return soon, whatever happens.
+	// Begin is called before the client hears that a transfer begins, or of its success if it hears nothing before
+	// that (RFC 959, section 4.2.1): from then on it may send all that it has and close the data connection. A client in
+	// active mode is connected to here. It must return soon, whatever happens.
 	Begin(ctx context.Context)
 
 	// Cancel withdraws the endpoint opened last, if it is still unused.

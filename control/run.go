@@ -212,15 +212,12 @@ func (r *run) fromServer(ctx context.Context, c chunk) error {
 	return fmt.Errorf("read from the FTP server: %w", c.err)
 }
 
-// do carries out effects. An Announce has its answer before anything after it is seen: parse,
+// do carries out effects. A question, such as an Announce, has its answer before anything after it is seen: parse,
 // install, forward.
 func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 	for i := 0; i < len(effects); i++ {
 		switch e := effects[i].(type) {
 		case ftp.ToClient:
-			if e.Data[0] == '1' { // preliminary
-				r.Endpoints.Begin(ctx)
-			}
 			if err := write(r.Client, e.Data); err != nil {
 				return fmt.Errorf("write to the FTP client: %w", err)
 			}
@@ -235,6 +232,8 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 			} else {
 				effects, i = r.Session.Announced(at), -1
 			}
+		case ftp.Beginning:
+			r.Endpoints.Begin(ctx)
 		case ftp.Cancel:
 			r.Endpoints.Cancel(e.Reason)
 		case ftp.ServerEOF:

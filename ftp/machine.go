@@ -35,13 +35,13 @@ type Session struct {
 	opt Options
 	out []Effect
 
-	// What was fed and not yet read: everything that came after an announcement waits here.
+	// What was fed and not yet read: everything that came after a question to the driver waits here.
 	inputs  []input
-	overfed int // bytes of them that were fed while an announcement was open
+	overfed int // bytes of them that were fed while a question was open
 
 	closed   bool
-	awaiting bool // Announce is out and unanswered, for asked
-	asked    Mode
+	question question // that the driver hasn't answered
+	asked    Mode     // what it is about, if it is about an endpoint
 
 	client      commandReader
 	clientEnded bool
@@ -68,6 +68,16 @@ type Session struct {
 	live bool // an endpoint was announced, and not cancelled
 	used bool // a transfer was sent for it
 }
+
+// A question is an effect that waits for the driver's answer, with everything that comes after it.
+type question int
+
+const (
+	noQuestion  question = iota
+	isReachable          // Announce
+	listensAt            // Listen
+	isSecured            // StartTLS
+)
 
 // An input is something that a driver saw on one side.
 type input struct {
@@ -114,7 +124,7 @@ func (s *Session) WantsServer() bool { return !s.waits() }
 // Announced says that the endpoint of the last Announce can be reached at the given address, which
 // is what the client is told.
 func (s *Session) Announced(at netip.AddrPort) []Effect {
-	if !s.awaiting {
+	if s.question != isReachable {
 		return nil
 	}
 	line := announcement(s.asked, at)
@@ -122,7 +132,7 @@ func (s *Session) Announced(at netip.AddrPort) []Effect {
 		s.cancel("it can't be announced at this address")
 		return s.refuse(fmt.Sprintf("%v can't be announced to the client", at))
 	}
-	s.awaiting = false
+	s.question = noQuestion
 	s.toClient(line)
 	return s.resume()
 }
@@ -130,7 +140,7 @@ func (s *Session) Announced(at netip.AddrPort) []Effect {
 // Refused says that the endpoint of the last Announce can't be reached. The client is told so in chosen
 // words; the reason is for the log and comes back in a Note.
 func (s *Session) Refused(reason string) []Effect {
-	if !s.awaiting {
+	if s.question != isReachable {
 		return nil
 	}
 	s.live = false
@@ -138,7 +148,7 @@ func (s *Session) Refused(reason string) []Effect {
 }
 
 func (s *Session) refuse(reason string) []Effect {
-	s.awaiting = false
+	s.question = noQuestion
 	s.note(NoteRefused, "data endpoint not opened: "+reason)
 	s.toClient(cantOpen(s.asked))
 	return s.resume()
@@ -152,10 +162,10 @@ func cantOpen(asked Mode) string {
 	return "425 Can't open a data connection"
 }
 
-// resume goes on after the answer to an Announce.
+// resume goes on after the answer to a question.
 func (s *Session) resume() []Effect {
 	if s.overfed > maxOverfed {
-		s.close("the driver kept on feeding while an announcement was open")
+		s.close("the driver kept on feeding while a question to it was open")
 	}
 	s.overfed = 0
 	s.pump()
@@ -163,13 +173,13 @@ func (s *Session) resume() []Effect {
 }
 
 // waits reports whether the session must stay silent for now, or for good.
-func (s *Session) waits() bool { return s.closed || s.awaiting }
+func (s *Session) waits() bool { return s.closed || s.question != noQuestion }
 
 func (s *Session) feed(in input) []Effect {
 	if s.closed {
 		return nil
 	}
-	if s.awaiting {
+	if s.question != noQuestion {
 		if s.overfed += len(in.data); s.overfed > maxOverfed {
 			return nil // resume closes the session
 		}
@@ -179,7 +189,7 @@ func (s *Session) feed(in input) []Effect {
 	return s.run()
 }
 
-// run reads the inputs, until there are none or an announcement is open, and returns the effects.
+// run reads the inputs, until there are none or a question is open, and returns the effects.
 func (s *Session) run() []Effect {
 	for len(s.inputs) > 0 && !s.waits() {
 		in := &s.inputs[0]

@@ -95,7 +95,7 @@ func (s *Session) answered(r reply) {
 	case i < 0:
 		s.forward(r) // nobody asked, but it can do no harm
 	case r.code < 200:
-		s.due[i].running = true
+		s.begin(&s.due[i])
 		s.forward(r)
 	default:
 		s.finish(i, r)
@@ -121,7 +121,7 @@ func (s *Session) finish(i int, r reply) {
 	case passive:
 		s.finishPassive(e, r)
 	case transfer:
-		s.finishTransfer(r)
+		s.finishTransfer(e, r)
 	case userName, login:
 		s.finishLogin(e, r)
 	case feat:
@@ -142,11 +142,21 @@ func (s *Session) finish(i int, r reply) {
 	s.flush()
 }
 
+// begin says once of each transfer that the client hears of it.
+func (s *Session) begin(e *entry) {
+	if e.kind == transfer && !e.running {
+		s.emit(Beginning{})
+	}
+	e.running = true
+}
+
 // finishTransfer ends a transfer. A failure ends its endpoint too; success doesn't, as the reply may
 // overtake the data.
-func (s *Session) finishTransfer(r reply) {
+func (s *Session) finishTransfer(e entry, r reply) {
 	if r.code >= 400 {
 		s.cancel(fmt.Sprintf("the transfer failed (%d)", r.code))
+	} else {
+		s.begin(&e)
 	}
 	s.forward(r)
 }
@@ -222,7 +232,7 @@ func (s *Session) announced(e entry, r reply) {
 	if mismatch {
 		s.note(NoteMismatch, fmt.Sprintf("the server announced %v, %v is used: %s", at.Announced, at.Addr, quote(r.lines[0])))
 	}
-	s.live, s.used, s.awaiting, s.asked = true, false, true, e.mode
+	s.live, s.used, s.question, s.asked = true, false, isReachable, e.mode
 	s.emit(Announce{at})
 }
 

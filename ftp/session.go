@@ -26,7 +26,36 @@ type Options struct {
 
 	// Access says which commands pass.
 	Access Access
+
+	// Active says what becomes of PORT and EPRT.
+	Active Active
+
+	// TLS says whether the session is to speak TLS to the server. The client is spoken to in the clear, whatever it is.
+	TLS TLS
 }
+
+// Active is what becomes of active mode, in which the server connects to the client.
+type Active int
+
+const (
+	// ActiveRefused answers PORT and EPRT by 502.
+	ActiveRefused Active = iota
+	// ActiveTranslated turns them into EPSV or PASV towards the server: the driver makes both connections of a transfer.
+	ActiveTranslated
+	// ActiveForwarded has the server connect to the driver, which passes the connection on: for a server that has no passive mode.
+	// It serves clients in active mode, and those in passive mode once the server has refused them that.
+	ActiveForwarded
+)
+
+// TLS is whether the server is spoken to by TLS (RFC 4217).
+type TLS int
+
+const (
+	TLSOff      TLS = iota // never, and AUTH is answered by 502
+	TLSPrefer              // if the server takes AUTH TLS
+	TLSRequire             // a server that doesn't take it isn't spoken to
+	TLSImplicit            // from the first byte on, as on port 990; the driver has begun it before the session
+)
 
 // Access is what an FTP client may do (FTPAccess in sshd_config).
 type Access int
@@ -43,11 +72,25 @@ type Mode int
 const (
 	PASV Mode = iota // RFC 959, section 4.1.2; the client is answered by 227
 	EPSV             // RFC 2428, section 3; the client is answered by 229
+	PORT             // RFC 959, section 4.1.2; the client is answered by 200
+	EPRT             // RFC 2428, section 2; the client is answered by 200
 )
 
-// Endpoint is where an FTP server waits for one data connection.
+// Endpoint is one data connection to come. It has two sides, and on each of them one waits and the other connects:
+//
+//	client  PASV, EPSV: it connects to what [Session.Announced] is told; PORT, EPRT: it waits at Client
+//	server  it waits at Addr and Port; or, if Listening is set, it connects to what [Session.Listening] was told
 type Endpoint struct {
 	Mode Mode // what the client asked for
+
+	// Client is where the client waits, if Mode is PORT or EPRT. Its address is Options.Client, if that is known.
+	Client netip.AddrPort
+
+	// Listening says that the server connects, to where the driver listens since the last Listen.
+	Listening bool
+
+	// Protected says that the server speaks TLS on the data connection, as the client of it (RFC 4217, section 7).
+	Protected bool
 
 	// Addr is where to dial: Options.Peer, or an address that ForeignAddress let
 	// through. It is not valid if Peer isn't known.
@@ -77,6 +120,19 @@ type ToClient struct{ Data []byte }
 // then the session has no further effects, and the reply is not sent on.
 // Announce is therefore always the last effect of a batch.
 type Announce struct{ Endpoint Endpoint }
+
+// Listen asks the driver to wait for one connection from the server, which will be told by PORT or EPRT where. The driver then
+// calls [Session.Listening] or [Session.Refused]; until then the session has no further effects. Listen is therefore always
+// the last effect of a batch. If the server agrees, an Announce follows, with Listening set; if not, a Cancel.
+type Listen struct{ Mode Mode }
+
+// Beginning says that the first reply to a transfer goes to the client next, preliminary or not, and the transfer has not
+// failed. A client in active mode is connected to now, as by a server: one that is told of a failure without has nobody in its queue.
+type Beginning struct{}
+
+// StartTLS says that the server waits for a TLS handshake (RFC 4217, section 4). The driver does it and then calls [Session.Secured] or
+// [Session.Unsecured]; until then the session has no further effects. StartTLS is therefore always the last effect of a batch.
+type StartTLS struct{}
 
 // Cancel withdraws the endpoint announced last. A data connection that
 // was already accepted, or an endpoint that was already used, lives on.
@@ -115,6 +171,9 @@ type Close struct {
 func (ToServer) effect()     {}
 func (ToClient) effect()     {}
 func (Announce) effect()     {}
+func (Listen) effect()       {}
+func (Beginning) effect()    {}
+func (StartTLS) effect()     {}
 func (Cancel) effect()       {}
 func (ServerEOF) effect()    {}
 func (Note) effect()         {}

@@ -349,11 +349,13 @@ func written(effects []Effect) (lines []string) {
 		case ToServer:
 			lines = append(lines, dataLines("server", e.Data)...)
 		case Announce:
-			at := fmt.Sprintf("announce %s %v port %d", [...]string{"PASV", "EPSV"}[e.Endpoint.Mode], e.Endpoint.Addr, e.Endpoint.Port)
+			at := fmt.Sprintf("announce %s %v port %d", [...]string{"PASV", "EPSV", "PORT", "EPRT"}[e.Endpoint.Mode], e.Endpoint.Addr, e.Endpoint.Port)
 			if e.Endpoint.Announced != e.Endpoint.Addr {
 				at += fmt.Sprintf(", named %v", e.Endpoint.Announced)
 			}
 			lines = append(lines, fmt.Sprintf("%s, %q", at, e.Endpoint.Reply))
+		case Beginning:
+			lines = append(lines, "begin")
 		case Cancel:
 			lines = append(lines, "cancel: "+e.Reason)
 		case ServerEOF:
