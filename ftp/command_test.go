@@ -9,7 +9,7 @@ import (
 // loggedIn returns a session past login.
 func loggedIn(o Options) *Session {
 	s := NewSession(o)
-	logIn(s, whole)
+	logIn(s)
 	return s
 }
 

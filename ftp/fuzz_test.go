@@ -4,13 +4,13 @@ import (
 	"bytes"
 	"math/rand/v2"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-ssh/culvert/internal/transcript"
 )
 
 // secret is the password in the words below; no note may have it.
@@ -198,40 +198,27 @@ func TestRandomSessions(t *testing.T) {
 
 // addTranscripts makes seeds of what the transcripts feed.
 func addTranscripts(f *testing.F) {
-	files, err := filepath.Glob("testdata/*.txtar")
+	all, err := transcript.Load("testdata")
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for chunk := range strings.SplitSeq(string(data), "\n-- ") {
-			s := bytes.Clone(loginScript)
-			for line := range strings.SplitSeq(chunk, "\n") {
-				if len(line) < 3 || line[1] != '>' && line[1] != ']' {
-					continue
-				}
-				p, err := unescape(line[3:])
-				if err != nil || len(p) > 2000 {
-					continue
-				}
-				if line[1] == '>' {
-					p = append(p, "\r\n"...)
-				}
-				head := byte(0x80)
-				if line[0] == 'S' {
-					head |= 0x40
-				}
-				for len(p) > 0 {
-					n := min(len(p), 0x3e)
-					s = append(append(s, head|byte(n)), p[:n]...)
-					p = p[n:]
-				}
+	for _, tr := range all {
+		s := bytes.Clone(loginScript)
+		for _, st := range tr.Steps {
+			if len(st.Data) > 2000 {
+				continue
 			}
-			f.Add(byte(0), s)
+			head := byte(0x80)
+			if st.Head[0] == 'S' {
+				head |= 0x40
+			}
+			for p := st.Data; len(p) > 0; {
+				n := min(len(p), 0x3e)
+				s = append(append(s, head|byte(n)), p[:n]...)
+				p = p[n:]
+			}
 		}
+		f.Add(byte(0), s)
 	}
 }
 

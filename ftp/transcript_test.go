@@ -7,41 +7,29 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-ssh/culvert/internal/transcript"
 )
 
 var update = flag.Bool("update", false, "write the effects that the machine has into the transcripts")
 
-// A transcript is a section of a file in testdata. Each line is a step, followed by its effects, which are
-// indented by four spaces:
+// A dialogue is a transcript as the machine goes through it. Besides what package transcript says, the steps are:
 //
 //	option KEY VALUE   a field of Options; without any they are usualOptions
 //	option record yes  the effects are written with what is said for the record
-//	C> text            a line from the client, CRLF added, with Go's escapes
-//	C] text            the same without CRLF
-//	S> S]              the same from the server
-//	C. S.              the client, the server closes
 //	login              greeting and login, whose effects are left out
 //	announced ADDR     the driver's answers to an announcement
 //	refused REASON
 //
-// \*N{text} in a text repeats it N times. go test -update writes the effects; read the difference.
-type transcript struct {
-	file, name string
-	options    Options
-	record     bool // what is said for the record is among the effects
-	steps      []step
-}
-
-// A step is one thing that the driver does, and the effects of it.
-type step struct {
-	line string // as written
-	do   func(*Session, feeder) []Effect
-	want []string
+// go test -update writes the effects; read the difference.
+type dialogue struct {
+	transcript.Transcript
+	options Options
+	record  bool // what is said for the record is among the effects
 }
 
 // A feeder cuts bytes into calls.
@@ -60,103 +48,93 @@ func inPieces(n int) feeder {
 func whole(p []byte, feed func([]byte) []Effect) []Effect { return feed(p) }
 
 func TestTranscripts(t *testing.T) {
+	if *update {
+		updateAll(t)
+	}
+	all, err := transcript.Load("testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tr := range all {
+		t.Run(tr.Name, func(t *testing.T) {
+			for _, feed := range []struct {
+				name string
+				cut  feeder
+			}{{"whole", whole}, {"byte by byte", inPieces(1)}, {"in threes", inPieces(3)}} {
+				newDialogue(t, tr).check(t, feed.name, feed.cut)
+			}
+		})
+	}
+}
+
+func newDialogue(t *testing.T, tr transcript.Transcript) dialogue {
+	t.Helper()
+	d := dialogue{Transcript: tr, options: usualOptions()}
+	for _, o := range tr.Options {
+		if o.Key == "record" {
+			d.record = true
+			continue
+		}
+		setOption(t, &d.options, o)
+	}
+	return d
+}
+
+func (d dialogue) check(t *testing.T, how string, cut feeder) {
+	t.Helper()
+	s := NewSession(d.options)
+	for _, st := range d.Steps {
+		got := d.written(do(t, s, st, cut))
+		if diff := cmp.Diff(st.Want, got); diff != "" {
+			t.Fatalf("%s, fed %s: effects of %q (-want +got):\n%s", st.Where, how, st.Line, diff)
+		}
+	}
+}
+
+// updateAll writes the effects of today's machine in place of what the files have.
+func updateAll(t *testing.T) {
+	t.Helper()
 	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no transcripts: %v", err)
+	if err != nil {
+		t.Fatal(err)
 	}
 	for _, file := range files {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if *update {
-			data = updated(t, file, data)
-			if err := os.WriteFile(file, data, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, tr := range parseTranscripts(t, file, string(data)) {
-			t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar")+"/"+tr.name, func(t *testing.T) {
-				for _, feed := range []struct {
-					name string
-					cut  feeder
-				}{{"whole", whole}, {"byte by byte", inPieces(1)}, {"in threes", inPieces(3)}} {
-					tr.check(t, feed.name, feed.cut)
-				}
-			})
+		if err := os.WriteFile(file, updated(t, file, string(data)), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
 
-func (tr transcript) check(t *testing.T, how string, cut feeder) {
+func updated(t *testing.T, file, text string) []byte {
 	t.Helper()
-	s := NewSession(tr.options)
-	for _, st := range tr.steps {
-		got := tr.written(st.do(s, cut))
-		if diff := cmp.Diff(st.want, got); diff != "" {
-			t.Fatalf("%s, section %s, fed %s: effects of %q (-want +got):\n%s", tr.file, tr.name, how, st.line, diff)
-		}
+	all, err := transcript.Parse(file, text)
+	if err != nil {
+		t.Fatal(err)
 	}
-}
-
-func parseTranscripts(t *testing.T, file, data string) (all []transcript) {
-	t.Helper()
-	for i, line := range strings.Split(data, "\n") {
-		if name, ok := section(line); ok {
-			all = append(all, transcript{file: file, name: name, options: usualOptions()})
-			continue
-		}
-		if len(all) == 0 || strings.TrimSpace(line) == "" || line[0] == '#' {
-			continue
-		}
-		tr := &all[len(all)-1]
-		switch {
-		case strings.HasPrefix(line, "    "):
-			last := &tr.steps[len(tr.steps)-1]
-			last.want = append(last.want, strings.TrimPrefix(line, "    "))
-		case strings.HasPrefix(line, "option "):
-			if line == "option record yes" {
-				tr.record = true
-				continue
-			}
-			setOption(t, &tr.options, strings.TrimPrefix(line, "option "))
-		default:
-			tr.steps = append(tr.steps, parseStep(t, fmt.Sprintf("%s:%d", file, i+1), line))
-		}
-	}
-	return all
-}
-
-func section(line string) (name string, ok bool) {
-	name, ok = strings.CutPrefix(line, "-- ")
-	name, ok2 := strings.CutSuffix(name, " --")
-	return name, ok && ok2
-}
-
-// updated returns the file with the effects of today's machine in place of what it had.
-func updated(t *testing.T, file string, data []byte) []byte {
-	t.Helper()
-	all := parseTranscripts(t, file, string(data))
 	var b strings.Builder
-	var tr transcript
+	var d dialogue
 	var s *Session
-	for _, line := range strings.Split(strings.TrimRight(string(data), "\n"), "\n") {
+	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
 		if strings.HasPrefix(line, "    ") {
 			continue
 		}
 		fmt.Fprintln(&b, line)
-		if _, ok := section(line); ok {
-			tr, all = all[0], all[1:]
-			s = NewSession(tr.options)
+		if _, ok := transcript.Section(line); ok {
+			d, all = newDialogue(t, all[0]), all[1:]
+			s = NewSession(d.options)
 			continue
 		}
-		if len(tr.steps) == 0 || line != tr.steps[0].line {
+		if len(d.Steps) == 0 || line != d.Steps[0].Line {
 			continue
 		}
-		for _, w := range tr.written(tr.steps[0].do(s, whole)) {
+		for _, w := range d.written(do(t, s, d.Steps[0], whole)) {
 			fmt.Fprintln(&b, "    "+w)
 		}
-		tr.steps = tr.steps[1:]
+		d.Steps = d.Steps[1:]
 	}
 	return []byte(b.String())
 }
@@ -170,16 +148,15 @@ func usualOptions() Options {
 	}
 }
 
-func setOption(t *testing.T, o *Options, text string) {
+func setOption(t *testing.T, o *Options, option transcript.Option) {
 	t.Helper()
-	key, value, _ := strings.Cut(text, " ")
 	addr := func() netip.Addr {
-		if value == "unknown" {
+		if option.Value == "unknown" {
 			return netip.Addr{}
 		}
-		return netip.MustParseAddr(value)
+		return netip.MustParseAddr(option.Value)
 	}
-	switch key {
+	switch option.Key {
 	case "peer":
 		o.Peer = addr()
 	case "hop":
@@ -187,88 +164,44 @@ func setOption(t *testing.T, o *Options, text string) {
 	case "client":
 		o.Client = addr()
 	case "foreign":
-		allowed := netip.MustParsePrefix(value)
+		allowed := netip.MustParsePrefix(option.Value)
 		o.ForeignAddress = allowed.Contains
 	case "access":
-		o.Access = map[string]Access{"read-only": ReadOnly, "list-only": ListOnly}[value]
+		o.Access = map[string]Access{"read-only": ReadOnly, "list-only": ListOnly}[option.Value]
+	case "driver": // for those who play a transcript to one
 	default:
-		t.Fatalf("unknown option %q", key)
+		t.Fatalf("%s: unknown option %q", option.Where, option.Key)
 	}
 }
 
-func parseStep(t *testing.T, where, line string) step {
+// do carries out one step.
+func do(t *testing.T, s *Session, st transcript.Step, cut feeder) []Effect {
 	t.Helper()
-	head, text, _ := strings.Cut(line, " ")
-	data := func() []byte {
-		p, err := unescape(text)
-		if err != nil {
-			t.Fatalf("%s: %v", where, err)
-		}
-		return p
-	}
-	st := step{line: line}
-	switch head {
-	case "C>":
-		p := append(data(), "\r\n"...)
-		st.do = func(s *Session, cut feeder) []Effect { return cut(p, s.FromClient) }
-	case "C]":
-		p := data()
-		st.do = func(s *Session, cut feeder) []Effect { return cut(p, s.FromClient) }
-	case "S>":
-		p := append(data(), "\r\n"...)
-		st.do = func(s *Session, cut feeder) []Effect { return cut(p, s.FromServer) }
-	case "S]":
-		p := data()
-		st.do = func(s *Session, cut feeder) []Effect { return cut(p, s.FromServer) }
+	switch st.Head {
+	case "C>", "C]":
+		return cut(st.Data, s.FromClient)
+	case "S>", "S]":
+		return cut(st.Data, s.FromServer)
 	case "C.":
-		st.do = func(s *Session, _ feeder) []Effect { return s.ClientClosed() }
+		return s.ClientClosed()
 	case "S.":
-		st.do = func(s *Session, _ feeder) []Effect { return s.ServerClosed() }
+		return s.ServerClosed()
 	case "announced":
-		at := netip.MustParseAddrPort(text)
-		st.do = func(s *Session, _ feeder) []Effect { return s.Announced(at) }
+		return s.Announced(netip.MustParseAddrPort(st.Text))
 	case "refused":
-		st.do = func(s *Session, _ feeder) []Effect { return s.Refused(text) }
+		return s.Refused(st.Text)
 	case "login": // what every session begins with
-		st.do = logIn
-	default:
-		t.Fatalf("%s: unknown step %q", where, line)
+		logIn(s)
+		return nil
 	}
-	return st
-}
-
-func logIn(s *Session, _ feeder) []Effect {
-	s.FromServer([]byte("220 ready\r\n"))
-	s.FromClient([]byte("USER alice\r\nPASS secret\r\n"))
-	s.FromServer([]byte("331 password\r\n230 logged in\r\n"))
+	t.Fatalf("%s: unknown step %q", st.Where, st.Line)
 	return nil
 }
 
-// unescape reads Go's escapes, and the one of ours that repeats.
-func unescape(text string) ([]byte, error) {
-	if before, after, ok := strings.Cut(text, `\*`); ok {
-		count, rest, _ := strings.Cut(after, "{")
-		unit, rest, _ := strings.Cut(rest, "}")
-		n, err := strconv.Atoi(count)
-		if err != nil {
-			return nil, err
-		}
-		unit, err = strconv.Unquote(`"` + unit + `"`)
-		if err != nil {
-			return nil, err
-		}
-		head, err := unescape(before)
-		if err != nil {
-			return nil, err
-		}
-		tail, err := unescape(rest)
-		if err != nil {
-			return nil, err
-		}
-		return append(append(head, strings.Repeat(unit, n)...), tail...), nil
-	}
-	s, err := strconv.Unquote(`"` + strings.ReplaceAll(text, `"`, `\"`) + `"`)
-	return []byte(s), err
+func logIn(s *Session) {
+	s.FromServer([]byte("220 ready\r\n"))
+	s.FromClient([]byte("USER alice\r\nPASS secret\r\n"))
+	s.FromServer([]byte("331 password\r\n230 logged in\r\n"))
 }
 
 // merge joins neighbours that differ only in how they were cut.
@@ -295,8 +228,8 @@ func merge(effects []Effect) (merged []Effect) {
 	return merged
 }
 
-func (tr transcript) written(effects []Effect) []string {
-	if tr.record {
+func (d dialogue) written(effects []Effect) []string {
+	if d.record {
 		return writtenWithRecord(effects)
 	}
 	return written(merge(effects))
@@ -345,9 +278,9 @@ func written(effects []Effect) (lines []string) {
 	for _, e := range effects {
 		switch e := e.(type) {
 		case ToClient:
-			lines = append(lines, dataLines("client", e.Data)...)
+			lines = append(lines, transcript.Lines("client", e.Data)...)
 		case ToServer:
-			lines = append(lines, dataLines("server", e.Data)...)
+			lines = append(lines, transcript.Lines("server", e.Data)...)
 		case Announce:
 			at := fmt.Sprintf("announce %s %v port %d", [...]string{"PASV", "EPSV", "PORT", "EPRT"}[e.Endpoint.Mode], e.Endpoint.Addr, e.Endpoint.Port)
 			if e.Endpoint.Announced != e.Endpoint.Addr {
@@ -366,25 +299,6 @@ func written(effects []Effect) (lines []string) {
 		case Close:
 			lines = append(lines, "close: "+e.Reason)
 		}
-	}
-	return lines
-}
-
-// dataLines writes each line to a side; one that is very long is cut, and one that has no CRLF says so.
-func dataLines(side string, p []byte) (lines []string) {
-	for line := range strings.SplitAfterSeq(string(p), "\r\n") {
-		if line == "" {
-			continue
-		}
-		text, ok := strings.CutSuffix(line, "\r\n")
-		text = strings.ReplaceAll(escape(text), `\"`, `"`)
-		if len(text) > 300 {
-			text = fmt.Sprintf("%s… (%d)", text[:60], len(text))
-		}
-		if !ok {
-			text += " (no CRLF)"
-		}
-		lines = append(lines, side+": "+text)
 	}
 	return lines
 }
