@@ -150,7 +150,7 @@ var someValues = map[string][]string{
 	"FTPDataPorts":                    {"any", "50000-50100 60000"},
 	"FTPDataAddress":                  {"control", "10.4.0.0/16 2001:db8::1"},
 	"FTPDataTimeout":                  {"1m", "5"},
-	"FTPActive":                       {"no"},
+	"FTPActive":                       {"no", "yes", "forward"},
 	"FTPUpstreamTLS":                  {"off"},
 	"FTPAccess":                       {"read-write", "read-only", "list-only"},
 	"LoginGraceTime":                  {"0", "1h30m", "20"},

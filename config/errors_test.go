@@ -117,8 +117,6 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"FTPDataPorts 2000-1999", `FTPDataPorts: port range "2000-1999" is the wrong way round`},
 		{"FTPDataAddress ftp.corp", `FTPDataAddress: "ftp.corp" is neither an address nor a network`},
 		{"FTPDataTimeout 2h", `FTPDataTimeout: time "2h" is out of range`},
-		{"FTPActive yes", `FTPActive: "yes" is not served by this version`},
-		{"FTPActive forward", `FTPActive: "forward" is not served by this version`},
 		{"FTPActive maybe", `FTPActive: unknown value "maybe"`},
 		{"FTPUpstreamTLS require", `FTPUpstreamTLS: "require" is not served by this version`},
 		{"FTPUpstreamTLS prefer", `FTPUpstreamTLS: "prefer" is not served by this version`},

@@ -37,9 +37,12 @@ var ftpKeywords = []keyword{
 		},
 	}, {
 		name:     "FTPActive",
-		wants:    "no",
+		wants:    "no, yes or forward",
 		standard: []string{"no"},
-		value:    only("no", "yes", "forward"),
+		value:    one(func(s *Settings) *policy.Active { return &s.FTP.Active }, among(actives...)),
+		rule: func(r *policy.Rules, source string, s Settings) {
+			firstRule(&r.FTPActive, source, s.FTP.Active)
+		},
 	}, {
 		name:     "FTPUpstreamTLS",
 		wants:    "off",
@@ -60,6 +63,12 @@ var accesses = []choice[policy.Access]{
 	{"read-write", policy.ReadWrite},
 	{"read-only", policy.ReadOnly},
 	{"list-only", policy.ListOnly},
+}
+
+var actives = []choice[policy.Active]{
+	{"no", policy.ActiveNo},
+	{"yes", policy.ActiveYes},
+	{"forward", policy.ActiveForward},
 }
 
 func parseFTPDataPorts(words []string) (setter, error) {

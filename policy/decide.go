@@ -107,6 +107,7 @@ func (r *Rules) decideOpen(key *KeyRules, t target, tr *trail) Decision {
 	if asFTP && t.addr.IsValid() {
 		d.FTP = r.ftp()
 		d.FTP.Data = withData
+		tr.active(r.FTPActive)
 	}
 	return d
 }

@@ -257,7 +257,9 @@ func TestFTPSettingsAreThoseInForce(t *testing.T) {
 	p := examplePolicy(t)
 	p.Global.FTPDataPorts = &Line[[]PortRange]{Value: []PortRange{{1024, 65535}}}
 	p.Global.FTPAccess = &Line[Access]{Value: ListOnly}
+	p.Global.FTPActive = &Line[Active]{Value: ActiveYes}
 	p.Global.FTPDataAddress = &Line[[]netip.Prefix]{Value: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/16")}}
+	p.Blocks[4].Rules.FTPActive = &Line[Active]{Value: ActiveForward}
 	d := p.Decide(Request{
 		Subject: Subject{User: "frank"}, Action: Open,
 		Target: Target{Host: "ftp.corp", Port: 21, Addr: netip.MustParseAddr("10.9.9.9")},
@@ -265,9 +267,9 @@ func TestFTPSettingsAreThoseInForce(t *testing.T) {
 	if d.FTP == nil {
 		t.Fatalf("got %+v, want FTP", d)
 	}
-	if !slices.Equal(d.FTP.DataPorts, []PortRange{{50000, 50100}}) || d.FTP.Access != ListOnly ||
+	if !slices.Equal(d.FTP.DataPorts, []PortRange{{50000, 50100}}) || d.FTP.Access != ListOnly || d.FTP.Active != ActiveForward ||
 		d.FTP.DataTimeout != time.Minute || len(d.FTP.DataAddresses) != 1 {
-		t.Errorf("got %+v, want frank's ports and the global rest", *d.FTP)
+		t.Errorf("got %+v, want frank's ports and FTPActive, and the global rest", *d.FTP)
 	}
 }
 

@@ -153,6 +153,13 @@ func (tr *trail) open(kind Kind, source, keyword string, word OpenPattern, hit b
 	}
 }
 
+// active is FTPActive; that it isn't served goes without saying where no line says so.
+func (tr *trail) active(line *Line[Active]) {
+	if line != nil && line.Source != "" {
+		tr.line(KindData, line.Source, "FTPActive", line.Value.String(), line.Value == ActiveForward)
+	}
+}
+
 func (tr *trail) listen(kind Kind, source, keyword string, word ListenPattern, hit bool) {
 	switch {
 	case tr == nil:

@@ -108,6 +108,31 @@ type FTP struct {
 	DataAddresses []netip.Prefix // FTPDataAddress besides the control connection's own
 	DataTimeout   time.Duration  // FTPDataTimeout
 	Access        Access         // FTPAccess
+	Active        Active         // FTPActive
+}
+
+// Active is what may become of active mode, in which the FTP server connects to its client (FTPActive).
+type Active int
+
+const (
+	// ActiveNo refuses it.
+	ActiveNo Active = iota
+	// ActiveYes turns it into passive mode towards the server, and connects to FTP clients that are near the bastion. Those that come
+	// through a direct-tcpip channel are near somebody else, who can do the same: for them it is ActiveNo.
+	ActiveYes
+	// ActiveForward has the server connect to the bastion, which passes the connection on.
+	ActiveForward
+)
+
+// String returns the value as it is written.
+func (a Active) String() string {
+	switch a {
+	case ActiveYes:
+		return "yes"
+	case ActiveForward:
+		return "forward"
+	}
+	return "no"
 }
 
 // Access mirrors FTPAccess.

@@ -37,6 +37,7 @@ type Rules struct {
 	FTPDataAddress *Line[[]netip.Prefix]
 	FTPDataTimeout *Line[time.Duration]
 	FTPAccess      *Line[Access]
+	FTPActive      *Line[Active]
 }
 
 // Line is a value and where the configuration says it.
@@ -102,6 +103,7 @@ func (r *Rules) add(later *Rules) {
 	first(&r.FTPDataAddress, later.FTPDataAddress)
 	first(&r.FTPDataTimeout, later.FTPDataTimeout)
 	first(&r.FTPAccess, later.FTPAccess)
+	first(&r.FTPActive, later.FTPActive)
 	appendLines(&r.DenyOpen, later.DenyOpen)
 }
 
@@ -147,6 +149,7 @@ func (r *Rules) ftp() *FTP {
 		DataAddresses: value(r.FTPDataAddress),
 		DataTimeout:   value(r.FTPDataTimeout),
 		Access:        value(r.FTPAccess),
+		Active:        value(r.FTPActive),
 	}
 }
 

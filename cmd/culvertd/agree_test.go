@@ -65,6 +65,7 @@ func (r chance) rules() string {
 	maybe(10, "AllowTcpForwarding %s", r.of("yes", "yes", "no", "local", "remote"))
 	maybe(12, "DisableForwarding %s", r.of("yes", "no"))
 	maybe(8, "FTPAccess %s", r.of("read-only", "list-only"))
+	maybe(8, "FTPActive %s", r.of("no", "yes", "forward"))
 	return b.String()
 }
 

@@ -92,6 +92,9 @@ func (p part) result() string {
 	if d.FTP.Access != policy.ReadWrite {
 		text += ", " + d.FTP.Access.String()
 	}
+	if d.FTP.Active == policy.ActiveForward {
+		text += ", active mode as well"
+	}
 	return text
 }
 
@@ -129,6 +132,7 @@ type (
 		DataPorts     string         `json:"data_ports"`
 		DataAddresses []netip.Prefix `json:"data_addresses"`
 		Access        string         `json:"access"`
+		Active        string         `json:"active"`
 	}
 )
 
@@ -148,7 +152,7 @@ func (a *answer) json(w io.Writer) error {
 			one.Address = p.address.String()
 		}
 		if f := p.Decision.FTP; f != nil {
-			one.FTP = &jsonFTP{f.Data, dataPorts(f), append([]netip.Prefix{}, f.DataAddresses...), f.Access.String()}
+			one.FTP = &jsonFTP{f.Data, dataPorts(f), append([]netip.Prefix{}, f.DataAddresses...), f.Access.String(), f.Active.String()}
 		}
 		j.Answers = append(j.Answers, one)
 	}
