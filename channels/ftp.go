@@ -103,6 +103,11 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	return at, nil
 }
 
+// Listen is not served yet.
+func (f *ftpControl) Listen(context.Context, ftp.Listen) (netip.AddrPort, error) {
+	return netip.AddrPort{}, errors.New("the FTP server can't connect to the bastion")
+}
+
 // Begin does nothing: who may open the endpoint is known by the connection that it is asked for on.
 func (f *ftpControl) Begin(context.Context) {}
 

@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -20,9 +20,6 @@ const (
 
 	// beginTimeout is how long a transfer's beginning is kept from a client whose data connection hasn't come yet.
 	beginTimeout = time.Second
-
-	// maxRejects is how many connections of others close a data listener.
-	maxRejects = 10
 
 	// maxData bounds the data connections of one control connection, waiting and running. The protocol
 	// needs one; transfers that end slowly, and those that outlive an ABOR, may add a few.
@@ -81,46 +78,43 @@ func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPo
 		}
 	}()
 
-	d := &dataListener{
-		log:     e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target()),
-		accepts: e.owner.accepts,
-		checked: make(chan struct{}),
-	}
+	d := &dataListener{log: e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target())}
 	d.open = func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
 		return e.transport.Open(ctx, host, end.Port, origin)
 	}
-	ln, err := listenTCP(ctx, "tcp", netip.AddrPortFrom(e.hop, 0).String())
-	if err != nil {
-		return at, fmt.Errorf("listen for the data connection: %w", err)
+	if d.DataListener, err = e.listen(d.log); err != nil {
+		return at, err
 	}
-	d.TCPListener = ln
-	at = relay.AddrPort(ln.Addr())
 	if !e.proven[end.Mode] {
 		if d.eager, err = d.open(ctx, netip.AddrPortFrom(e.owner.addr, 0)); err != nil {
-			return netip.AddrPort{}, errors.Join(err, ln.Close())
+			d.Close()
+			return at, err
 		}
 		e.proven[end.Mode] = true
 	}
-	d.announced = time.Now() // the bastion's time for the channel is not the client's
 	e.current = d
 	e.wg.Go(func() {
 		defer func() { <-e.room }()
-		d.serve(e.ctx)
+		d.serve(e.ctx) // from now on its time runs: the bastion's time for the channel is not the client's
 	})
-	return at, nil
+	return d.Addr(), nil
 }
 
 // Begin waits until whose data connection it is has been found out. A program that has sent a small file and closed
 // its socket has left no trace of its owner, so before it may, the check must be over. A client that
 // connects only when it hears of the beginning waits for beginTimeout in vain, and is served then.
 func (e *endpoints) Begin(ctx context.Context) {
-	if e.current == nil {
-		return
+	if e.current != nil {
+		await(ctx, e.current.Checked())
 	}
+}
+
+// await waits for what keeps the beginning of a transfer from the client.
+func await(ctx context.Context, checked <-chan struct{}) {
 	late := time.NewTimer(beginTimeout)
 	defer late.Stop()
 	select {
-	case <-e.current.checked:
+	case <-checked:
 	case <-late.C:
 	case <-ctx.Done():
 	}
@@ -132,8 +126,13 @@ func (e *endpoints) Cancel(reason string) {
 		return
 	}
 	e.current.log.Debug("data listener withdrawn", "reason", reason)
-	_ = e.current.Close() // closed already means that it was used
+	e.current.Close()
 	e.current = nil
+}
+
+// Listen is not served yet.
+func (e *endpoints) Listen(context.Context, ftp.Listen) (netip.AddrPort, error) {
+	return netip.AddrPort{}, errors.New("the FTP server can't connect to this side of the tunnel")
 }
 
 // end waits for the data connections that run, but for no longer than drain.
@@ -149,21 +148,28 @@ func (e *endpoints) end() {
 
 // dataListener waits for the one data connection that was announced.
 type dataListener struct {
-	*net.TCPListener
-	log       *slog.Logger
-	accepts   func(conn *net.TCPConn) error
-	open      func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
-	eager     relay.Stream // the channel, if it was opened beforehand
-	announced time.Time
-	checked   chan struct{} // closed when it is known whose connection came, or that none did
+	*control.DataListener
+	log   *slog.Logger
+	open  func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
+	eager relay.Stream // the channel, if it was opened beforehand
+}
+
+// listen begins to wait for a connection of the control connection's owner, on its own local address.
+func (e *endpoints) listen(log *slog.Logger) (*control.DataListener, error) {
+	return control.ListenData(control.DataListenerConfig{
+		At:      netip.AddrPortFrom(e.hop, 0),
+		Accepts: e.owner.accepts,
+		Timeout: endpointTimeout,
+		Rejected: func(peer netip.AddrPort, why error) {
+			log.Warn("somebody else's data connection was reset", "peer", peer, "err", why)
+		},
+	})
 }
 
 // serve accepts the connection, relays it, and returns when that has ended. It owns the listener and the
 // eager channel.
 func (d *dataListener) serve(ctx context.Context) {
-	conn, err := d.accept(ctx)
-	close(d.checked)
-	_ = d.Close() // for one connection only; it may be closed already
+	conn, err := d.Accept(ctx)
 	if err != nil {
 		if d.eager != nil {
 			d.eager.Abort()
@@ -184,26 +190,4 @@ func (d *dataListener) serve(ctx context.Context) {
 	var count relay.Counters
 	err = relay.Join(ctx, local, remote, &count)
 	logEnd(ctx, d.log, "data connection", err, &count)
-}
-
-// accept returns the first connection that is the control client's. It resets all others.
-func (d *dataListener) accept(ctx context.Context) (*net.TCPConn, error) {
-	stop := context.AfterFunc(ctx, func() { _ = d.Close() })
-	defer stop()
-	if err := d.SetDeadline(d.announced.Add(endpointTimeout)); err != nil {
-		return nil, err
-	}
-	for range maxRejects {
-		conn, err := d.AcceptTCP()
-		if err != nil {
-			return nil, err
-		}
-		if err := d.accepts(conn); err == nil {
-			return conn, nil
-		} else {
-			d.log.Warn("somebody else's data connection was reset", "peer", relay.AddrPort(conn.RemoteAddr()), "err", err)
-		}
-		relay.NewTCP(conn).Abort()
-	}
-	return nil, fmt.Errorf("%d connections of others", maxRejects)
 }

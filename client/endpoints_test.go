@@ -17,6 +17,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -119,15 +120,14 @@ func TestFirstEndpointOfAModeIsEager(t *testing.T) {
 func TestTransferBeginsWhenTheOwnerOfItsDataIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, checked := range []time.Duration{0, beginTimeout / 2, 2 * beginTimeout} {
-			d := &dataListener{checked: make(chan struct{})}
-			e := &endpoints{current: d}
-			time.AfterFunc(checked, func() { close(d.checked) })
+			done := make(chan struct{})
+			time.AfterFunc(checked, func() { close(done) })
 			begin := time.Now()
-			e.Begin(t.Context())
+			await(t.Context(), done)
 			if got, want := time.Since(begin), min(checked, beginTimeout); got != want {
 				t.Errorf("checked after %v: the transfer begins after %v, want %v", checked, got, want)
 			}
-			<-d.checked
+			<-done
 		}
 		(&endpoints{}).Begin(t.Context()) // without an endpoint it returns
 	})
@@ -267,17 +267,6 @@ func TestDataConnectionsAreBounded(t *testing.T) {
 	}
 }
 
-func TestDataListenerGivesUpInTime(t *testing.T) {
-	e, _ := testEndpoints(t)
-	ln, err := listenTCP(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &dataListener{TCPListener: ln, log: e.log, accepts: e.owner.accepts, announced: time.Now().Add(-endpointTimeout), checked: make(chan struct{})}
-	d.serve(context.Background()) // returns at once
-	wantRefused(t, ln.Addr().String())
-}
-
 // wantResetFrom connects from a given loopback address and expects a reset. On loopback it may come before
 // the connect has returned.
 func wantResetFrom(t *testing.T, from, to string) {
@@ -297,7 +286,7 @@ func wantResetFrom(t *testing.T, from, to string) {
 func TestOtherAddressIsResetAndTheOwnerServed(t *testing.T) {
 	e, _ := testEndpoints(t)
 	addr := openEndpoint(t, e, ftp.PASV)
-	for range maxRejects - 1 {
+	for range control.MaxRejects - 1 {
 		wantResetFrom(t, "127.0.0.2", addr)
 	}
 	wantData(t, dial(t, addr))
@@ -306,7 +295,7 @@ func TestOtherAddressIsResetAndTheOwnerServed(t *testing.T) {
 func TestTenRejectsCloseTheListener(t *testing.T) {
 	e, _ := testEndpoints(t)
 	addr := openEndpoint(t, e, ftp.PASV)
-	for range maxRejects {
+	for range control.MaxRejects {
 		wantResetFrom(t, "127.0.0.2", addr)
 	}
 	wantRefused(t, addr)

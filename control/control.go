@@ -17,16 +17,21 @@ import (
 type Endpoints interface {
 	// Open makes e reachable for the FTP client and returns the address to be announced to it; if the client
 	// is in active mode, the address means nothing.
-	// If it fails, the client is told 425 (to PASV) or 500 (to EPSV), and the error comes back in a Note.
+	// If it fails, the client is told 425 (to PASV), 500 (to EPSV) or 502 (to PORT and EPRT), and the error comes back in a Note.
 	// It must return soon after ctx is done.
 	Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, error)
+
+	// Listen begins to wait for one data connection of the FTP server, and returns the address that the server is told by PORT or
+	// EPRT. If the server agrees, Open follows, with Listening set in what it is given; if not, Cancel. If Listen fails,
+	// the client is told as if Open had failed. It must return soon after ctx is done.
+	Listen(ctx context.Context, l ftp.Listen) (netip.AddrPort, error)
 
 	// Begin is called before the client hears that a transfer begins, or of its success if it hears nothing before
 	// that (RFC 959, section 4.2.1): from then on it may send all that it has and close the data connection. A client in
 	// active mode is connected to here. It must return soon, whatever happens.
 	Begin(ctx context.Context)
 
-	// Cancel withdraws the endpoint opened last, if it is still unused.
+	// Cancel withdraws the endpoint opened or listened for last, if it is still unused.
 	Cancel(reason string)
 }
 

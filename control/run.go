@@ -232,6 +232,13 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 			} else {
 				effects, i = r.Session.Announced(at), -1
 			}
+		case ftp.Listen:
+			at, err := r.Endpoints.Listen(ctx, e)
+			if err != nil {
+				effects, i = r.Session.Refused(err.Error()), -1
+			} else {
+				effects, i = r.Session.Listening(at), -1
+			}
 		case ftp.Beginning:
 			r.Endpoints.Begin(ctx)
 		case ftp.Cancel:

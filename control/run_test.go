@@ -26,8 +26,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // endpoints records what it is asked.
 type endpoints struct {
-	open  func(ftp.Endpoint) (netip.AddrPort, error) // if nil, 127.0.0.1:40001
-	begin func()                                     // if nil, nothing
+	open   func(ftp.Endpoint) (netip.AddrPort, error) // if nil, 127.0.0.1:40001
+	listen func() (netip.AddrPort, error)             // if nil, it fails
+	begin  func()                                     // if nil, nothing
 
 	mu      sync.Mutex
 	cancels []string
@@ -38,6 +39,13 @@ func (e *endpoints) Open(_ context.Context, ep ftp.Endpoint) (netip.AddrPort, er
 		return e.open(ep)
 	}
 	return netip.MustParseAddrPort("127.0.0.1:40001"), nil
+}
+
+func (e *endpoints) Listen(context.Context, ftp.Listen) (netip.AddrPort, error) {
+	if e.listen != nil {
+		return e.listen()
+	}
+	return netip.AddrPort{}, errors.New("no")
 }
 
 func (e *endpoints) Begin(context.Context) {

@@ -2,6 +2,7 @@ package ftp
 
 import (
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 )
@@ -162,7 +163,15 @@ func (s *Session) planPASV() plan {
 	case !s.opt.Hop.Is4():
 		return answer("425 PASV can't name an IPv6 address, use EPSV")
 	}
-	return plan{entry{kind: passive, mode: PASV}, "PASV"}
+	return s.planPassive(PASV, "PASV")
+}
+
+// planPassive sends a PASV or EPSV up, unless it is known that this server has only active mode.
+func (s *Session) planPassive(mode Mode, verb string) plan {
+	if s.activeOnly && !s.epsvAll {
+		return plan{entry: entry{kind: active, mode: mode}}
+	}
+	return plan{entry{kind: passive, mode: mode, verb: verb}, verb}
 }
 
 // planEPSV checks the family here: it is that of the client's hop, and the server's
@@ -170,29 +179,30 @@ func (s *Session) planPASV() plan {
 func (s *Session) planEPSV(c command) plan {
 	arg := strings.ToUpper(strings.Trim(c.rest, " "))
 	switch {
-	case arg == "", arg == s.family():
-		return plan{entry{kind: passive, mode: EPSV}, "EPSV"}
+	case arg == "", arg == family(s.opt.Hop):
+		return s.planPassive(EPSV, "EPSV")
 	case arg == "ALL":
 		return plan{entry{kind: epsvAll}, "EPSV ALL"}
 	case decimals(arg):
-		return answer(s.otherFamily())
+		return answer(otherFamily(s.opt.Hop))
 	}
 	return answer("501 EPSV takes 1, 2 or ALL")
 }
 
-// family returns the number of the hop's address family (RFC 2428, section 2), or "" if the hop isn't known.
-func (s *Session) family() string {
+// family returns the number of an address's family (RFC 2428, section 2), or "" if the address isn't known.
+func family(a netip.Addr) string {
 	switch {
-	case s.opt.Hop.Is4():
+	case a.Is4():
 		return "1"
-	case s.opt.Hop.Is6():
+	case a.Is6():
 		return "2"
 	}
 	return ""
 }
 
-func (s *Session) otherFamily() string {
-	return "522 Network protocol not supported, use (" + s.family() + ")"
+// otherFamily refuses any family but that of a.
+func otherFamily(a netip.Addr) string {
+	return "522 Network protocol not supported, use (" + family(a) + ")"
 }
 
 // planMODE lets the modes of RFC 959 and the compressed one pass, whose data connections the two programs carry

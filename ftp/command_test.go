@@ -140,7 +140,7 @@ func TestZeroOptionsAreStrict(t *testing.T) {
 		{"EPSV 1", "522"},
 		{"EPSV 2", "522"},
 		{"PORT 127,0,0,1,200,10", "501"},
-		{"EPRT |1|127.0.0.1|51210|", "522"},
+		{"EPRT |1|127.0.0.1|51210|", "501"},
 	} {
 		got := written(s.FromClient([]byte(tt.command + "\r\n")))
 		if !strings.HasPrefix(got[len(got)-1], "client: "+tt.want) {

@@ -162,10 +162,15 @@ func (o *Options) parseFields(text string) (at netip.AddrPort, err error) {
 }
 
 // announcement makes the reply that names at, always in the same words: clients look for the
-// numbers in different places, and this is a form that all of them read. It is "" if mode can't name at.
+// numbers in different places, and this is a form that all of them read. It is "" if mode can't name at, which active
+// mode has no need to.
 func announcement(mode Mode, at netip.AddrPort) string {
 	addr, port := at.Addr().Unmap(), at.Port()
 	switch {
+	case mode == PORT:
+		return "200 PORT command successful"
+	case mode == EPRT:
+		return "200 EPRT command successful"
 	case port == 0 || !addr.IsValid():
 		return ""
 	case mode == EPSV:

@@ -1,6 +1,9 @@
 package ftp
 
-import "slices"
+import (
+	"net/netip"
+	"slices"
+)
 
 // maxDue bounds the commands whose replies are due. A client that pipelines more waits for
 // some of them first.
@@ -14,7 +17,8 @@ const (
 	greeting      // not a command: the reply that a connection begins with
 	userName      // USER
 	login         // PASS, ACCT
-	passive       // PASV, EPSV
+	passive       // PASV, EPSV, and what is translated into them
+	active        // PORT, EPRT of ours, which the driver has been asked to listen for
 	epsvAll
 	modeChange
 	rein
@@ -35,7 +39,7 @@ const (
 // The greeting is one, so nothing goes to a server before it has shown that it speaks FTP.
 func (k kind) barrier() bool {
 	switch k {
-	case greeting, passive, epsvAll, modeChange, rein, probe:
+	case greeting, passive, active, epsvAll, modeChange, rein, probe:
 		return true
 	}
 	return false
@@ -45,16 +49,19 @@ func (k kind) barrier() bool {
 // the replies before it.
 type entry struct {
 	kind  kind
-	mode  Mode   // passive: what the client asked for
+	mode  Mode   // passive, active: what the client asked for
+	verb  string // passive: what was sent for it
 	name  string // userName: the argument
 	block bool   // modeChange: block or compressed
 	local string // not empty: the answer given here
+
+	waits netip.AddrPort // passive, active: where the client waits, if mode is PORT or EPRT
 
 	command Command // for the record; without a verb, it is no command of the client
 
 	running bool   // transfer: a 1xx came
 	aborted bool   // transfer: an ABOR was sent during it
-	bridged *reply // passive: this is the second try, and that was the answer to the first
+	bridged *reply // passive, active: this is not the first try, and that was the answer to the first
 
 	// during says of an ABOR that it was sent during a transfer. Some servers answer both by one
 	// 226, others each by its own, so that once the transfer has its final reply, nobody knows whether one more is due.
@@ -161,10 +168,18 @@ func (s *Session) release(i int) command {
 	return c
 }
 
+const (
+	newEndpoint = "the client asks for a new endpoint"
+	logInFirst  = "530 Log in first"
+)
+
 // carryOut sends a command up, or puts its answer in line.
 func (s *Session) carryOut(c command, p plan) {
 	if c.refusal == "" {
 		p.entry.command = c.recorded()
+	}
+	if p.entry.kind == active && !s.loggedIn {
+		p.entry.local = logInFirst
 	}
 	if p.entry.local != "" {
 		if c.refusal == "" { // what is no command was noted when it came
@@ -176,7 +191,11 @@ func (s *Session) carryOut(c command, p plan) {
 	}
 	switch p.entry.kind {
 	case passive:
-		s.cancel("the client asks for a new endpoint")
+		s.cancel(newEndpoint)
+	case active:
+		s.cancel(newEndpoint)
+		s.listen(p.entry)
+		return
 	case transfer:
 		s.used = true
 		s.emit(Transferring{p.entry.command, s.block})

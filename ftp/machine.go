@@ -41,7 +41,8 @@ type Session struct {
 
 	closed   bool
 	question question // that the driver hasn't answered
-	asked    Mode     // what it is about, if it is about an endpoint
+	asked    Endpoint // of an Announce that isn't answered
+	pending  entry    // of a Listen that isn't answered
 
 	client      commandReader
 	clientEnded bool
@@ -65,8 +66,11 @@ type Session struct {
 	epsvAll  bool
 	block    bool // MODE B or C: a data connection serves several transfers
 
-	live bool // an endpoint was announced, and not cancelled
+	live bool // an endpoint was announced or listened for, and not cancelled
 	used bool // a transfer was sent for it
+
+	passiveVerb string // PASV or EPSV: what the server took last
+	activeOnly  bool   // it refused both, and took PORT
 }
 
 // A question is an effect that waits for the driver's answer, with everything that comes after it.
@@ -122,12 +126,12 @@ func (s *Session) WantsClient() bool {
 func (s *Session) WantsServer() bool { return !s.waits() }
 
 // Announced says that the endpoint of the last Announce can be reached at the given address, which
-// is what the client is told.
+// is what the client is told, unless it is in active mode.
 func (s *Session) Announced(at netip.AddrPort) []Effect {
 	if s.question != isReachable {
 		return nil
 	}
-	line := announcement(s.asked, at)
+	line := announcement(s.asked.Mode, at)
 	if line == "" {
 		s.cancel("it can't be announced at this address")
 		return s.refuse(fmt.Sprintf("%v can't be announced to the client", at))
@@ -137,27 +141,36 @@ func (s *Session) Announced(at netip.AddrPort) []Effect {
 	return s.resume()
 }
 
-// Refused says that the endpoint of the last Announce can't be reached. The client is told so in chosen
-// words; the reason is for the log and comes back in a Note.
+// Refused says that the endpoint of the last Announce can't be reached, or that the last Listen has failed. The client is told so
+// in chosen words; the reason is for the log and comes back in a Note.
 func (s *Session) Refused(reason string) []Effect {
-	if s.question != isReachable {
-		return nil
+	switch s.question {
+	case isReachable:
+		if s.asked.Listening {
+			s.cancel("it can't be reached")
+		}
+		s.live = false
+		return s.refuse(reason)
+	case listensAt:
+		return s.notListening(reason)
 	}
-	s.live = false
-	return s.refuse(reason)
+	return nil
 }
 
 func (s *Session) refuse(reason string) []Effect {
 	s.question = noQuestion
 	s.note(NoteRefused, "data endpoint not opened: "+reason)
-	s.toClient(cantOpen(s.asked))
+	s.toClient(cantOpen(s.asked.Mode))
 	return s.resume()
 }
 
 // cantOpen is the answer to an endpoint that can't be had. Clients go on with PASV after EPSV's 500.
 func cantOpen(asked Mode) string {
-	if asked == EPSV {
+	switch asked {
+	case EPSV:
 		return "500 Can't open a data connection"
+	case PORT, EPRT:
+		return "502 Can't open a data connection by active mode, use passive mode (PASV or EPSV)"
 	}
 	return "425 Can't open a data connection"
 }

@@ -120,12 +120,14 @@ func (s *Session) finish(i int, r reply) {
 	switch e.kind {
 	case passive:
 		s.finishPassive(e, r)
+	case active:
+		s.finishActive(e, r)
 	case transfer:
 		s.finishTransfer(e, r)
 	case userName, login:
 		s.finishLogin(e, r)
 	case feat:
-		s.forward(r.withoutNotOffered())
+		s.forward(r.withoutNotOffered(s.opt.Active))
 	case epsvAll:
 		s.finishEPSVALL(r)
 	case modeChange:
@@ -190,26 +192,51 @@ func (s *Session) finishEPSVALL(r reply) {
 func (s *Session) finishREIN(r reply) {
 	if r.code < 300 {
 		s.cancel("REIN")
-		s.user, s.loggedIn, s.epsvAll, s.block, s.used = "", false, false, false, false
+		s.user, s.loggedIn, s.epsvAll, s.block, s.used, s.activeOnly = "", false, false, false, false, false
 	}
 	s.forward(r)
 }
 
-// finishPassive ends a PASV or EPSV: with an Announce, or with an error to the client.
+// finishPassive ends a PASV or EPSV, the client's or what its PORT or EPRT has become: with an Announce, or with an error to the client.
 func (s *Session) finishPassive(e entry, r reply) {
 	switch {
 	case announces(r.code):
 		s.announced(e, r)
+	case r.code == 421:
+		s.forward(r)
 	case r.code < 400:
-		s.note(NoteRefused, "the answer to PASV or EPSV announces nothing: "+quote(r.lines[0]))
-		s.toClient("500 The server did not announce an endpoint")
-	case e.bridged != nil && r.code != 421:
-		s.forward(*e.bridged)
+		s.noEndpoint(e, "the answer to PASV or EPSV announces nothing: "+quote(r.lines[0]), "500 The server did not announce an endpoint")
 	case s.bridges(e, r.code):
 		s.bridge(e, r)
+	case s.listens(e, r.code):
+		if e.bridged == nil {
+			e.bridged = &r
+		}
+		s.listen(e)
+	case e.bridged != nil:
+		s.refused(e, *e.bridged)
 	default:
-		s.forward(r)
+		s.refused(e, r)
 	}
+}
+
+// noEndpoint says no to a PASV or EPSV, or to what has become one.
+func (s *Session) noEndpoint(e entry, note, line string) {
+	s.note(NoteRefused, note)
+	if e.mode == PORT || e.mode == EPRT {
+		line = cantOpen(e.mode)
+	}
+	s.toClient(line)
+}
+
+// refused passes the server's refusal of passive mode on. Who has asked for active mode would not know what it is about, unless it is that
+// nobody is logged in.
+func (s *Session) refused(e entry, r reply) {
+	if (e.mode == PORT || e.mode == EPRT) && r.code != 530 {
+		s.noEndpoint(e, "the server refused passive mode: "+quote(r.lines[0]), "")
+		return
+	}
+	s.forward(r)
 }
 
 // announced takes a 227 or 229 that answers a PASV or EPSV.
@@ -220,42 +247,62 @@ func (s *Session) finishPassive(e entry, r reply) {
 func (s *Session) announced(e entry, r reply) {
 	if !s.loggedIn {
 		s.note(NoteRefused, "an announcement before login: "+quote(r.lines[0]))
-		s.toClient("530 Log in first")
+		s.toClient(logInFirst)
 		return
 	}
 	at, mismatch, err := s.opt.endpoint(e.mode, r.code, r.lines[0])
 	if err != nil {
-		s.note(NoteRefused, fmt.Sprintf("announcement refused, %v: %s", err, quote(r.lines[0])))
-		s.toClient("500 The server announced an endpoint that can't be used")
+		s.noEndpoint(e, fmt.Sprintf("announcement refused, %v: %s", err, quote(r.lines[0])), "500 The server announced an endpoint that can't be used")
 		return
 	}
 	if mismatch {
 		s.note(NoteMismatch, fmt.Sprintf("the server announced %v, %v is used: %s", at.Announced, at.Addr, quote(r.lines[0])))
 	}
-	s.live, s.used, s.question, s.asked = true, false, isReachable, e.mode
+	at.Client = e.waits
+	s.passiveVerb = e.verb
+	s.announce(at)
+}
+
+// announce asks the driver to make an endpoint reachable.
+func (s *Session) announce(at Endpoint) {
+	s.live, s.used, s.question, s.asked = true, false, isReachable, at
 	s.emit(Announce{at})
 }
 
 // bridges reports whether the other of PASV and EPSV is worth a try: where the client can't try it itself, as PASV on an
-// IPv6 hop, or has no reason to, as the server's address is of another family than its own hop. What follows
+// IPv6 hop, or has no reason to, as it is in active mode, or the server's address is of another family than its own hop. What follows
 // is held back, so that one more command fits in.
 func (s *Session) bridges(e entry, code int) bool {
-	understood := code == 425 || code >= 500 && code != 530
-	if !understood || !s.loggedIn || s.clientEnded || s.epsvAll {
+	if e.bridged != nil || !s.goesOn(code) {
 		return false
 	}
-	if e.mode == PASV {
+	switch e.mode {
+	case PASV:
 		return !s.opt.Peer.Is4()
+	case EPSV:
+		return s.opt.Hop.Is6()
 	}
-	return s.opt.Hop.Is6()
+	return true
+}
+
+// listens reports whether a client in passive mode is served by the active mode of a server that has refused it the passive one.
+func (s *Session) listens(e entry, code int) bool {
+	return s.opt.Active == ActiveForwarded && (e.mode == PASV || e.mode == EPSV) && s.goesOn(code)
+}
+
+// goesOn reports whether a refusal of passive mode is one after which something else may be tried.
+func (s *Session) goesOn(code int) bool {
+	understood := code == 425 || code >= 500 && code != 530
+	return understood && s.loggedIn && !s.clientEnded && !s.epsvAll
 }
 
 func (s *Session) bridge(e entry, r reply) {
 	verb := "EPSV"
-	if e.mode == EPSV {
+	if e.verb == "EPSV" {
 		verb = "PASV"
 	}
-	s.due = append(s.due, entry{kind: passive, mode: e.mode, bridged: &r, command: e.command})
+	e.verb, e.bridged = verb, &r
+	s.due = append(s.due, e)
 	s.answering = answering{}
 	s.toServer(verb)
 }

@@ -124,7 +124,10 @@ type Announce struct{ Endpoint Endpoint }
 // Listen asks the driver to wait for one connection from the server, which will be told by PORT or EPRT where. The driver then
 // calls [Session.Listening] or [Session.Refused]; until then the session has no further effects. Listen is therefore always
 // the last effect of a batch. If the server agrees, an Announce follows, with Listening set; if not, a Cancel.
-type Listen struct{ Mode Mode }
+type Listen struct {
+	Mode   Mode           // what the client asked for
+	Client netip.AddrPort // where it waits, if that is PORT or EPRT
+}
 
 // Beginning says that the first reply to a transfer goes to the client next, preliminary or not, and the transfer has not
 // failed. A client in active mode is connected to now, as by a server: one that is told of a failure without has nobody in its queue.
