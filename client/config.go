@@ -19,8 +19,9 @@ type Config struct {
 	Network  string // "tcp", or for one address family "tcp4" or "tcp6"
 
 	Forwards             []Forward
-	ExitOnForwardFailure bool // one forward that fails ends Run; otherwise only all of them do
-	AnnouncedDataAddress bool // ask for FTP data by the announced address (FTPDataAddress)
+	RemoteForwards       []Forward // -R: the bastion listens, and the targets are reached from here
+	ExitOnForwardFailure bool      // one forward that fails ends Run; otherwise only all of them do
+	AnnouncedDataAddress bool      // ask for FTP data by the announced address (FTPDataAddress)
 
 	HostKeyChecking  HostKeyChecking
 	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port

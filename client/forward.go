@@ -13,12 +13,12 @@ import (
 const maxForwards = 256
 
 // Forward is one -L: connections to a local port go to Host:HostPort as the bastion
-// sees it.
+// sees it. Or it is one -R: connections to a port of the bastion go to Host:HostPort as it is seen from here.
 type Forward struct {
 	FTP bool // the connections are FTP control connections
 
 	Bind string // "" for loopback, "*" for every address, else an IP address or a name
-	Port uint16 // 0 lets the kernel choose
+	Port uint16 // 0 lets the kernel choose, or the bastion
 
 	Host     string // without brackets
 	HostPort uint16
@@ -30,7 +30,7 @@ func (f Forward) Target() string {
 }
 
 // ParseForward reads [ftp/][bind:]port:host:hostport, with IPv6 addresses in brackets, as
-// ssh(1)'s -L and, for "ftp/", Tectia's.
+// ssh(1)'s -L and -R and, for "ftp/", Tectia's.
 func ParseForward(spec string) (Forward, error) {
 	f, err := parseForward(spec)
 	if err != nil {

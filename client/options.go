@@ -80,13 +80,14 @@ var keywords = table(
 	keyword{"IdentityAgent", false, setIdentityAgent},
 	keyword{"IdentityFile", true, setIdentityFile},
 	keyword{"KbdInteractiveAuthentication", false, func(c *Config, v string) error { return yesNo(&c.KeyboardInteractive, v) }},
-	keyword{"LocalForward", true, setLocalForward},
+	keyword{"LocalForward", true, func(c *Config, v string) error { return setForward(&c.Forwards, v) }},
 	keyword{"LogLevel", false, setLogLevel},
 	keyword{"NumberOfPasswordPrompts", false, func(c *Config, v string) error { return count(&c.PasswordPrompts, 1, 100, v) }},
 	keyword{"PasswordAuthentication", false, func(c *Config, v string) error { return yesNo(&c.Password, v) }},
 	keyword{"Port", false, func(c *Config, v string) (err error) { c.Port, err = parsePort(v); return err }},
 	keyword{"PreferredAuthentications", false, setAuthMethods},
 	keyword{"PubkeyAuthentication", false, func(c *Config, v string) error { return yesNo(&c.Pubkey, v) }},
+	keyword{"RemoteForward", true, func(c *Config, v string) error { return setForward(&c.RemoteForwards, v) }},
 	keyword{"ServerAliveCountMax", false, func(c *Config, v string) error { return count(&c.ServerAliveCountMax, 1, 1000, v) }},
 	keyword{"ServerAliveInterval", false, func(c *Config, v string) error { return seconds(&c.ServerAliveInterval, 0, v) }},
 	keyword{"StrictHostKeyChecking", false, setHostKeyChecking},
@@ -209,8 +210,8 @@ func setIdentityFile(c *Config, value string) error {
 	return nil
 }
 
-// setLocalForward takes what -L takes, or the two words of ssh_config(5): "port host:hostport".
-func setLocalForward(c *Config, value string) error {
+// setForward takes what -L and -R take, or the two words of ssh_config(5): "port host:hostport".
+func setForward(to *[]Forward, value string) error {
 	words := strings.Fields(value)
 	if len(words) == 2 {
 		value = words[0] + ":" + words[1]
@@ -219,10 +220,10 @@ func setLocalForward(c *Config, value string) error {
 	if err != nil {
 		return err
 	}
-	if len(c.Forwards) >= maxForwards {
+	if len(*to) >= maxForwards {
 		return fmt.Errorf("more than %d forwards", maxForwards)
 	}
-	c.Forwards = append(c.Forwards, f)
+	*to = append(*to, f)
 	return nil
 }
 

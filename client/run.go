@@ -21,7 +21,7 @@ const partingTimeout = 2 * time.Second
 // connection is lost (an error that matches [ErrConnectionLost]). Everything it started has ended by then,
 // and connections that were running have been reset. Other errors say why it could not begin.
 func Run(ctx context.Context, cfg *Config) error {
-	if cfg.Host == "" || len(cfg.Forwards) == 0 {
+	if cfg.Host == "" || len(cfg.Forwards)+len(cfg.RemoteForwards) == 0 {
 		return errors.New("a destination and at least one forward are needed")
 	}
 	conn, err := connect(ctx, cfg)
@@ -36,9 +36,32 @@ func Run(ctx context.Context, cfg *Config) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var wg sync.WaitGroup
-	defer wg.Wait()
-	defer cancel(nil)
+	defer func() {
+		cancel(nil)
+		// What is reset waits for the bastion to confirm it, and a silent one wouldn't.
+		late := time.AfterFunc(partingTimeout, func() { _ = conn.ssh.Close() })
+		wg.Wait()
+		late.Stop()
+	}()
 
+	wg.Go(func() { // what the bastion opens
+		<-ctx.Done()
+		conn.incoming.close()
+	})
+	wg.Go(func() { conn.keepAlive(ctx, cfg.ServerAliveInterval, cfg.ServerAliveCountMax) })
+	if err := forward(ctx, cfg, conn, &wg); err != nil && ctx.Err() == nil {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-conn.done:
+		return fmt.Errorf("%w: %w: what was running has been reset", ErrConnectionLost, conn.cause)
+	}
+}
+
+// forward begins to serve the forwards, and says what is ready.
+func forward(ctx context.Context, cfg *Config, conn *connection, wg *sync.WaitGroup) error {
 	listeners, err := listenAll(ctx, cfg)
 	if err != nil {
 		return err
@@ -46,23 +69,22 @@ func Run(ctx context.Context, cfg *Config) error {
 	for _, l := range listeners {
 		wg.Go(func() { l.serve(ctx, cfg, conn) })
 	}
-	wg.Go(func() { conn.keepAlive(ctx, cfg.ServerAliveInterval, cfg.ServerAliveCountMax) })
+	remotes, err := conn.forwardAll(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	if len(listeners)+len(remotes) == 0 {
+		return errors.New("no forward could be set up")
+	}
 	for _, l := range listeners {
 		if l.first {
 			cfg.notice(l.ready(relay.AddrPort(l.Addr()), cfg.Network))
 		}
 	}
-
-	select {
-	case <-ctx.Done():
-		// What is reset waits for the bastion to confirm it, and a silent one wouldn't.
-		late := time.AfterFunc(partingTimeout, func() { _ = conn.ssh.Close() })
-		wg.Wait()
-		late.Stop()
-		return nil
-	case <-conn.done:
-		return fmt.Errorf("%w: %w: what was running has been reset", ErrConnectionLost, conn.cause)
+	for _, r := range remotes {
+		cfg.notice(r.ready())
 	}
+	return nil
 }
 
 // listener is one socket of a forward.
@@ -87,8 +109,8 @@ func (f Forward) ready(at netip.AddrPort, network string) string {
 	return fmt.Sprintf("FTP to %s is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())
 }
 
-// listenAll opens the sockets of all forwards. A forward that fails is logged and left out, unless
-// ExitOnForwardFailure is set or none is left.
+// listenAll opens the sockets of all local forwards. One that fails is logged and left out, unless
+// ExitOnForwardFailure is set.
 func listenAll(ctx context.Context, cfg *Config) ([]*listener, error) {
 	var all []*listener
 	closeAll := func() {
@@ -107,9 +129,6 @@ func listenAll(ctx context.Context, cfg *Config) ([]*listener, error) {
 			continue
 		}
 		all = append(all, ls...)
-	}
-	if len(all) == 0 {
-		return nil, errors.New("no forward could be set up")
 	}
 	return all, nil
 }

@@ -45,6 +45,8 @@ type connection struct {
 	channel relay.ChannelConfig
 	opening chan struct{} // one token for each channel that is being opened
 
+	incoming incoming // what the bastion may open
+
 	done  chan struct{} // closed when the SSH connection has ended
 	cause error         // why it ended; valid once done is closed
 	lost  error         // why we gave it up, if we did; guarded by mu
@@ -68,7 +70,7 @@ func newConnection(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.
 	})
 	c.wg.Go(func() {
 		for nc := range chans {
-			_ = nc.Reject(ssh.Prohibited, "culvert accepts no channels")
+			c.offered(nc)
 		}
 	})
 	c.wg.Go(func() {
@@ -85,7 +87,7 @@ func newConnection(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.
 
 // negotiate agrees on the explicit end of data with a bastion that knows it.
 func (c *connection) negotiate(ctx context.Context) error {
-	ok, err := c.request(ctx, relay.EndOfDataRequest, openTimeout)
+	ok, _, err := c.request(ctx, globalRequest{name: relay.EndOfDataRequest, timeout: openTimeout})
 	if err != nil {
 		return fmt.Errorf("ask the server for its extensions: %s", printable(err.Error()))
 	}
@@ -94,30 +96,45 @@ func (c *connection) negotiate(ctx context.Context) error {
 	return nil
 }
 
+// globalRequest is a question to the bastion (RFC 4254, section 4).
+type globalRequest struct {
+	name    string
+	payload []byte
+	timeout time.Duration
+	late    func(ok bool, reply []byte) // told of an answer that nobody waits for any more; nil for nobody
+}
+
 // request makes a round trip with a global request.
-func (c *connection) request(ctx context.Context, name string, timeout time.Duration) (ok bool, err error) {
+func (c *connection) request(ctx context.Context, r globalRequest) (ok bool, payload []byte, err error) {
 	type reply struct {
-		ok  bool
-		err error
+		ok      bool
+		payload []byte
+		err     error
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
-	replies := make(chan reply, 1)
+	replies := make(chan reply)
 	c.wg.Go(func() { // ends with the answer, or with the connection
-		ok, _, err := c.ssh.SendRequest(name, true, nil)
-		replies <- reply{ok, err}
+		ok, payload, err := c.ssh.SendRequest(r.name, true, r.payload)
+		select {
+		case replies <- reply{ok, payload, err}:
+		case <-ctx.Done():
+			if err == nil && r.late != nil {
+				r.late(ok, payload)
+			}
+		}
 	})
 	select {
 	case r := <-replies:
-		return r.ok, r.err
+		return r.ok, r.payload, r.err
 	case <-ctx.Done():
-		return false, fmt.Errorf("no answer within %v: %w", timeout, context.Cause(ctx))
+		return false, nil, fmt.Errorf("no answer within %v: %w", r.timeout, context.Cause(ctx))
 	}
 }
 
 // alive is relay.ChannelConfig.Alive. Any answer proves it; OpenSSH's is "failure".
 func (c *connection) alive() error {
-	_, err := c.request(context.Background(), keepaliveRequest, aliveTimeout)
+	_, _, err := c.request(context.Background(), globalRequest{name: keepaliveRequest, timeout: aliveTimeout})
 	return err
 }
 
@@ -138,7 +155,7 @@ func (c *connection) keepAlive(ctx context.Context, interval time.Duration, coun
 		case <-tick.C:
 		}
 		patience := interval * time.Duration(countMax)
-		if _, err := c.request(ctx, keepaliveRequest, patience); err != nil && ctx.Err() == nil {
+		if _, _, err := c.request(ctx, globalRequest{name: keepaliveRequest, timeout: patience}); err != nil && ctx.Err() == nil {
 			c.giveUp(fmt.Errorf("the server gave no sign of life for %v", patience))
 			return
 		}

@@ -11,7 +11,7 @@ import (
 )
 
 const usage = `usage: culvert [-46NqVv] [-i identity] [-l user] [-o Option=value] [-p port]
-               -L [ftp/][bind:]port:host:hostport [user@]host`
+               -L|-R [ftp/][bind:]port:host:hostport [user@]host`
 
 const help = usage + `
 
@@ -21,6 +21,9 @@ passive mode works through the one port.
 
   -L [ftp/][bind:]port:host:hostport
                 what to forward; port 0 lets the system choose; may be repeated
+  -R [ftp/][bind:]port:host:hostport
+                the other way: the server listens, and the host is reached from
+                this machine
   -p port       of the SSH server; -l user, to log in as
   -i identity   file with a private key; may be repeated; the agent is asked too
   -o Option=value
@@ -63,6 +66,7 @@ var letters = map[string]letter{
 	"L": {keyword: "LocalForward"},
 	"N": {flag: true}, // there is no remote command to leave out
 	"T": {flag: true}, // nor a terminal there
+	"R": {keyword: "RemoteForward"},
 	"V": {flag: true, do: func(*client.Config, string) error { return errVersion }},
 	"f": {flag: true, do: func(*client.Config, string) error {
 		return &usageError{"-f: culvert can't go to the background yet: use a service manager, or the shell's &"}
@@ -113,8 +117,8 @@ func parse(args []string, cfg *client.Config) error {
 	if err := cfg.SetDestination(set.Arg(0)); err != nil {
 		return err
 	}
-	if len(cfg.Forwards) == 0 {
-		return &usageError{"there is nothing to forward: give at least one -L"}
+	if len(cfg.Forwards)+len(cfg.RemoteForwards) == 0 {
+		return &usageError{"there is nothing to forward: give at least one -L or -R"}
 	}
 	return nil
 }

@@ -1,0 +1,303 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// maxEarly bounds the connections that the bastion offers before it has said which port it has chosen.
+const maxEarly = 64
+
+// place is where the bastion listens for us: the host as we spelled it, and the port. It names each connection by it that it offers
+// (RFC 4254, section 7.2).
+type place struct {
+	host string
+	port uint16
+}
+
+func (p place) String() string {
+	host := p.host
+	if host == "" {
+		host = "*"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(p.port)))
+}
+
+// forwardedTCPIP is the extra data of a "forwarded-tcpip" channel open (RFC 4254, section 7.2).
+type forwardedTCPIP struct {
+	Host       string
+	Port       uint32
+	Origin     string
+	OriginPort uint32
+}
+
+// arrival is a connection that the bastion has accepted. Whoever serves it accepts or refuses it.
+type arrival struct {
+	ssh.NewChannel
+	conn   *connection
+	at     place
+	origin netip.AddrPort // whose connection it is, as the bastion says; not valid if that is no address
+}
+
+// accept takes the connection. The caller owns the stream.
+func (a *arrival) accept() (relay.Stream, error) {
+	ch, reqs, err := a.Accept()
+	if err != nil {
+		return nil, fmt.Errorf("accept a channel: %w", err)
+	}
+	return relay.NewChannel(ch, reqs, a.conn.channel), nil
+}
+
+// refuse rejects the connection; the bastion ends it. It fails only on a dying connection.
+func (a *arrival) refuse(reason ssh.RejectionReason, text string) { _ = a.Reject(reason, text) }
+
+// incoming is what the bastion may offer connections for. Everything else is refused.
+type incoming struct {
+	mu     sync.Mutex
+	closed bool
+	serve  map[place]func(*arrival)
+	asking map[string]*asking // by host: the bastion is to choose a port
+	early  int                // arrivals that wait for one of asking
+	wg     sync.WaitGroup     // of those that are served
+}
+
+// asking are the requests for a port of the bastion's choice on one host. The first connection to it may be offered before the answer
+// is read.
+type asking struct {
+	count   int
+	settled chan struct{} // closed when one of them has its answer
+}
+
+// put has the connections that come to at served. It reports false if somebody else's do.
+func (t *incoming) put(at place, serve func(*arrival)) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, taken := t.serve[at]; taken || t.closed {
+		return false
+	}
+	if t.serve == nil {
+		t.serve = make(map[place]func(*arrival))
+	}
+	t.serve[at] = serve
+	return true
+}
+
+// remove has connections that come to at refused. Those that were taken go on.
+func (t *incoming) remove(at place) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.serve, at)
+}
+
+// ask says that a port of host is asked for. The caller must call settle once the answer is here, and has been put.
+func (t *incoming) ask(host string) (settle func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.asking == nil {
+		t.asking = make(map[string]*asking)
+	}
+	a := t.asking[host]
+	if a == nil {
+		a = &asking{settled: make(chan struct{})}
+		t.asking[host] = a
+	}
+	a.count++
+	return func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		close(a.settled)
+		a.settled = make(chan struct{})
+		if a.count--; a.count == 0 {
+			delete(t.asking, host)
+		}
+	}
+}
+
+// find returns who serves at; or nil, and what to wait for if that may change.
+func (t *incoming) find(at place) (serve func(*arrival), settled <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return nil, nil
+	}
+	if serve = t.serve[at]; serve != nil {
+		return serve, nil
+	}
+	if a := t.asking[at.host]; a != nil {
+		return nil, a.settled
+	}
+	return nil, nil
+}
+
+// enter counts somebody who serves, and who must call t.wg.Done. It reports false once t is closed.
+func (t *incoming) enter() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.wg.Add(1)
+	}
+	return !t.closed
+}
+
+// close refuses what comes from now on, and returns when all that is served has ended.
+func (t *incoming) close() {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
+	t.wg.Wait()
+}
+
+// offered serves or refuses a channel that the bastion opens. It waits for nothing, as all else waits for it.
+func (c *connection) offered(nc ssh.NewChannel) {
+	if nc.ChannelType() != "forwarded-tcpip" {
+		_ = nc.Reject(ssh.Prohibited, "culvert accepts no such channels") // fails only on a dying connection
+		return
+	}
+	a, err := c.parseArrival(nc)
+	if err != nil {
+		c.log.Warn("a channel of the bastion was refused", "err", err)
+		_ = nc.Reject(ssh.ConnectionFailed, "malformed request")
+		return
+	}
+	serve, settled := c.incoming.find(a.at)
+	if serve == nil && settled == nil || !c.incoming.enter() {
+		c.unasked(a)
+		return
+	}
+	go func() {
+		defer c.incoming.wg.Done()
+		if serve == nil {
+			serve = c.waitFor(a.at, settled)
+		}
+		if serve == nil {
+			c.unasked(a)
+			return
+		}
+		serve(a)
+	}()
+}
+
+func (c *connection) unasked(a *arrival) {
+	c.log.Warn("a channel of the bastion was refused: nobody asked for it", "at", printable(a.at.String()), "from", a.origin)
+	a.refuse(ssh.Prohibited, "nobody asked for this")
+}
+
+// waitFor returns who serves at, once it is known. It is nil if nobody does.
+func (c *connection) waitFor(at place, settled <-chan struct{}) (serve func(*arrival)) {
+	t := &c.incoming
+	t.mu.Lock()
+	t.early++
+	tooMany := t.early > maxEarly
+	t.mu.Unlock()
+	defer func() {
+		t.mu.Lock()
+		t.early--
+		t.mu.Unlock()
+	}()
+	for serve == nil && settled != nil && !tooMany {
+		<-settled
+		serve, settled = t.find(at)
+	}
+	return serve
+}
+
+func (c *connection) parseArrival(nc ssh.NewChannel) (*arrival, error) {
+	var m forwardedTCPIP
+	if err := ssh.Unmarshal(nc.ExtraData(), &m); err != nil {
+		return nil, fmt.Errorf("parse forwarded-tcpip: %w", err)
+	}
+	if m.Port > 65535 || m.OriginPort > 65535 {
+		return nil, errors.New("parse forwarded-tcpip: a port is out of range")
+	}
+	a := &arrival{NewChannel: nc, conn: c, at: place{m.Host, uint16(m.Port)}}
+	if from, err := netip.ParseAddr(m.Origin); err == nil {
+		a.origin = netip.AddrPortFrom(from.Unmap(), uint16(m.OriginPort))
+	}
+	return a, nil
+}
+
+// tcpipForward is the payload of "tcpip-forward" and "cancel-tcpip-forward" (RFC 4254, section 7.1).
+type tcpipForward struct {
+	Host string
+	Port uint32
+}
+
+// errNoListening is what listen's error matches when the bastion has refused.
+var errNoListening = errors.New("the bastion refuses to listen")
+
+// listen asks the bastion to listen at a place, by a request that is tcpip-forward or has its form, and has the connections that come
+// there served. If the port is 0, the bastion chooses one; the place with the port is returned. The caller must call unlisten.
+func (c *connection) listen(ctx context.Context, request string, at place, serve func(*arrival)) (place, error) {
+	if at.port == 0 {
+		defer c.incoming.ask(at.host)()
+	} else if !c.incoming.put(at, serve) {
+		return place{}, fmt.Errorf("%s is listened on already", at)
+	}
+	port, err := c.askToListen(ctx, request, at)
+	switch {
+	case err != nil && at.port != 0:
+		c.incoming.remove(at)
+		fallthrough
+	case err != nil:
+		return place{}, err
+	case at.port != 0:
+		return at, nil
+	}
+	at.port = port
+	if !c.incoming.put(at, serve) {
+		return place{}, fmt.Errorf("the bastion chose port %d, which is listened on already", port)
+	}
+	return at, nil
+}
+
+// askToListen returns the port that is listened on.
+func (c *connection) askToListen(ctx context.Context, request string, at place) (uint16, error) {
+	ok, reply, err := c.request(ctx, globalRequest{
+		name: request, payload: ssh.Marshal(tcpipForward{at.host, uint32(at.port)}), timeout: openTimeout,
+		late: func(ok bool, reply []byte) {
+			if port, err := boundPort(at.port, reply); ok && err == nil {
+				c.cancelListen(place{at.host, port})
+			}
+		},
+	})
+	if err != nil {
+		return 0, err
+	}
+	if !ok {
+		return 0, errNoListening
+	}
+	return boundPort(at.port, reply)
+}
+
+// boundPort reads the answer to a tcpip-forward (RFC 4254, section 7.1).
+func boundPort(asked uint16, reply []byte) (uint16, error) {
+	if asked != 0 {
+		return asked, nil
+	}
+	var m struct{ Port uint32 }
+	if err := ssh.Unmarshal(reply, &m); err != nil || m.Port == 0 || m.Port > 65535 {
+		return 0, errors.New("the bastion doesn't say which port it has chosen")
+	}
+	return uint16(m.Port), nil
+}
+
+// unlisten ends a listen. Connections that were taken go on.
+func (c *connection) unlisten(at place) {
+	c.incoming.remove(at)
+	c.cancelListen(at)
+}
+
+// cancelListen waits for no answer: there is nothing to be done about a refusal, and what is offered meanwhile is refused.
+func (c *connection) cancelListen(at place) {
+	// Fails only on a dead connection.
+	_, _, _ = c.ssh.SendRequest("cancel-tcpip-forward", false, ssh.Marshal(tcpipForward{at.host, uint32(at.port)}))
+}

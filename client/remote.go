@@ -1,0 +1,123 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// remote is one -R: a port of the bastion whose connections are carried to a host that is reached from here.
+type remote struct {
+	Forward
+	ctx  context.Context // ends with Run
+	cfg  *Config
+	conn *connection
+	at   place // where the bastion listens
+	room chan struct{}
+	log  *slog.Logger
+}
+
+// asked is the place that the bastion is asked for, by the words of RFC 4254, section 7.1, as ssh(1) does.
+func (f Forward) asked() place {
+	switch f.Bind {
+	case "":
+		return place{"localhost", f.Port}
+	case "*":
+		return place{"", f.Port}
+	}
+	return place{f.Bind, f.Port}
+}
+
+// forwardAll asks the bastion to listen for all of cfg's remote forwards. One that fails is logged and left out, unless
+// ExitOnForwardFailure is set.
+func (c *connection) forwardAll(ctx context.Context, cfg *Config) ([]*remote, error) {
+	var all []*remote
+	for _, f := range cfg.RemoteForwards {
+		r := &remote{
+			Forward: f, ctx: ctx, cfg: cfg, conn: c,
+			room: make(chan struct{}, maxSessions), log: cfg.log().With("target", f.Target()),
+		}
+		err := r.listen()
+		if err != nil && (cfg.ExitOnForwardFailure || ctx.Err() != nil) {
+			return nil, err
+		}
+		if err != nil {
+			cfg.log().Error("a forward is left out", "err", err)
+			continue
+		}
+		all = append(all, r)
+	}
+	return all, nil
+}
+
+func (r *remote) listen() (err error) {
+	if r.FTP {
+		return errors.New("a remote forward of FTP is not to be had yet")
+	}
+	asked := r.asked()
+	r.at, err = r.conn.listen(r.ctx, "tcpip-forward", asked, r.serve)
+	if errors.Is(err, errNoListening) {
+		return fmt.Errorf("listen on %s of the bastion for %s: refused: choose another port, if it is used there or below 1024, or ask its administrator for PermitListen", asked, r.Target())
+	}
+	if err != nil {
+		return fmt.Errorf("listen on %s of the bastion for %s: %w", asked, r.Target(), err)
+	}
+	return nil
+}
+
+// ready is what a person needs to use the forward.
+func (r *remote) ready() string {
+	return fmt.Sprintf("%s is at %s of %s", r.Target(), r.at, r.cfg.dialled())
+}
+
+// serve carries one connection. Failure is a reset as far as the bastion passes it on, never an end of data.
+func (r *remote) serve(a *arrival) {
+	select {
+	case r.room <- struct{}{}:
+		defer func() { <-r.room }()
+	default:
+		a.refuse(ssh.ResourceShortage, "too many connections at once")
+		r.log.Error("a connection was refused: there are too many at once", "most", maxSessions)
+		return
+	}
+	r.log.Debug("connection accepted by the bastion", "from", a.origin)
+	local, err := r.dial(nil, r.Target())
+	if err != nil {
+		a.refuse(ssh.ConnectionFailed, "connect failed")
+		if r.ctx.Err() == nil {
+			r.log.Error("a connection was refused", "err", err)
+		}
+		return
+	}
+	channel, err := a.accept()
+	if err != nil {
+		local.Abort()
+		return
+	}
+	var count relay.Counters
+	err = relay.Join(r.ctx, channel, local, &count)
+	logEnd(r.ctx, r.log, "connection", err, &count)
+}
+
+// dial connects to an address that is reached from here, from a local address unless that is nil.
+func (r *remote) dial(from *net.TCPAddr, to string) (*relay.TCP, error) {
+	d := net.Dialer{Timeout: r.cfg.ConnectTimeout}
+	if from != nil {
+		d.LocalAddr = from
+	}
+	conn, err := d.DialContext(r.ctx, "tcp", to)
+	if err != nil {
+		return nil, err // says what was dialled
+	}
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("dial %s: not a TCP connection", to), conn.Close())
+	}
+	return relay.NewTCP(tcp), nil
+}
