@@ -25,15 +25,25 @@ func (s *Session) planActive(c command) plan {
 		}
 		at, ok = parsed, wellFormed
 	}
+	known := s.opt.Client.IsValid()
 	switch {
 	case !ok:
 		return answer("501 Syntax error in the address")
-	case at.Addr() != s.opt.Client.WithZone(""): // so it is if Client isn't known
+	case !known && s.opt.Active == ActiveRefused:
+		return answer("502 Active mode is not offered here, use passive mode (PASV or EPSV) or connect through culvert")
+	case !known && s.opt.Active == ActiveForwarded:
+		if !at.IsValid() {
+			return answer("522 Network protocol not supported, use (1,2)")
+		}
+	case at.Addr() != s.opt.Client.WithZone(""):
 		return answer("501 The address is not that of the control connection")
-	case at.Port() < 1024:
+	}
+	if at.Port() < 1024 {
 		return answer("504 The port is below 1024")
 	}
-	at = netip.AddrPortFrom(s.opt.Client, at.Port()) // with the zone
+	if known {
+		at = netip.AddrPortFrom(s.opt.Client, at.Port()) // with the zone
+	}
 	switch s.opt.Active {
 	case ActiveTranslated:
 		verb := s.translation(mode)

@@ -139,11 +139,37 @@ func TestZeroOptionsAreStrict(t *testing.T) {
 		{"PASV", "425"},
 		{"EPSV 1", "522"},
 		{"EPSV 2", "522"},
-		{"PORT 127,0,0,1,200,10", "501"},
-		{"EPRT |1|127.0.0.1|51210|", "501"},
+		{"PORT 127,0,0,1,200,10", "502"},
+		{"EPRT |1|127.0.0.1|51210|", "502"},
 	} {
 		got := written(s.FromClient([]byte(tt.command + "\r\n")))
 		if !strings.HasPrefix(got[len(got)-1], "client: "+tt.want) {
+			t.Errorf("%s: got %q, want %s", tt.command, got, tt.want)
+		}
+	}
+}
+
+func TestForwardedActiveModeTakesTheAddressOfAnUnknownClientForAName(t *testing.T) {
+	for _, tt := range []struct {
+		command, want string
+		client        string // that the driver is to listen for
+	}{
+		{"PORT 192,0,2,7,200,10", "", "192.0.2.7:51210"},
+		{"EPRT |1|127.0.0.1|1024|", "", "127.0.0.1:1024"},
+		{"EPRT |2|2001:db8::7|51210|", "", "[2001:db8::7]:51210"},
+		{"PORT 192,0,2,7,3,255", "504", ""},
+		{"PORT 192,0,2,256,200,10", "501", ""},
+		{"EPRT |2|127.0.0.1|51210|", "501", ""},
+		{"EPRT |3|x|51210|", "522", ""},
+	} {
+		peer := netip.MustParseAddr("10.0.0.5")
+		s := loggedIn(Options{Active: ActiveForwarded, Peer: peer, Hop: peer})
+		effects := s.FromClient([]byte(tt.command + "\r\n"))
+		if l, ok := effects[len(effects)-1].(Listen); ok != (tt.client != "") || ok && l.Client.String() != tt.client {
+			t.Errorf("%s: %+v, want to listen for %q", tt.command, effects, tt.client)
+			continue
+		}
+		if got := written(effects); tt.want != "" && !strings.HasPrefix(got[len(got)-1], "client: "+tt.want) {
 			t.Errorf("%s: got %q, want %s", tt.command, got, tt.want)
 		}
 	}

@@ -16,7 +16,8 @@ type Options struct {
 	Hop netip.Addr
 
 	// Client is the address of the FTP client, as the control connection came in. PORT and EPRT must
-	// name it. If it is not valid, none is right and they get 501.
+	// name it. If it is not valid, it isn't known here (culvertd: the control connection came in at the far SSH client), and none is
+	// right; but ActiveForwarded then takes any, which nobody connects to: it is a name that the SSH client will know.
 	Client netip.Addr
 
 	// ForeignAddress reports whether a server may announce this address besides its own
