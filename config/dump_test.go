@@ -52,6 +52,7 @@ func TestDumpShowsEveryKeyword(t *testing.T) {
 		"port 22", "listenaddress 0.0.0.0:22", "listenaddress [::]:22", "logingracetime 120", "permitrootlogin prohibit-password",
 		"persourcepenalties crash:90 authfail:5 noauth:1 invaliduser:5 grace-exceeded:10 refuseconnection:10 max:600 min:15 max-sources4:65536 max-sources6:65536 overflow:permissive overflow6:permissive",
 		"allowusers a", "allowusers b", "acceptenv LANG", "subsystem sftp internal-sftp", "rekeylimit 0 0", "x11forwarding no", "usepam no",
+		"ftpupstreamtls require a:21", "ftpupstreamtls off", "ftpupstreamtlspin " + pinA + " a:21", "ftpopaquetls none",
 		"permitopen ftp/a:21", "denyopen b:1 c:2", "permitlisten *:8080", `banner "/a b"`,
 	} {
 		if !slices.Contains(lines, want) {
@@ -75,6 +76,9 @@ PermitOpen ftp/a:21
 DenyOpen b:1 c:2
 PermitListen 8080
 Banner "/a b"
+FTPUpstreamTLS require a:21
+FTPUpstreamTLS off
+FTPUpstreamTLSPin ` + pinA + ` a:21
 `
 }
 
@@ -96,6 +100,11 @@ func TestDumpReadsBack(t *testing.T) {
 		}
 	}
 }
+
+const (
+	pinA = "SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"
+	pinB = "SHA256:ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0"
+)
 
 // someValues are valid values of each keyword. The paths among them are as awkward as paths may be.
 var someValues = map[string][]string{
@@ -151,7 +160,11 @@ var someValues = map[string][]string{
 	"FTPDataAddress":                  {"control", "10.4.0.0/16 2001:db8::1"},
 	"FTPDataTimeout":                  {"1m", "5"},
 	"FTPActive":                       {"no", "yes", "forward"},
-	"FTPUpstreamTLS":                  {"off"},
+	"FTPUpstreamTLS":                  {"off", "prefer a:21 10.0.0.0/8:21,990", "require", "REQUIRE [::1]:*"},
+	"FTPUpstreamTLSCAFile":            {"none", `"/c a"`},
+	"FTPUpstreamTLSPin":               {"none", pinA + " " + pinB + "= *.corp:21", "none a:21", pinB},
+	"FTPUpstreamTLSMaxVersion":        {"1.2", "1.3"},
+	"FTPOpaqueTLS":                    {"none", "50000-50100 60000"},
 	"FTPAccess":                       {"read-write", "read-only", "list-only"},
 	"LoginGraceTime":                  {"0", "1h30m", "20"},
 	"MaxAuthTries":                    {"1", "1000"},

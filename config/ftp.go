@@ -44,11 +44,6 @@ var ftpKeywords = []keyword{
 			firstRule(&r.FTPActive, source, s.FTP.Active)
 		},
 	}, {
-		name:     "FTPUpstreamTLS",
-		wants:    "off",
-		standard: []string{"off"},
-		value:    only("off", "prefer", "require"),
-	}, {
 		name:     "FTPAccess",
 		wants:    "read-write, read-only or list-only",
 		standard: []string{"read-write"},

@@ -48,7 +48,7 @@ const (
 )
 
 // keywords are in the order in which -T shows them.
-var keywords = slices.Concat(listenKeywords, keyKeywords, whoKeywords, whatKeywords, ftpKeywords, limitKeywords, recordKeywords)
+var keywords = slices.Concat(listenKeywords, keyKeywords, whoKeywords, whatKeywords, ftpKeywords, ftpTLSKeywords, limitKeywords, recordKeywords)
 
 func findKeyword(name string) *keyword {
 	for i := range keywords {

@@ -163,22 +163,6 @@ func or[T comparable](word string, f form[T]) form[T] {
 	}
 }
 
-// only is the value of a keyword of which one value is served so far.
-func only(served string, later ...string) value {
-	return value{
-		parse: single(func(word string) (struct{}, error) {
-			switch {
-			case strings.EqualFold(word, served):
-				return struct{}{}, nil
-			case slices.ContainsFunc(later, func(l string) bool { return strings.EqualFold(l, word) }):
-				return struct{}{}, fmt.Errorf("%q is not served by this version", word)
-			}
-			return struct{}{}, fmt.Errorf("unknown value %q", word)
-		}, func(*Settings, struct{}) {}),
-		show: func(*Settings) [][]string { return [][]string{{served}} },
-	}
-}
-
 func numberBetween(low, high int) form[int] {
 	return form[int]{
 		parse: func(word string) (int, error) {

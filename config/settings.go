@@ -80,8 +80,12 @@ type Settings struct {
 	UnusedConnectionTimeout    time.Duration // 0 is never
 	DrainTimeout               time.Duration // 0 is never
 
-	Banner        string // path, empty for none
-	FTP           policy.FTP
+	Banner string     // path, empty for none
+	FTP    policy.FTP // what isn't different for each target
+
+	FTPUpstreamTLS    []policy.Targeted[policy.TLS] // the first that is for the target counts
+	FTPUpstreamTLSPin []policy.Targeted[[]policy.Pin]
+
 	AuditLog      string         // path, empty for stderr
 	AuditContinue bool           // AuditFailure continue: what can't be put on record goes on all the same
 	MetricsListen netip.AddrPort // not valid for none

@@ -19,6 +19,8 @@ func (r *reader) warnWhole(file string) {
 				r.warnSharedKeys(l)
 			}
 			r.warnWords(l)
+			r.warnTargets(l, sc.lines[:j])
+			r.warnOpaque(l, sc)
 			r.warnNames(l)
 			r.warnStock(l)
 			var s Settings
@@ -151,7 +153,7 @@ func refusedByStock(p policy.OpenPattern) bool {
 }
 
 func hostOf(p policy.OpenPattern) string {
-	host, _, _ := cutLast(strings.TrimPrefix(p.String(), "ftp/"), ":")
+	host, _, _ := cutLast(strings.TrimPrefix(strings.TrimPrefix(p.String(), "ftp/"), "ftps/"), ":")
 	return host
 }
 

@@ -29,7 +29,7 @@ var whatKeywords = []keyword{
 		},
 	}, {
 		name:  permitOpen,
-		wants: "words such as host:port, 10.1.0.0/16:22 or ftp/host:21, or any or none alone",
+		wants: "words such as host:port, 10.1.0.0/16:22, ftp/host:21 or ftps/host:990, or any or none alone",
 		value: openWords(func(s *Settings) *[]policy.OpenPattern { return &s.PermitOpen }, true),
 		rule: func(r *policy.Rules, source string, s Settings) {
 			firstRule(&r.PermitOpen, source, s.PermitOpen)
@@ -136,7 +136,7 @@ func parseOpenWords(words []string, ftp bool) ([]policy.OpenPattern, error) {
 			return nil, err
 		}
 		if p.FTP() && !ftp {
-			return nil, fmt.Errorf("%q: ftp/ means nothing here: write the host and port alone", word)
+			return nil, fmt.Errorf("%q: the prefix means nothing here: write the host and port alone", word)
 		}
 		patterns = append(patterns, p)
 	}

@@ -23,6 +23,16 @@ func TestDecideAgreesWithOracle(t *testing.T) {
 		}
 		kind, _, _ := strings.Cut(want.rule, ":")
 		answers[fmt.Sprint(kind, " ", want.allowed, " ", want.ftp+want.bind)]++
+		if r.Action != Open || d.FTP == nil {
+			continue
+		}
+		tls, opaque := oracle{s, r}.upstream(want.ftp)
+		if gotTLS, gotOpaque := strings.TrimSpace(d.FTP.TLS.String()+" "+d.FTP.TLSRule), PortsText(d.FTP.OpaquePorts); gotTLS != tls || gotOpaque != opaque {
+			t.Fatalf("%+v\n%+v\n got TLS %s, opaque %s\nwant %s, %s", s, r, gotTLS, gotOpaque, tls, opaque)
+		}
+		how, by, _ := strings.Cut(tls, " ")
+		by, _, _ = strings.Cut(by, ":")
+		answers[fmt.Sprint(how, " by ", by, " opaque ", opaque != "")]++
 	}
 	// The test means something only if it sees each kind of answer often.
 	for _, kind := range []string{
@@ -31,6 +41,14 @@ func TestDecideAgreesWithOracle(t *testing.T) {
 	} {
 		if answers[kind] < 100 {
 			t.Errorf("%q was the answer %d times only: %v", kind, answers[kind], answers)
+		}
+	}
+	for _, kind := range []string{
+		"off by tls opaque false", "off by tls opaque true", "off by  opaque true", "prefer by tls opaque false", "require by tls opaque false", "implicit by permit opaque false",
+		"implicit by key opaque false",
+	} {
+		if answers[kind] < 5 {
+			t.Errorf("TLS %q was the answer %d times only: %v", kind, answers[kind], answers)
 		}
 	}
 	if n := answers["permit true control"]; n < 20 {

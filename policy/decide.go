@@ -9,7 +9,8 @@ import "slices"
 // Within a PermitOpen the first word that matches the target decides whether it is
 // read as FTP, so that exceptions stand in front: ftp.corp:21 ftp/*:21. The key has its word in it: if it has
 // permitopen=, the target is read as FTP if the first of them that matches has ftp/ or the configuration's has, as being
-// read is what FTPAccess holds by; its data endpoints may be opened only if both have.
+// read is what FTPAccess holds by; its data endpoints may be opened only if both have. ftps/ counts as ftp/, and TLS is implicit
+// if either has it.
 //
 // The host as spelled matches names; the address, whether spelled or resolved, matches
 // addresses and networks. DenyOpen is also asked about the IPv4 address that NAT64 would make of it.
@@ -96,6 +97,7 @@ func (r *Rules) decideOpen(key *KeyRules, t target, tr *trail) Decision {
 	}
 	d := Decision{Rule: r.PermitOpen.Source, Reason: "PermitOpen " + word.String(), allowed: true}
 	asFTP, withData := word.ftp, word.ftp
+	implicit, by := word.tls, r.PermitOpen.Source
 	if key != nil && len(key.PermitOpen) > 0 {
 		own, hit := firstWord(key.PermitOpen, t, OpenPattern.couldMatch)
 		tr.open(KindKey, key.Source, "permitopen", own, hit, t)
@@ -103,11 +105,21 @@ func (r *Rules) decideOpen(key *KeyRules, t target, tr *trail) Decision {
 			return Decision{Rule: key.Source, Reason: "not in the key's permitopen"}
 		}
 		asFTP, withData = word.ftp || own.ftp, word.ftp && own.ftp
+		if own.tls && !implicit {
+			implicit, by = true, key.Source
+		}
 	}
 	if asFTP && t.addr.IsValid() {
 		d.FTP = r.ftp()
 		d.FTP.Data = withData
 		tr.active(r.FTPActive)
+		if implicit {
+			d.FTP.TLS, d.FTP.TLSRule = TLSImplicit, by
+		} else {
+			r.tls(d.FTP, t, tr)
+		}
+		r.trust(d.FTP, t, tr)
+		r.opaque(d.FTP, tr)
 	}
 	return d
 }

@@ -34,6 +34,7 @@ const (
 	KindKey     Kind = "key"     // an option of the key
 	KindData    Kind = "data"    // a line about FTP's data connections
 	KindBind    Kind = "bind"    // a line about the addresses to listen on
+	KindTLS     Kind = "tls"     // a line about TLS to an FTP server
 )
 
 // Result is what came of the step, in a few words for people.
@@ -158,6 +159,15 @@ func (tr *trail) active(line *Line[Active]) {
 	if line != nil && line.Source != "" {
 		tr.line(KindData, line.Source, "FTPActive", line.Value.String(), line.Value == ActiveForward)
 	}
+}
+
+// targeted is a line that is for some targets, and for t or not.
+func (tr *trail) targeted(source, keyword, word string, hit bool, t target) {
+	if tr == nil {
+		return
+	}
+	tr.line(KindTLS, source, keyword, word, hit)
+	tr.detail(t.known())
 }
 
 func (tr *trail) listen(kind Kind, source, keyword string, word ListenPattern, hit bool) {

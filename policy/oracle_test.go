@@ -159,6 +159,44 @@ func (o oracle) decide() answer {
 	return answer{allowed: allowed, ftp: ftp, rule: rule}
 }
 
+// upstream is how a server is spoken to that may be opened as FTP, with the line that says so, and the opaque ports.
+func (o oracle) upstream(ftp string) (tls, opaque string) {
+	name, ip := o.r.Target.Host, net.ParseIP(strings.TrimSuffix(o.r.Target.Host, "."))
+	if ip != nil {
+		name = ""
+	} else {
+		ip = net.IP(o.r.Target.Addr.AsSlice())
+	}
+	hits := func(list []string) string {
+		for _, word := range list {
+			if hit, _ := oracleHit(word, name, ip, o.r.Target.Port, false); hit {
+				return word
+			}
+		}
+		return ""
+	}
+	permitAt := o.first(func(sc sketchScope) bool { return sc.hasPermit })
+	if strings.HasPrefix(hits(o.scopes[permitAt].permit), "ftps/") {
+		return fmt.Sprintf("implicit permit:%d", permitAt), ""
+	}
+	if strings.HasPrefix(hits(strings.Fields(o.key)), "ftps/") {
+		return "implicit key", ""
+	}
+	tls = "off"
+	for _, i := range o.applicable() {
+		for j, line := range o.scopes[i].tls {
+			value, targets, targeted := strings.Cut(line, " ")
+			if tls == "off" && (!targeted || hits(strings.Fields(targets)) != "") {
+				tls = fmt.Sprintf("%s tls:%d.%d", value, i, j)
+			}
+		}
+	}
+	if i := o.first(func(sc sketchScope) bool { return sc.opaque != "" }); i >= 0 && strings.HasPrefix(tls, "off") && ftp == "ftp" {
+		opaque = strings.ReplaceAll(o.scopes[i].opaque, "1-65535", "*")
+	}
+	return tls, opaque
+}
+
 // forwarding is the rule that refuses the whole direction, if one does.
 func (o oracle) forwarding(direction string) (rule string, refused bool) {
 	if i := o.first(func(sc sketchScope) bool { return sc.disable != "" }); i >= 0 && o.scopes[i].disable == "yes" {
@@ -221,9 +259,9 @@ func (o oracle) decideOpen() (allowed bool, ftp, rule string) {
 	permit, key := o.scopes[permitAt].permit, strings.Fields(o.key)
 	if o.r.Action == OpenData {
 		switch {
-		case !strings.Contains(strings.Join(permit, " "), "ftp/"):
+		case !oracleFTP(permit):
 			return false, "", rule
-		case len(key) > 0 && !strings.Contains(o.key, "ftp/"):
+		case len(key) > 0 && !oracleFTP(key):
 			return false, "", "key"
 		case portsAt >= 0 && !oraclePort(o.scopes[portsAt].dataPorts, port):
 			return false, "", fmt.Sprintf("ports:%d", portsAt)
@@ -246,6 +284,11 @@ func (o oracle) decideOpen() (allowed bool, ftp, rule string) {
 	return true, map[bool]string{true: "ftp"}[asFTP && ip != nil], rule
 }
 
+func oracleFTP(words []string) bool {
+	text := " " + strings.Join(words, " ")
+	return strings.Contains(text, " ftp/") || strings.Contains(text, " ftps/")
+}
+
 func oracleFirst(list []string, name string, ip net.IP, port uint16) (hits, ftp bool) {
 	for _, word := range list {
 		if hits, ftp = oracleHit(word, name, ip, port, true); hits {
@@ -257,7 +300,8 @@ func oracleFirst(list []string, name string, ip net.IP, port uint16) (hits, ftp 
 
 // oracleHit takes a network for a hit on a name without an address if perhaps is set.
 func oracleHit(word, name string, ip net.IP, port uint16, perhaps bool) (hits, ftp bool) {
-	rest, ftp := strings.CutPrefix(word, "ftp/")
+	rest := strings.TrimPrefix(strings.TrimPrefix(word, "ftp/"), "ftps/")
+	ftp = rest != word
 	colon := strings.LastIndex(rest, ":")
 	host, ports := strings.Trim(rest[:colon], "[]"), rest[colon+1:]
 	if !oraclePort(ports, port) {

@@ -13,6 +13,7 @@ import (
 // nothing.
 type OpenPattern struct {
 	ftp   bool
+	tls   bool         // with ftp: by TLS from the first byte on
 	net   netip.Prefix // if valid, the addresses it is for; else name
 	name  string       // lower case, without a trailing dot; * alone is every name and address
 	ports []PortRange
@@ -35,7 +36,7 @@ func (r PortRange) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
-// ParseOpenPattern reads [ftp/]host:ports. The host is an address, a network in CIDR form, a host
+// ParseOpenPattern reads [ftp/|ftps/]host:ports. The host is an address, a network in CIDR form, a host
 // name in which * and ? may stand, or * alone for everything; IPv6 is in brackets, [2001:db8::/32].
 // The ports are numbers and ranges with commas between, or *.
 //
@@ -44,11 +45,15 @@ func (r PortRange) String() string {
 // (127.1, 0x7f000001) are errors.
 func ParseOpenPattern(word string) (OpenPattern, error) {
 	rest, ftp := strings.CutPrefix(word, "ftp/")
+	rest, tls := strings.CutPrefix(rest, "ftps/")
 	host, ports, err := splitPorts(rest)
-	if err != nil {
+	switch {
+	case err != nil:
 		return OpenPattern{}, err
+	case ftp && tls:
+		return OpenPattern{}, fmt.Errorf("%q has two prefixes", word)
 	}
-	p := OpenPattern{ftp: ftp}
+	p := OpenPattern{ftp: ftp || tls, tls: tls}
 	if p.ports, err = ParsePorts(ports); err != nil {
 		return OpenPattern{}, err
 	}
@@ -68,15 +73,24 @@ func AnyOpen() OpenPattern {
 	return OpenPattern{name: "*", ports: []PortRange{{1, 65535}}}
 }
 
-// FTP reports whether the word has the prefix ftp/.
+// FTP reports whether the word has the prefix ftp/ or ftps/.
 func (p OpenPattern) FTP() bool { return p.ftp }
+
+// prefix is what stands before the host.
+func (p OpenPattern) prefix() string {
+	switch {
+	case p.tls:
+		return "ftps/"
+	case p.ftp:
+		return "ftp/"
+	}
+	return ""
+}
 
 // String returns the word in canonical form; [ParseOpenPattern] reads it back to p.
 func (p OpenPattern) String() string {
 	var b strings.Builder
-	if p.ftp {
-		b.WriteString("ftp/")
-	}
+	b.WriteString(p.prefix())
 	host := p.name
 	if p.net.IsValid() {
 		host = p.net.String()
@@ -256,6 +270,7 @@ func (p OpenPattern) coversHost(q OpenPattern) bool {
 func (p OpenPattern) meet(q OpenPattern) (OpenPattern, bool) {
 	both := q
 	both.ftp = p.ftp && q.ftp
+	both.tls = both.ftp && (p.tls || q.tls)
 	both.ports = meetPorts(p.ports, q.ports)
 	switch {
 	case len(both.ports) == 0:

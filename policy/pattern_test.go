@@ -31,6 +31,8 @@ func TestParseOpenPattern(t *testing.T) {
 		{"[::ffff:10.1.2.3]:22", "10.1.2.3:22"},
 		{"[::ffff:10.1.0.0/112]:22", "10.1.0.0/16:22"},
 		{"ftp/ftp.corp:21", "ftp/ftp.corp:21"},
+		{"ftps/FTP.corp.:990", "ftps/ftp.corp:990"},
+		{"ftps/[2001:db8::/32]:990", "ftps/[2001:db8::/32]:990"},
 		{"ftp/[2001:db8::/32]:21", "ftp/[2001:db8::/32]:21"},
 		{"ftp/10.0.0.0/8:21,2121", "ftp/10.0.0.0/8:21,2121"},
 		{"1.example:22", "1.example:22"},
@@ -84,6 +86,8 @@ func TestParseOpenPatternErrors(t *testing.T) {
 		{"host/22", `"host/22" has no port: write host/22:22, or host/22:* for every port`},
 		{"host/22:22", `"host/22" is neither an address nor a network`},
 		{"FTP/host:21", `"FTP/host" is neither an address nor a network`},
+		{"ftp/ftps/host:21", `"ftp/ftps/host:21" has two prefixes`},
+		{"ftps/ftp/host:21", `"ftp/host" is neither an address nor a network`},
 		{"ftp/ftp/host:21", `"ftp/host" is neither an address nor a network`},
 	} {
 		p, err := ParseOpenPattern(test.word)
@@ -119,7 +123,7 @@ func TestCovers(t *testing.T) {
 func FuzzParseOpenPattern(f *testing.F) {
 	for _, word := range []string{
 		"host:22", "db*.corp:5432,6432", "10.1.0.0/16:22", "[2001:db8::/32]:443", "web.corp:8000-8099", "ftp/ftp.corp:21",
-		"*:*", "[::ffff:10.1.0.0/112]:*", "ftp/[::1]:21", "127.1:22", "[fe80::1%e]:1",
+		"*:*", "[::ffff:10.1.0.0/112]:*", "ftp/[::1]:21", "ftps/a:990", "ftp/ftps/a:1", "127.1:22", "[fe80::1%e]:1",
 	} {
 		f.Add(word, "host", uint16(22))
 	}

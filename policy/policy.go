@@ -109,6 +109,18 @@ type FTP struct {
 	DataTimeout   time.Duration  // FTPDataTimeout
 	Access        Access         // FTPAccess
 	Active        Active         // FTPActive
+
+	TLS     TLS    // FTPUpstreamTLS for this target, or what ftps/ says
+	TLSRule string // the file:line that says it; empty for a default
+
+	// What a server must prove, if TLS isn't off.
+	TLSPins       []Pin      // FTPUpstreamTLSPin; if there are any, its key must be one of them
+	TLSCAFile     string     // FTPUpstreamTLSCAFile; if empty, the authorities of the system, or none where there are pins
+	TLSMaxVersion TLSVersion // FTPUpstreamTLSMaxVersion
+
+	// OpaquePorts are those that may be opened for data connections once client and server have made the control connection
+	// unreadable (FTPOpaqueTLS). If empty, they may not do that.
+	OpaquePorts []PortRange
 }
 
 // Active is what may become of active mode, in which the FTP server connects to its client (FTPActive).

@@ -38,6 +38,13 @@ type Rules struct {
 	FTPDataTimeout *Line[time.Duration]
 	FTPAccess      *Line[Access]
 	FTPActive      *Line[Active]
+	FTPOpaqueTLS   *Line[[]PortRange]
+
+	// Every line counts, the global ones after those of the blocks; the first that is for the target has the word.
+	FTPUpstreamTLS           []Line[Targeted[TLS]]
+	FTPUpstreamTLSPin        []Line[Targeted[[]Pin]] // an empty list is FTPUpstreamTLSPin none
+	FTPUpstreamTLSCAFile     *Line[string]
+	FTPUpstreamTLSMaxVersion *Line[TLSVersion]
 }
 
 // Line is a value and where the configuration says it.
@@ -104,6 +111,11 @@ func (r *Rules) add(later *Rules) {
 	first(&r.FTPDataTimeout, later.FTPDataTimeout)
 	first(&r.FTPAccess, later.FTPAccess)
 	first(&r.FTPActive, later.FTPActive)
+	first(&r.FTPOpaqueTLS, later.FTPOpaqueTLS)
+	first(&r.FTPUpstreamTLSCAFile, later.FTPUpstreamTLSCAFile)
+	first(&r.FTPUpstreamTLSMaxVersion, later.FTPUpstreamTLSMaxVersion)
+	appendLines(&r.FTPUpstreamTLS, later.FTPUpstreamTLS)
+	appendLines(&r.FTPUpstreamTLSPin, later.FTPUpstreamTLSPin)
 	appendLines(&r.DenyOpen, later.DenyOpen)
 }
 

@@ -26,8 +26,10 @@ type sketchScope struct {
 	deny       []string
 	listen     []string
 	hasListen  bool
-	gateway    string // empty: not said
-	dataPorts  string // empty: not said
+	gateway    string   // empty: not said
+	dataPorts  string   // empty: not said
+	opaque     string   // empty: not said
+	tls        []string // lines of FTPUpstreamTLS
 
 	// A line for each word.
 	denyUsers, allowUsers, denyGroups, allowGroups []string
@@ -36,6 +38,7 @@ type sketchScope struct {
 var (
 	sketchForwardings = map[string]Forwarding{"yes": ForwardAll, "no": ForwardNone, "local": ForwardLocal, "remote": ForwardRemote}
 	sketchGateways    = map[string]GatewayPorts{"no": GatewayNo, "yes": GatewayYes, "clientspecified": GatewayClientSpecified}
+	sketchTLS         = map[string]TLS{"off": TLSOff, "prefer": TLSPrefer, "require": TLSRequire}
 	sketchCriteria    = map[string]func(string) (Criterion, error){
 		"User": MatchUser, "Group": MatchGroup, "Address": MatchAddress, "Time": MatchTime,
 		"all": func(string) (Criterion, error) { return MatchAll(), nil },
@@ -91,6 +94,19 @@ func (sc sketchScope) rules(t testing.TB, i int) Rules {
 		}
 		r.FTPDataPorts = &Line[[]PortRange]{Source: at("ports"), Value: ports}
 	}
+	if sc.opaque != "" {
+		ports, err := ParsePorts(sc.opaque)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.FTPOpaqueTLS = &Line[[]PortRange]{Source: at("opaque"), Value: ports}
+	}
+	for j, text := range sc.tls {
+		value, targets, _ := strings.Cut(text, " ")
+		r.FTPUpstreamTLS = append(r.FTPUpstreamTLS, Line[Targeted[TLS]]{
+			Source: fmt.Sprintf("tls:%d.%d", i, j), Value: Targeted[TLS]{sketchTLS[value], words(t, targets)},
+		})
+	}
 	r.DenyUsers = whoLines(t, at("denyusers"), sc.denyUsers, ParseUserPattern)
 	r.AllowUsers = whoLines(t, at("allowusers"), sc.allowUsers, ParseUserPattern)
 	r.DenyGroups = whoLines(t, at("denygroups"), sc.denyGroups, ParseGroupPattern)
@@ -115,7 +131,7 @@ var (
 	sketchHosts = []string{
 		"*", "db*.corp", "db?.corp", "*.corp", "db1.corp", "DB1.corp.", "web.corp", "localhost", "ftp/*", "ftp/*.corp", "ftp/db1.corp",
 		"10.1.0.0/16", "10.1.2.0/24", "10.1.2.3", "[2001:db8::/32]", "[2001:db8::1]", "[::1]", "127.0.0.0/8", "0.0.0.0/0", "[::/0]",
-		"ftp/10.1.0.0/16", "ftp/[2001:db8::1]", "ftp/10.1.2.3", "[::ffff:10.1.2.3]",
+		"ftp/10.1.0.0/16", "ftp/[2001:db8::1]", "ftp/10.1.2.3", "[::ffff:10.1.2.3]", "ftps/*.corp", "ftps/10.1.0.0/16",
 	}
 	sketchPorts  = []string{"*", "21", "22", "21,22", "20-30", "1000-2000", "50000-50100", "22,50000-50050"}
 	targetHosts  = []string{"db1.corp", "DB1.Corp.", "db22.corp", "web.corp", "corp", "localhost", "10.1.2.3", "10.1.2.3.", "::ffff:10.1.2.3", "10.1.9.9", "2001:db8::1", "2001:DB8:0::1", "::1", "64:ff9b::10.1.2.3", "64:ff9b:1::7f00:1", "127.0.0.1", "127.1", "0x7f.1", "2130706433", "0.0.0.0", "::", "a..b", "", "1.corp", "fe80::1%eth0"}
@@ -164,7 +180,7 @@ func randomWords(rng *rand.Rand, most int, ftp bool) []string {
 	for range rng.IntN(most + 1) {
 		host := pick(rng, sketchHosts)
 		if !ftp {
-			host = strings.TrimPrefix(host, "ftp/")
+			host = strings.TrimPrefix(strings.TrimPrefix(host, "ftp/"), "ftps/")
 		}
 		list = append(list, host+":"+pick(rng, sketchPorts))
 	}
@@ -208,6 +224,12 @@ func randomScope(rng *rand.Rand, global bool) sketchScope {
 	}
 	if rng.IntN(3) == 0 {
 		sc.dataPorts = pick(rng, sketchPorts)
+	}
+	if rng.IntN(3) == 0 {
+		sc.opaque = pick(rng, sketchPorts)
+	}
+	for range rng.IntN(3) {
+		sc.tls = append(sc.tls, strings.Join(append([]string{pick(rng, []string{"off", "prefer", "require"})}, randomWords(rng, 2, false)...), " "))
 	}
 	if rng.IntN(4) == 0 {
 		sc.denyUsers = some(rng, 2, sketchUsers)
