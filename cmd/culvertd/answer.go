@@ -88,12 +88,27 @@ func (p part) result() string {
 	case !d.FTP.Data:
 		return "allow, read as FTP, without data connections"
 	}
-	text := "allow, and its announced data ports " + dataPorts(d.FTP)
-	if d.FTP.Access != policy.ReadWrite {
-		text += ", " + d.FTP.Access.String()
+	return "allow, and its announced data ports " + dataPorts(d.FTP) + besides(d.FTP)
+}
+
+// besides is what else there is to say of FTP.
+func besides(f *policy.FTP) (text string) {
+	if f.Access != policy.ReadWrite {
+		text += ", " + f.Access.String()
 	}
-	if d.FTP.Active == policy.ActiveForward {
+	if f.Active == policy.ActiveForward {
 		text += ", active mode as well"
+	}
+	switch f.TLS {
+	case policy.TLSPrefer:
+		text += ", by TLS if the server takes it"
+	case policy.TLSRequire:
+		text += ", by TLS"
+	case policy.TLSImplicit:
+		text += ", by implicit TLS"
+	}
+	if len(f.OpaquePorts) > 0 {
+		text += ", and after AUTH unread the ports " + policy.PortsText(f.OpaquePorts)
 	}
 	return text
 }
@@ -133,6 +148,9 @@ type (
 		DataAddresses []netip.Prefix `json:"data_addresses"`
 		Access        string         `json:"access"`
 		Active        string         `json:"active"`
+		TLS           string         `json:"tls"`
+		TLSRule       string         `json:"tls_rule,omitempty"`
+		OpaquePorts   string         `json:"opaque_ports,omitempty"`
 	}
 )
 
@@ -152,7 +170,10 @@ func (a *answer) json(w io.Writer) error {
 			one.Address = p.address.String()
 		}
 		if f := p.Decision.FTP; f != nil {
-			one.FTP = &jsonFTP{f.Data, dataPorts(f), append([]netip.Prefix{}, f.DataAddresses...), f.Access.String(), f.Active.String()}
+			one.FTP = &jsonFTP{
+				f.Data, dataPorts(f), append([]netip.Prefix{}, f.DataAddresses...), f.Access.String(), f.Active.String(),
+				f.TLS.String(), f.TLSRule, policy.PortsText(f.OpaquePorts),
+			}
 		}
 		j.Answers = append(j.Answers, one)
 	}
