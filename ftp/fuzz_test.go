@@ -20,13 +20,14 @@ const secret = "hunter2"
 var clientWords = []string{
 	"USER a", "PASS " + secret, "PASV", "EPSV", "EPSV ALL", "EPSV 1", "RETR f", "STOR f", "LIST", "ABOR", "STAT", "STAT f",
 	"NOOP", "REIN", "MODE B", "MODE S", "CWD d", "PORT 127,0,0,1,200,10", "AUTH TLS", "FEAT", "QUIT", "pass " + secret, "ACCT x", "P@SW",
+	"PORT 127,0,0,1,200,11", "EPRT |1|127.0.0.1|51210|", "EPRT |2|::1|51210|", "PORT 10,9,9,9,200,10",
 }
 
 var serverWords = []string{
 	"220 ready", "331 password", "230 in", "232 in", "227 Entering Passive Mode (10,0,0,5,4,1)", "227 (9,9,9,9,8,8).",
 	"229 Entering Extended Passive Mode (|||6446|)", "227 (10,0,0,5,0,1)", "150 go", "226 done", "225 idle", "426 cut", "200 ok", "250 ok",
 	"211 status", "213 12", "211-x", "227 (10,0,0,5,4,2)", "211 end", "227-more", "500 what", "502 no", "550 no", "530 log in", "421 bye", "120 wait", "257 \"d\"", "331-a",
-	"hello",
+	"hello", "200 PORT command successful", "425 no port", "500 no passive mode",
 }
 
 // An act is one thing that a driver does in a fuzzed session.
@@ -62,8 +63,19 @@ func acts(script []byte) (all []act) {
 
 // A batch is what one call of a Session returned.
 type batch struct {
-	call    string // "client", "server", "answer", "end"
+	call    string // "client", "server", "announced", "listening", "refused", "end"
 	effects []Effect
+}
+
+// Where the driver of a fuzzed session listens for the server.
+var us, us6 = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("2001:db8::1")
+
+// last returns the last of effects, or nil.
+func last(effects []Effect) Effect {
+	if len(effects) == 0 {
+		return nil
+	}
+	return effects[len(effects)-1]
 }
 
 // play drives a session through the acts, answering each announcement at once, and returns every batch.
@@ -80,18 +92,24 @@ func playOn(s *Session, o Options, all []act, cut feeder, seen func(a act, b bat
 		if seen != nil {
 			seen(a, b)
 		}
-		if len(b.effects) == 0 {
-			return
+		switch e := last(b.effects).(type) {
+		case Announce:
+			if answers++; answers%4 == 0 {
+				settle(act{}, batch{"refused", s.Refused("no")})
+				return
+			}
+			settle(act{}, batch{"announced", s.Announced(netip.AddrPortFrom(o.Hop, uint16(40000+answers)))})
+		case Listen:
+			if answers++; answers%5 == 0 {
+				settle(act{}, batch{"refused", s.Refused("no")})
+				return
+			}
+			at := netip.AddrPortFrom(us, uint16(5000+answers))
+			if e.Mode == EPSV {
+				at = netip.AddrPortFrom(us6, uint16(5000+answers))
+			}
+			settle(act{}, batch{"listening", s.Listening(at)})
 		}
-		if _, open := b.effects[len(b.effects)-1].(Announce); !open {
-			return
-		}
-		answers++
-		if answers%4 == 0 {
-			settle(act{}, batch{"refused", s.Refused("no")})
-			return
-		}
-		settle(act{}, batch{"announced", s.Announced(netip.AddrPortFrom(o.Hop, uint16(40000+answers)))})
 	}
 	for _, a := range all {
 		switch {
@@ -134,6 +152,7 @@ func fuzzOptions(pick byte) Options {
 		o.Peer = netip.MustParseAddr("2001:db8::5")
 	}
 	o.Access = Access(pick >> 3 & 3)
+	o.Active = Active(pick >> 5 & 3)
 	return o
 }
 
@@ -149,6 +168,8 @@ func FuzzSession(f *testing.F) {
 	f.Add(byte(0), script(0x02, 0x44, 0x06, 0x48, 0x09, 0x02, 0x49, 0x44, 0x06, 0x55))
 	f.Add(byte(2), script(0x04, 0x4c, 0x02, 0x03, 0x46, 0x0d, 0x40, 0xbf, 0xff))
 	f.Add(byte(8), append(script(0x10), 0xc9, '2', '5', '0', ' ', 'a', '\n', '2', '\r', '\n'))
+	f.Add(byte(0x20), script(0x11, 0x5a, 0x46, 0x44, 0x06, 0x48, 0x49))
+	f.Add(byte(0x40), script(0x18, 0x4c, 0x06, 0x48, 0x49, 0x02, 0x5f, 0x4c, 0x06, 0x48, 0x09, 0x51, 0x49))
 	addTranscripts(f)
 	f.Fuzz(checkCuts)
 }
@@ -166,12 +187,12 @@ func checkCuts(t *testing.T, pick byte, data []byte) {
 	secrets := !bytes.Contains(fromServer, []byte(secret))
 	s := NewSession(o)
 	whole := playOn(s, o, all, whole, nil)
-	checkInvariants(t, whole, secrets)
+	checkInvariants(t, o, whole, secrets)
 	checkRecord(t, whole, s.Unanswered())
 	want := writtenWithRecord(effectsOf(whole))
 	for _, n := range []int{1, 3} {
 		got := play(o, all, inPieces(n), nil)
-		checkInvariants(t, got, secrets)
+		checkInvariants(t, o, got, secrets)
 		if diff := cmp.Diff(want, writtenWithRecord(effectsOf(got))); diff != "" {
 			t.Fatalf("the effects of %#v depend on the cuts (-whole +in pieces of %d):\n%s", data, n, diff)
 		}
@@ -190,7 +211,7 @@ func TestRandomSessions(t *testing.T) {
 				data = append(data, 0x40|byte(r.IntN(len(serverWords))))
 			}
 		}
-		pick := byte(r.IntN(32))
+		pick := byte(r.IntN(128))
 		checkCuts(t, pick, data)
 		checkWitness(t, pick, data)
 	}
@@ -225,33 +246,40 @@ func addTranscripts(f *testing.F) {
 var (
 	canonical   = regexp.MustCompile(`^(227 Entering Passive Mode \(127,0,0,1,\d{1,3},\d{1,3}\)|229 Entering Extended Passive Mode \(\|\|\|4\d{4}\|\))\r\n$`)
 	wholeToUp   = regexp.MustCompile(`^([A-Z0-9@]+( [^\x00-\x1f]*)?\r\n)+$`)
+	portToUp    = regexp.MustCompile(`^(PORT 10,0,0,1,\d+,\d+|EPRT \|2\|2001:db8::1\|5\d{3}\|)\r\n$`)
 	wholeToDown = regexp.MustCompile(`^([^\r\n\x00]*\r\n)+$`)
 )
 
-func checkInvariants(t *testing.T, batches []batch, secrets bool) {
+func checkInvariants(t *testing.T, o Options, batches []batch, secrets bool) {
 	t.Helper()
 	closed, live := false, false
 	for _, b := range batches {
 		effects := withoutRecord(b.effects)
+		listening := b.call == "listening"
+		live = live || listening
 		for i, e := range effects {
 			if closed {
 				t.Fatalf("%T after Close", e)
 			}
 			switch e := e.(type) {
 			case ToServer:
-				if !wholeToUp.Match(e.Data) {
-					t.Fatalf("to the server: %q", e.Data)
-				}
+				checkToServer(t, e.Data, listening && i == 0)
 			case ToClient:
 				checkToClient(t, e.Data, b.call == "announced" && i == 0)
 			case Announce:
 				if i != len(effects)-1 {
 					t.Fatalf("Announce is followed by %T", effects[i+1])
 				}
-				if live {
-					t.Fatal("a second endpoint without a Cancel of the first")
+				if live != e.Endpoint.Listening {
+					t.Fatalf("the endpoint is %+v, and there was one before: %v", e.Endpoint, live)
 				}
 				live = true
+				checkClient(t, o, e.Endpoint.Mode, e.Endpoint.Client)
+			case Listen:
+				if i != len(effects)-1 || live || o.Active != ActiveForwarded {
+					t.Fatalf("Listen after %v, with an endpoint: %v", written(effects), live)
+				}
+				checkClient(t, o, e.Mode, e.Client)
 			case Cancel:
 				if !live {
 					t.Fatalf("Cancel (%s) without an endpoint", e.Reason)
@@ -270,17 +298,37 @@ func checkInvariants(t *testing.T, batches []batch, secrets bool) {
 			}
 		}
 		if b.call == "refused" {
-			live = live && endsInAnnounce(b.effects)
+			_, announced := last(b.effects).(Announce)
+			live = live && announced
 		}
 	}
 }
 
-func endsInAnnounce(effects []Effect) bool {
-	if len(effects) == 0 {
-		return false
+// checkToServer holds that PORT and EPRT name where the driver listens, whatever the client has said.
+func checkToServer(t *testing.T, p []byte, listening bool) {
+	t.Helper()
+	if !wholeToUp.Match(p) {
+		t.Fatalf("to the server: %q", p)
 	}
-	_, ok := effects[len(effects)-1].(Announce)
-	return ok
+	verb, _, _ := bytes.Cut(bytes.TrimSpace(p), []byte(" "))
+	active := string(verb) == "PORT" || string(verb) == "EPRT"
+	if active != listening || active && !portToUp.Match(p) {
+		t.Fatalf("to the server: %q; after an answer to Listen: %v", p, listening)
+	}
+}
+
+// checkClient holds that a client in active mode is dialled at its own address, and that one in passive mode is not.
+func checkClient(t *testing.T, o Options, mode Mode, at netip.AddrPort) {
+	t.Helper()
+	if mode != PORT && mode != EPRT {
+		if at.IsValid() {
+			t.Fatalf("%s: the client is dialled at %v", modes[mode], at)
+		}
+		return
+	}
+	if o.Active == ActiveRefused || at.Addr() != o.Client || at.Port() < 1024 {
+		t.Fatalf("%s: the client is dialled at %v, and it is %v; active mode: %v", modes[mode], at, o.Client, o.Active)
+	}
 }
 
 // checkToClient holds that an announcement has one form and comes from the driver's answer alone.

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// FuzzAnnouncement holds that nothing is announced but what answers a PASV or EPSV, at the head of the FIFO,
-// after login. A witness says so: it knows nothing of the machine, reads the two streams from their
+// FuzzAnnouncement holds that nothing is announced but what answers a PASV or EPSV, or agrees to a PORT or EPRT of ours, at the
+// head of the FIFO, after login. A witness says so: it knows nothing of the machine, reads the two streams from their
 // beginning at every announcement, and counts.
 func FuzzAnnouncement(f *testing.F) {
 	f.Add(byte(0), script(0x02, 0x44, 0x06, 0x48, 0x49))
@@ -18,6 +18,7 @@ func FuzzAnnouncement(f *testing.F) {
 	f.Add(byte(0), script(0x0d, 0x02, 0x40, 0x44))
 	f.Add(byte(0), script(0x0a, 0x02, 0x50, 0x51, 0x52, 0x44))
 	f.Add(byte(0), script(0x02, 0x44, 0x06, 0x48, 0x09, 0x49, 0x02, 0x44))
+	f.Add(byte(0x40), script(0x18, 0x4c, 0x06, 0x48, 0x49, 0x02, 0x5f, 0x4c, 0x06, 0x48, 0x09, 0x51, 0x49))
 	addTranscripts(f)
 	f.Fuzz(checkWitness)
 }
@@ -79,6 +80,10 @@ func (w *witness) doubts(e Endpoint) error {
 		return fmt.Errorf("the server's last words aren't a whole reply")
 	case last.first != e.Reply:
 		return fmt.Errorf("the server's last reply is %q", last.first)
+	case e.Listening:
+		if last.first[0] != '2' {
+			return fmt.Errorf("it is no agreement")
+		}
 	case strings.HasPrefix(last.first, "227") && !sixNumbers.MatchString(last.first):
 		return fmt.Errorf("there are no six numbers in it")
 	case strings.HasPrefix(last.first, "229") && !fourBars.MatchString(last.first):
@@ -87,14 +92,17 @@ func (w *witness) doubts(e Endpoint) error {
 		return fmt.Errorf("it is no announcement")
 	}
 	question := w.sent[len(w.sent)-1]
-	if question.line != "PASV\r\n" && question.line != "EPSV\r\n" {
+	passive := question.line == "PASV\r\n" || question.line == "EPSV\r\n"
+	if passive == e.Listening || e.Listening && !portToUp.MatchString(question.line) {
 		return fmt.Errorf("the last command was %q", question.line)
 	}
 	before, since := 0, 0
 	for _, r := range replies[:len(replies)-1] {
-		if r.until <= question.after {
+		switch {
+		case r.until <= question.after:
 			before++
-		} else {
+		case e.Listening && (strings.HasPrefix(r.first, "227") || strings.HasPrefix(r.first, "229")): // nobody asked
+		default:
 			since++
 		}
 	}

@@ -128,8 +128,10 @@ func (s *Session) answer(code int) {
 // when the session has ended, however it did.
 func (s *Session) Unanswered() []Command {
 	var all []Command
-	if c := s.answering.command; c.Verb != "" {
-		all = append(all, c)
+	for _, c := range []Command{s.answering.command, s.pending.command} {
+		if c.Verb != "" {
+			all = append(all, c)
+		}
 	}
 	for _, e := range s.due {
 		if e.command.Verb != "" && e.local == "" {

@@ -22,8 +22,9 @@ var update = flag.Bool("update", false, "write the effects that the machine has 
 //	option KEY VALUE   a field of Options; without any they are usualOptions
 //	option record yes  the effects are written with what is said for the record
 //	login              greeting and login, whose effects are left out
-//	announced ADDR     the driver's answers to an announcement
-//	refused REASON
+//	announced ADDR     the driver's answers to an announcement; one to a client in active mode needs no ADDR
+//	listening ADDR     the driver's answer to a listen
+//	refused REASON     to either
 //
 // go test -update writes the effects; read the difference.
 type dialogue struct {
@@ -168,6 +169,8 @@ func setOption(t *testing.T, o *Options, option transcript.Option) {
 		o.ForeignAddress = allowed.Contains
 	case "access":
 		o.Access = map[string]Access{"read-only": ReadOnly, "list-only": ListOnly}[option.Value]
+	case "active":
+		o.Active = map[string]Active{"translated": ActiveTranslated, "forwarded": ActiveForwarded}[option.Value]
 	case "driver": // for those who play a transcript to one
 	default:
 		t.Fatalf("%s: unknown option %q", option.Where, option.Key)
@@ -187,7 +190,12 @@ func do(t *testing.T, s *Session, st transcript.Step, cut feeder) []Effect {
 	case "S.":
 		return s.ServerClosed()
 	case "announced":
+		if st.Text == "" {
+			return s.Announced(netip.AddrPort{})
+		}
 		return s.Announced(netip.MustParseAddrPort(st.Text))
+	case "listening":
+		return s.Listening(netip.MustParseAddrPort(st.Text))
 	case "refused":
 		return s.Refused(st.Text)
 	case "login": // what every session begins with
@@ -273,6 +281,29 @@ func withoutRecord(effects []Effect) (rest []Effect) {
 	return rest
 }
 
+var modes = [...]string{"PASV", "EPSV", "PORT", "EPRT"}
+
+func writtenAnnounce(e Endpoint) string {
+	line := "announce " + modes[e.Mode] + waits(e.Client)
+	if e.Listening {
+		line += ", the server connects"
+	} else {
+		line += fmt.Sprintf(" %v port %d", e.Addr, e.Port)
+	}
+	if e.Announced != e.Addr {
+		line += fmt.Sprintf(", named %v", e.Announced)
+	}
+	return fmt.Sprintf("%s, %q", line, e.Reply)
+}
+
+// waits says where the client waits, if it does.
+func waits(at netip.AddrPort) string {
+	if !at.IsValid() {
+		return ""
+	}
+	return fmt.Sprintf(" (client at %v)", at)
+}
+
 // written writes effects as the transcripts have them.
 func written(effects []Effect) (lines []string) {
 	for _, e := range effects {
@@ -282,11 +313,9 @@ func written(effects []Effect) (lines []string) {
 		case ToServer:
 			lines = append(lines, transcript.Lines("server", e.Data)...)
 		case Announce:
-			at := fmt.Sprintf("announce %s %v port %d", [...]string{"PASV", "EPSV", "PORT", "EPRT"}[e.Endpoint.Mode], e.Endpoint.Addr, e.Endpoint.Port)
-			if e.Endpoint.Announced != e.Endpoint.Addr {
-				at += fmt.Sprintf(", named %v", e.Endpoint.Announced)
-			}
-			lines = append(lines, fmt.Sprintf("%s, %q", at, e.Endpoint.Reply))
+			lines = append(lines, writtenAnnounce(e.Endpoint))
+		case Listen:
+			lines = append(lines, "listen "+modes[e.Mode]+waits(e.Client))
 		case Beginning:
 			lines = append(lines, "begin")
 		case Cancel:
