@@ -1,0 +1,240 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/culvert-ssh/culvert/internal/transcript"
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// TestTranscripts plays the dialogues that the state machine is tested by to culvert: a real listener, and behind the transport the FTP
+// server of the transcript.
+func TestTranscripts(t *testing.T) {
+	all, err := transcript.Load("../ftp/testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	played := 0
+	for _, tr := range all {
+		if why := notHere(tr); why != "" {
+			continue
+		}
+		played++
+		t.Run(tr.Name, func(t *testing.T) {
+			t.Parallel()
+			for _, piece := range []int{0, 1, 3} {
+				playTranscript(t, tr, piece)
+			}
+		})
+	}
+	if played < 140 {
+		t.Errorf("only %d of %d transcripts were played", played, len(all))
+	}
+}
+
+// notHere returns why a transcript can't be played to culvert, or "".
+func notHere(tr transcript.Transcript) string {
+	for _, o := range tr.Options {
+		switch {
+		case o.Key == "peer", o.Key == "hop", o.Key == "record":
+		case o.Key == "driver" && o.Value == "culvert":
+		default:
+			return fmt.Sprintf("option %s %s", o.Key, o.Value)
+		}
+	}
+	return ""
+}
+
+// largest is the most that is said in pieces.
+const largest = 1 << 10 // bytes
+
+func playTranscript(t *testing.T, tr transcript.Transcript, piece int) {
+	t.Helper()
+	for _, s := range tr.Steps {
+		if piece > 0 && len(s.Data) > largest {
+			return
+		}
+	}
+	f := Forward{Host: tr.Option("peer"), HostPort: 21, FTP: true}
+	switch f.Host {
+	case "":
+		f.Host = "10.0.0.5"
+	case "unknown":
+		f.Host = "ftp.corp"
+	}
+	hop := tr.Option("hop")
+	if hop == "" {
+		hop = "127.0.0.1"
+	}
+	ln, err := net.Listen("tcp", net.JoinHostPort(hop, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	client := dial(t, ln.Addr().String())
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	control := newFarEnd(t)
+	far := &farServer{t: t, control: control, host: f.Host, expected: make(map[string]bool), data: make(chan *net.TCPConn, 2*maxData)}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		serveFTP(ctx, &Config{}, far, f, accepted.(*net.TCPConn), slog.New(slog.DiscardHandler))
+	}()
+	defer func() { stop(); <-ended; far.end() }()
+
+	p := transcript.Player{
+		Client: transcript.NewPeer("client", client), Server: transcript.NewPeer("server", control.far), Piece: piece,
+		Announcing: far.announcing,
+		Offered: func(_ transcript.Endpoint, reply string, begins bool) {
+			far.offered = dataAddress(t, hop, reply)
+			if begins {
+				far.connect()
+			}
+		},
+	}
+	live := p.Play(t, tr)
+	if t.Failed() {
+		return
+	}
+	switch {
+	case live == nil && far.offered != "" && !far.connected:
+		wantRefused(t, far.offered)
+	case live != nil && !far.connected:
+		far.connect()
+	}
+	_ = client.CloseWrite()
+	p.End(t)
+	_ = client.Close()
+}
+
+// dataAddress reads what the client was told.
+func dataAddress(t *testing.T, hop, reply string) string {
+	t.Helper()
+	var a [6]int
+	if _, err := fmt.Sscanf(reply, "229 Entering Extended Passive Mode (|||%d|)", &a[0]); err == nil {
+		return net.JoinHostPort(hop, fmt.Sprint(a[0]))
+	}
+	if _, err := fmt.Sscanf(reply, "227 Entering Passive Mode (%d,%d,%d,%d,%d,%d)", &a[0], &a[1], &a[2], &a[3], &a[4], &a[5]); err != nil {
+		t.Fatalf("%q: %v", reply, err)
+	}
+	at := fmt.Sprintf("%d.%d.%d.%d", a[0], a[1], a[2], a[3])
+	if at != hop {
+		t.Errorf("data connections are announced at %s, want the control connection's own %s", at, hop)
+	}
+	return net.JoinHostPort(at, fmt.Sprint(a[4]<<8|a[5]))
+}
+
+// farServer is a Transport whose far end is in a transcript: it opens the control connection once, and what was announced.
+type farServer struct {
+	t       *testing.T
+	control farEnd
+	host    string
+
+	offered   string // where the client was told to connect to last
+	connected bool   // the test did
+
+	mu       sync.Mutex
+	asked    bool // for the control connection
+	expected map[string]bool
+	refused  bool              // what is announced now can't be reached
+	data     chan *net.TCPConn // of the server, opened for what is announced now
+	closers  []io.Closer
+}
+
+func (f *farServer) announcing(e transcript.Endpoint, refused bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.expected[Forward{Host: f.host, HostPort: e.Port}.Target()] = true
+	f.refused, f.offered, f.connected = refused, "", false
+	for len(f.data) > 0 {
+		<-f.data
+	}
+}
+
+func (f *farServer) Open(_ context.Context, host string, port uint16, _ netip.AddrPort) (relay.Stream, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	target := Forward{Host: host, HostPort: port}.Target()
+	switch {
+	case !f.asked && target == (Forward{Host: f.host, HostPort: 21}).Target():
+		f.asked = true
+		return f.control.near, nil
+	case !f.expected[target]:
+		f.t.Errorf("%s was opened, which nobody announced", target)
+		return nil, errors.New("administratively prohibited")
+	case f.refused:
+		return nil, errors.New("connect failed")
+	}
+	end := newFarEnd(f.t)
+	f.closers = append(f.closers, end.far)
+	f.data <- end.far
+	return end.near, nil
+}
+
+// connect makes the client's data connection: what it sends must get to the server.
+func (f *farServer) connect() {
+	f.t.Helper()
+	f.connected = true
+	c := dial(f.t, f.offered)
+	f.mu.Lock()
+	f.closers = append(f.closers, c)
+	f.mu.Unlock()
+	if _, err := c.Write([]byte("x")); err != nil {
+		f.t.Errorf("write to %s: %v", f.offered, err)
+	}
+	select {
+	case far := <-f.data:
+		_ = far.SetDeadline(time.Now().Add(patience))
+		got := make([]byte, 1)
+		if _, err := far.Read(got); err != nil || got[0] != 'x' {
+			f.t.Errorf("the server reads %q, %v from %s", got, err, f.offered)
+		}
+	case <-time.After(patience):
+		f.t.Errorf("nothing was opened for the connection to %s", f.offered)
+	}
+}
+
+func (f *farServer) end() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, c := range append(f.closers, f.control.far) {
+		_ = c.Close()
+	}
+}
+
+// farEnd is a connection of the bastion: the stream that culvert has, and the server's socket.
+type farEnd struct {
+	near relay.Stream
+	far  *net.TCPConn
+}
+
+func newFarEnd(t *testing.T) farEnd {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	near, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return farEnd{relay.NewTCP(near.(*net.TCPConn)), far.(*net.TCPConn)}
+}
