@@ -40,7 +40,7 @@ var arrows = map[string][]string{
 var outside = []string{"bench", "cmd/demo"}
 
 // forTests are packages that only tests, and those outside, import. They know nothing of the house.
-var forTests = []string{"internal/peers", "internal/stage", "internal/transcript", "internal/house", "internal/e2e"}
+var forTests = []string{"internal/peers", "internal/stage", "internal/lan", "internal/transcript", "internal/house", "internal/e2e"}
 
 type listed struct {
 	ImportPath string

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Gets the programs that the tests talk to: FTP servers, FTP clients, OpenSSH, mandoc, and the C
+# Gets the programs that the tests talk to: FTP servers, FTP clients, OpenSSH, mandoc, ip, and the C
 # compiler that go test -race wants.
 #
 # What the machine has is used as it is. What it lacks is downloaded with apt-get and
@@ -29,6 +29,7 @@ tnftp                 tnftp
 wget                  wget
 haproxy               haproxy
 mandoc                mandoc
+ip                    iproute2
 libnss_wrapper.so     libnss-wrapper
 libuid_wrapper.so     libuid-wrapper
 '
@@ -104,7 +105,7 @@ link() {
 	mkdir -p "$cache/bin"
 	echo "$programs" | while read -r program package; do
 		[ "$package" = "$1" ] || continue
-		found=$(cd "$cache/root" && find . -name "$program" \( -path '*bin/*' -o -name '*.so' \) | head -n 1)
+		found=$(cd "$cache/root" && find . -name "$program" -xtype f \( -path '*bin/*' -o -name '*.so' \) | head -n 1)
 		[ -n "$found" ] || fail "package $package has no $program: please report this with your Debian release"
 		case $program in
 		*.so) ln -sf "../root/${found#./}" "$cache/bin/$program" ;;

@@ -30,6 +30,9 @@ type FTPConfig struct {
 
 	// Addr is the address to listen on, always at a free port. If it is not valid, 127.0.0.1.
 	Addr netip.Addr
+
+	// On runs what it is given on the machine where the server is to be. If nil, it is on this one.
+	On func(f func())
 }
 
 // FTP is a running FTP server. It answers an upload that was aborted, by a reset of its data connection, with a 4xx. What
@@ -57,7 +60,7 @@ func StartFTP(kind FTPServer, c FTPConfig) (*FTP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", kind, err)
 	}
-	d, err := newInetd(string(kind), c.Addr)
+	d, err := newInetd(string(kind), c.Addr, c.On)
 	if err != nil {
 		return nil, err
 	}

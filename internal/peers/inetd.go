@@ -19,6 +19,7 @@ import (
 // search for a free port, the wait until a daemon answers, and daemons left behind.
 type inetd struct {
 	listener *net.TCPListener
+	on       func(f func())
 	folder   string // private to the server: configuration and logs; removed by Close
 	program  []string
 	env      []string
@@ -32,9 +33,12 @@ type inetd struct {
 	log      string        // once the folder is gone
 }
 
-// newInetd listens on a free port of addr and makes the server's folder. The caller must fill the folder and call
-// serve, or Close.
-func newInetd(name string, addr netip.Addr) (*inetd, error) {
+// newInetd listens on a free port of addr and makes the server's folder. It and its programs are where on runs what it
+// is given; if on is nil, where everybody is. The caller must fill the folder and call serve, or Close.
+func newInetd(name string, addr netip.Addr, on func(f func())) (d *inetd, err error) {
+	if on == nil {
+		on = func(f func()) { f() }
+	}
 	if !addr.IsValid() {
 		addr = netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	}
@@ -42,11 +46,14 @@ func newInetd(name string, addr netip.Addr) (*inetd, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0)))
+	var listener *net.TCPListener
+	on(func() { listener, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0))) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), os.RemoveAll(folder))
 	}
-	return &inetd{listener: listener, folder: folder, cancel: func() {}, children: map[*exec.Cmd]bool{}, ended: make(chan struct{})}, nil
+	return &inetd{
+		listener: listener, on: on, folder: folder, cancel: func() {}, children: map[*exec.Cmd]bool{}, ended: make(chan struct{}),
+	}, nil
 }
 
 // write writes a file of the server's folder and returns its path. Nobody else may read it: OpenSSH wants
@@ -101,7 +108,8 @@ func (d *inetd) spawn(ctx context.Context, conn *net.TCPConn) error {
 
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := cmd.Start(); err != nil {
+	d.on(func() { err = cmd.Start() })
+	if err != nil {
 		return fmt.Errorf("hand a connection over: %w", err)
 	}
 	d.children[cmd] = true

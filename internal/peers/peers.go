@@ -90,6 +90,12 @@ func command(ctx context.Context, home, path string, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// Run runs a program to its end, with input on its standard input, and returns what it wrote on its standard output and
+// standard error. It is for what no function here does.
+func Run(ctx context.Context, input, name string, args ...string) (string, error) {
+	return run(ctx, input, name, args...)
+}
+
 // run runs a program to its end, with input on its standard input, and returns what it
 // wrote on its standard output and standard error. An error has that text in it.
 func run(ctx context.Context, input, name string, args ...string) (string, error) {

@@ -32,6 +32,9 @@ type SSHDConfig struct {
 	// Addr is the address to listen on, always at a free port. If it is not valid, 127.0.0.1.
 	Addr netip.Addr
 
+	// On runs what it is given on the machine where the server is to be. If nil, it is on this one.
+	On func(f func())
+
 	// Lines are added at the end of sshd_config.
 	Lines []string
 }
@@ -60,7 +63,7 @@ func StartSSHD(c SSHDConfig) (*SSHD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start sshd: %w", err)
 	}
-	d, err := newInetd("sshd", c.Addr)
+	d, err := newInetd("sshd", c.Addr, c.On)
 	if err != nil {
 		return nil, err
 	}

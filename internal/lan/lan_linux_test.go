@@ -1,0 +1,94 @@
+package lan
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const patience = 20 * time.Second
+
+// TestMachinesReachTheirNeighboursAlone has three machines in a row: the one in the middle reaches both others, by IPv4 and by
+// IPv6, and they don't reach each other.
+func TestMachinesReachTheirNeighboursAlone(t *testing.T) {
+	t.Parallel()
+	if Apart(t) {
+		return
+	}
+	left, middle, right := NewMachine(t, "left"), NewMachine(t, "middle"), NewMachine(t, "right")
+	Cable(Plug{left, []string{"10.1.0.2/24", "fd01::2/64", "fe80::2/64"}}, Plug{middle, []string{"10.1.0.1/24", "fd01::1/64", "fe80::1/64"}})
+	Cable(Plug{middle, []string{"10.2.0.1/24"}}, Plug{right, []string{"10.2.0.2/24"}})
+
+	for there, want := range map[string]string{"10.1.0.2": "10.1.0.1", "fd01::2": "fd01::1"} {
+		at, from := greet(t, left, there)
+		if got, err := hear(t, right, at); !errors.Is(err, syscall.ENETUNREACH) {
+			t.Errorf("from the right to %v: got %q, %v; want no route", at, got, err)
+		}
+		if got, err := hear(t, middle, at); err != nil || got != "hello" {
+			t.Fatalf("from the middle to %v: got %q, %v", at, got, err)
+		}
+		if got := <-from; got.Addr() != netip.MustParseAddr(want) {
+			t.Errorf("at %v: got a connection from %v, want one from %s", at, got, want)
+		}
+	}
+	at, _ := greet(t, right, "10.2.0.2")
+	if got, err := hear(t, middle, at); err != nil || got != "hello" {
+		t.Errorf("from the middle to %v: got %q, %v", at, got, err)
+	}
+	if got, err := hear(t, left, at); !errors.Is(err, syscall.ENETUNREACH) {
+		t.Errorf("from the left to %v: got %q, %v; want no route", at, got, err)
+	}
+}
+
+// greet says hello to whoever connects to addr on m, and tells who it was.
+func greet(t *testing.T, m *Machine, addr string) (netip.AddrPort, <-chan netip.AddrPort) {
+	t.Helper()
+	var l *net.TCPListener
+	var err error
+	m.Do(func() {
+		l, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), 0)))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	from := make(chan netip.AddrPort, 1)
+	go func() {
+		conn, err := l.AcceptTCP()
+		if err != nil {
+			close(from)
+			return
+		}
+		from <- conn.RemoteAddr().(*net.TCPAddr).AddrPort()
+		_, _ = io.WriteString(conn, "hello") // whoever doesn't hear it says so
+		conn.Close()
+	}()
+	return l.Addr().(*net.TCPAddr).AddrPort(), from
+}
+
+func hear(t *testing.T, m *Machine, at netip.AddrPort) (string, error) {
+	t.Helper()
+	var conn net.Conn
+	var err error
+	m.Do(func() { conn, err = net.DialTimeout("tcp", at.String(), patience) })
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	heard, err := io.ReadAll(conn)
+	return string(heard), err
+}
+
+// TestForbiddenSaysWhatToDo is about machines that give users no namespaces.
+func TestForbiddenSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	err := forbidden(syscall.EPERM)
+	if !errors.Is(err, syscall.EPERM) || !strings.Contains(err.Error(), "as root") || !strings.Contains(err.Error(), "sysctl") {
+		t.Errorf("got %q, want what to do", err)
+	}
+}
