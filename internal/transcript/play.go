@@ -1,6 +1,7 @@
 package transcript
 
 import (
+	"bytes"
 	"fmt"
 	"regexp"
 	"slices"
@@ -12,7 +13,7 @@ import (
 // and nothing else. The address in an announcement to the client is the driver's to choose.
 type Player struct {
 	Client, Server *Peer
-	Piece          int // bytes in one write; 0 for all of it
+	Piece          int // bytes in one write; 0 for all of it. Several lines are said at once: the other side must not be faster than the last
 
 	// Rewrite, if not nil, replaces addresses in what is said and in the effects.
 	Rewrite func(string) string
@@ -51,10 +52,6 @@ func (p *Player) Play(tb testing.TB, tr Transcript) (live *Endpoint) {
 		if tb.Failed() {
 			return nil
 		}
-	}
-	if pl.closed {
-		pl.check(p.Client.wantEnd(false))
-		pl.check(p.Server.wantEnd(false))
 	}
 	return pl.live
 }
@@ -200,11 +197,15 @@ func (p *playing) endpoint(question string) (e Endpoint) {
 func (p *playing) do(s Step) {
 	p.tb.Helper()
 	data := []byte(p.rewrite(string(s.Data)))
+	piece := p.Piece
+	if bytes.Count(data, []byte("\r\n")) > 1 {
+		piece = 0
+	}
 	switch s.Head {
 	case "C>", "C]":
-		p.Client.say(p.tb, data, p.Piece)
+		p.Client.say(p.tb, data, piece)
 	case "S>", "S]":
-		p.Server.say(p.tb, data, p.Piece)
+		p.Server.say(p.tb, data, piece)
 	case "C.":
 		_ = p.Client.conn.CloseWrite() // the driver may have closed
 	case "S.":
@@ -249,6 +250,10 @@ func (p *playing) await() {
 	p.check(p.Server.await(len(p.server), false))
 	if p.ended {
 		p.check(p.Server.wantEnd(true))
+	}
+	if p.closed {
+		p.check(p.Client.wantEnd(false))
+		p.check(p.Server.wantEnd(false))
 	}
 }
 
