@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"path/filepath"
 	"time"
 
@@ -19,9 +20,10 @@ type Config struct {
 	Network  string // "tcp", or for one address family "tcp4" or "tcp6"
 
 	Forwards             []Forward
-	RemoteForwards       []Forward // -R: the bastion listens, and the targets are reached from here
-	ExitOnForwardFailure bool      // one forward that fails ends Run; otherwise only all of them do
-	AnnouncedDataAddress bool      // ask for FTP data by the announced address (FTPDataAddress)
+	RemoteForwards       []Forward  // -R: the bastion listens, and the targets are reached from here
+	RemoteAddress        netip.Addr // what FTP clients near a foreign bastion are told (FTPRemoteAddress)
+	ExitOnForwardFailure bool       // one forward that fails ends Run; otherwise only all of them do
+	AnnouncedDataAddress bool       // ask for FTP data by the announced address (FTPDataAddress)
 
 	HostKeyChecking  HostKeyChecking
 	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port

@@ -66,6 +66,11 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *ne
 		Note:    func(n ftp.Note) { logNote(log, n) },
 		Session: ftp.NewSession(ftp.Options{Peer: peer, Hop: hop.Addr(), Client: from.Addr()}),
 	})
+	logControlEnd(ctx, log, err)
+}
+
+// logControlEnd says how a control connection ended.
+func logControlEnd(ctx context.Context, log *slog.Logger, err error) {
 	switch {
 	case err == nil:
 		log.Debug("FTP control connection ended")

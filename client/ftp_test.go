@@ -58,25 +58,7 @@ func TestFTPClientsTransferThroughOpenSSH(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				defer cancel()
 				server, _, target, _ := ftpForward(t, netip.MustParseAddr(addr))
-				folder := t.TempDir()
-				for i, size := range []int{0, 1, 3 << 20} {
-					name := fmt.Sprintf("down%d", i)
-					want := randomFile(t, filepath.Join(server.Root, name), size)
-					if out, err := client.Download(ctx, target, name, filepath.Join(folder, name)); err != nil {
-						t.Fatalf("download of %d bytes: %v\n%s", size, err, out)
-					}
-					wantFile(t, filepath.Join(folder, name), want)
-
-					name = fmt.Sprintf("up%d", i)
-					want = randomFile(t, filepath.Join(folder, name), size)
-					if out, err := client.Upload(ctx, target, filepath.Join(folder, name), name); err != nil {
-						t.Fatalf("upload of %d bytes: %v\n%s", size, err, out)
-					}
-					wantFile(t, filepath.Join(server.Root, name), want)
-				}
-				if out, err := client.List(ctx, target, ""); err != nil || !strings.Contains(out, "down2") || !strings.Contains(out, "up2") {
-					t.Errorf("list: got %q, %v; want the files in it", out, err)
-				}
+				transfers(ctx, t, client, server, target)
 			})
 		}
 	}

@@ -32,6 +32,23 @@ func (p place) String() string {
 	return net.JoinHostPort(host, strconv.Itoa(int(p.port)))
 }
 
+// typed is a host that a person on the bastion can type.
+func (p place) typed() string {
+	switch p.host {
+	case "", "localhost", "0.0.0.0", "::":
+		return "localhost"
+	}
+	return p.host
+}
+
+// anyPort is the word of PermitListen for every port of the host.
+func (p place) anyPort() string {
+	if p.host == "" {
+		return "*:*"
+	}
+	return net.JoinHostPort(p.host, "*")
+}
+
 // forwardedTCPIP is the extra data of a "forwarded-tcpip" channel open (RFC 4254, section 7.2).
 type forwardedTCPIP struct {
 	Host       string
@@ -89,6 +106,23 @@ func (t *incoming) put(at place, serve func(*arrival)) bool {
 	}
 	t.serve[at] = serve
 	return true
+}
+
+// expectTries is how many ports are tried in the place of one that is taken.
+const expectTries = 1000
+
+// expect is put for a connection that nobody was asked to listen for, but that a bastion which reads FTP names by a port of ours. If at is
+// taken, as two FTP servers may announce the same port, it is the next place that isn't.
+func (t *incoming) expect(at place, serve func(*arrival)) (place, error) {
+	for range expectTries {
+		if t.put(at, serve) {
+			return at, nil
+		}
+		if at.port++; at.port < 1024 {
+			at.port = 1024
+		}
+	}
+	return place{}, fmt.Errorf("no port from %d on is free to name a data connection by", at.port)
 }
 
 // remove has connections that come to at refused. Those that were taken go on.

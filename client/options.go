@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -73,6 +74,7 @@ var keywords = table(
 	keyword{"ConnectTimeout", false, func(c *Config, v string) error { return seconds(&c.ConnectTimeout, 1, v) }},
 	keyword{"ExitOnForwardFailure", false, func(c *Config, v string) error { return yesNo(&c.ExitOnForwardFailure, v) }},
 	keyword{"FTPDataAddress", false, setDataAddress},
+	keyword{"FTPRemoteAddress", false, setRemoteAddress},
 	keyword{"GlobalKnownHostsFile", false, func(c *Config, v string) error { c.GlobalKnownHosts = c.files(v); return nil }},
 	keyword{"HostKeyAlias", false, func(c *Config, v string) error { c.HostKeyAlias = v; return checkHost(v) }},
 	keyword{"HostName", false, func(c *Config, v string) error { c.HostName = v; return checkHost(v) }},
@@ -187,6 +189,15 @@ func setDataAddress(c *Config, value string) error {
 	default:
 		return fmt.Errorf("%q is neither control nor announced", value)
 	}
+	return nil
+}
+
+func setRemoteAddress(c *Config, value string) error {
+	addr, err := netip.ParseAddr(value)
+	if err != nil || addr.IsUnspecified() || addr.Zone() != "" {
+		return fmt.Errorf("%q is not an address that an FTP client could connect to", value)
+	}
+	c.RemoteAddress = addr.Unmap()
 	return nil
 }
 

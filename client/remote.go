@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
+	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 
@@ -18,9 +20,11 @@ type remote struct {
 	ctx  context.Context // ends with Run
 	cfg  *Config
 	conn *connection
-	at   place // where the bastion listens
-	room chan struct{}
-	log  *slog.Logger
+	at   place // where the bastion listens; for ready
+
+	inexact atomic.Bool // it refuses to listen for FTP data at exactly the address that is announced
+	room    chan struct{}
+	log     *slog.Logger
 }
 
 // asked is the place that the bastion is asked for, by the words of RFC 4254, section 7.1, as ssh(1) does.
@@ -57,13 +61,14 @@ func (c *connection) forwardAll(ctx context.Context, cfg *Config) ([]*remote, er
 }
 
 func (r *remote) listen() (err error) {
-	if r.FTP {
-		return errors.New("a remote forward of FTP is not to be had yet")
+	asked, request, word := r.asked(), "tcpip-forward", ""
+	if r.toCulvertd() {
+		request, word = requestFTP, "ftp/"
 	}
-	asked := r.asked()
-	r.at, err = r.conn.listen(r.ctx, "tcpip-forward", asked, r.serve)
+	r.at, err = r.conn.listen(r.ctx, request, asked, r.serve)
 	if errors.Is(err, errNoListening) {
-		return fmt.Errorf("listen on %s of the bastion for %s: refused: choose another port, if it is used there or below 1024, or ask its administrator for PermitListen", asked, r.Target())
+		return fmt.Errorf("listen on %s of the bastion for %s: refused: choose another port, if it is used there or below 1024, or ask its administrator for PermitListen %s%d",
+			asked, r.Target(), word, asked.port)
 	}
 	if err != nil {
 		return fmt.Errorf("listen on %s of the bastion for %s: %w", asked, r.Target(), err)
@@ -73,7 +78,10 @@ func (r *remote) listen() (err error) {
 
 // ready is what a person needs to use the forward.
 func (r *remote) ready() string {
-	return fmt.Sprintf("%s is at %s of %s", r.Target(), r.at, r.cfg.dialled())
+	if !r.FTP {
+		return fmt.Sprintf("%s is at %s of %s", r.Target(), r.at, r.cfg.dialled())
+	}
+	return fmt.Sprintf("FTP to %s is at %s of %s, try there: lftp -p %d %s", r.Target(), r.at, r.cfg.dialled(), r.at.port, r.at.typed())
 }
 
 // serve carries one connection. Failure is a reset as far as the bastion passes it on, never an end of data.
@@ -86,8 +94,16 @@ func (r *remote) serve(a *arrival) {
 		r.log.Error("a connection was refused: there are too many at once", "most", maxSessions)
 		return
 	}
+	if r.FTP {
+		r.serveFTP(a)
+	} else {
+		r.servePlain(a)
+	}
+}
+
+func (r *remote) servePlain(a *arrival) {
 	r.log.Debug("connection accepted by the bastion", "from", a.origin)
-	local, err := r.dial(nil, r.Target())
+	local, err := r.dial(netip.Addr{}, r.Target())
 	if err != nil {
 		a.refuse(ssh.ConnectionFailed, "connect failed")
 		if r.ctx.Err() == nil {
@@ -105,11 +121,11 @@ func (r *remote) serve(a *arrival) {
 	logEnd(r.ctx, r.log, "connection", err, &count)
 }
 
-// dial connects to an address that is reached from here, from a local address unless that is nil.
-func (r *remote) dial(from *net.TCPAddr, to string) (*relay.TCP, error) {
+// dial connects to an address that is reached from here, from a local address if that is valid.
+func (r *remote) dial(from netip.Addr, to string) (*relay.TCP, error) {
 	d := net.Dialer{Timeout: r.cfg.ConnectTimeout}
-	if from != nil {
-		d.LocalAddr = from
+	if from.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	conn, err := d.DialContext(r.ctx, "tcp", to)
 	if err != nil {

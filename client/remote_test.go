@@ -21,6 +21,7 @@ func TestRemoteForwardKeepsHalfClose(t *testing.T) {
 		got, err := io.ReadAll(c) // until the client's end
 		fmt.Fprintf(c, "got %d bytes, %v", len(got), err)
 	})}
+	cfg.RemoteForwards[0].Bind = "127.0.0.1"
 	c := dial(t, start(t, cfg).ready())
 	if _, err := c.Write(make([]byte, 1<<20)); err != nil {
 		t.Fatal(err)
@@ -36,10 +37,11 @@ func TestRemoteForwardKeepsHalfClose(t *testing.T) {
 func TestRemoteForwardSaysWhereTheBastionListens(t *testing.T) {
 	_, cfg := bastion(t)
 	cfg.RemoteForwards = []Forward{destination(t, func(c *net.TCPConn) { _, _ = io.WriteString(c, "one") })}
+	cfg.RemoteForwards[0].Bind = "127.0.0.1"
 	r := start(t, cfg)
 	line := <-r.notices
 	target := cfg.RemoteForwards[0].Target()
-	before, after, _ := strings.Cut(line, " is at localhost:")
+	before, after, _ := strings.Cut(line, " is at 127.0.0.1:")
 	port, host, _ := strings.Cut(after, " of ")
 	if before != target || port == "0" || host != cfg.Host {
 		t.Errorf("got %q, want where %s is on %s, with the port that was chosen", line, target, cfg.Host)
@@ -58,6 +60,8 @@ func TestRemoteForwardThatIsRefusedEndsOnlyWhatItMust(t *testing.T) {
 		t.Errorf("got %q, %v", got, err)
 	}
 	r.log.wait(t, "a forward is left out")
+	r.stop()
+	_ = r.end()
 
 	for _, change := range []func(){
 		func() { cfg.ExitOnForwardFailure = true },
@@ -73,6 +77,7 @@ func TestRemoteForwardThatIsRefusedEndsOnlyWhatItMust(t *testing.T) {
 func TestUnreachableTargetOfARemoteForwardIsToldOf(t *testing.T) {
 	_, cfg := bastion(t)
 	cfg.RemoteForwards = []Forward{unused(t)}
+	cfg.RemoteForwards[0].Bind = "127.0.0.1"
 	r := start(t, cfg)
 	if got, _ := io.ReadAll(dial(t, r.ready())); len(got) > 0 { // OpenSSH closes what it can't forward
 		t.Errorf("got %q", got)
