@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/ftp"
 )
 
 // Config is everything that [Run] needs to know. [NewConfig] gives the defaults; the words of
@@ -24,6 +26,9 @@ type Config struct {
 	RemoteAddress        netip.Addr // what FTP clients near a foreign bastion are told (FTPRemoteAddress)
 	ExitOnForwardFailure bool       // one forward that fails ends Run; otherwise only all of them do
 	AnnouncedDataAddress bool       // ask for FTP data by the announced address (FTPDataAddress)
+
+	Active        ftp.Active // what becomes of FTP clients in active mode (FTPActive)
+	ActiveAddress netip.Addr // the SSH server's own address for FTP servers that connect to it (FTPActiveAddress); if not valid, only those on loopback can
 
 	HostKeyChecking  HostKeyChecking
 	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port
@@ -87,6 +92,7 @@ const (
 func NewConfig(home, user string) *Config {
 	c := &Config{
 		Port: 22, User: user, Network: "tcp",
+		Active:           ftp.ActiveTranslated,
 		HostKeyChecking:  AskNew,
 		GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"},
 		AuthMethods:      []string{"publickey", "keyboard-interactive", "password"},

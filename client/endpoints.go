@@ -30,14 +30,15 @@ type endpointsConfig struct {
 	transport Transport
 	host      string     // of the control channel, as it was asked for
 	announced bool       // ask for data by the announced address instead
+	told      netip.Addr // what a server that connects is told, if the transport doesn't know better (FTPActiveAddress)
 	hop       netip.Addr // the control connection's own local address
 	owner     owner      // of the control connection
 	log       *slog.Logger
 	drain     time.Duration // how long data connections may go on after the control connection
 }
 
-// endpoints makes what one FTP control connection announces reachable, each by a listener for one
-// connection. It is a control.Endpoints.
+// endpoints makes what one FTP control connection announces reachable: each by a listener for one
+// connection, or, for a client in active mode, by one that is made to it. It is a control.Endpoints.
 type endpoints struct {
 	endpointsConfig
 	ctx    context.Context // of the data connections, which outlive the control connection for a while
@@ -45,8 +46,33 @@ type endpoints struct {
 	wg     sync.WaitGroup
 	room   chan struct{}
 
-	proven  map[ftp.Mode]bool // a channel was opened for this mode once
-	current *dataListener     // the one announced last, or nil
+	proven    map[ftp.Mode]bool // a channel was opened for this mode once
+	listening Arrival           // what the server was told of by PORT or EPRT and has not agreed to yet, or nil
+	current   dataConnection    // the one announced last, or nil
+}
+
+// dataConnection is one that was announced. Its methods are called from one goroutine, but for serve.
+type dataConnection interface {
+	begin(ctx context.Context) // a transfer begins; returns soon
+	withdraw()                 // ends it, unless it is used already
+	serve(ctx context.Context) // returns when it has ended
+}
+
+// serverSide is the far side of a data connection.
+type serverSide struct {
+	// open makes the connection to the server on behalf of origin, or waits for the server's.
+	open func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
+	// comesByItself says that the server makes it, when its transfer begins.
+	comesByItself bool
+	eager         relay.Stream // the connection, if it was opened beforehand
+}
+
+// take returns the connection, which the caller then owns.
+func (s serverSide) take(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
+	if s.eager != nil {
+		return s.eager, nil
+	}
+	return s.open(ctx, origin)
 }
 
 func newEndpoints(ctx context.Context, cfg endpointsConfig) *endpoints {
@@ -56,83 +82,134 @@ func newEndpoints(ctx context.Context, cfg endpointsConfig) *endpoints {
 }
 
 // Open listens for the data connection to end, on the control connection's own local address: clients
-// dial either that or what the reply says.
+// dial either that or what the reply says. A client in active mode is dialled later.
 //
 // A local connect always succeeds, which would rob the client of its own fall-back from EPSV to PASV. So the
 // channel is opened before the client hears of it, until that has worked once for the mode.
 func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPort, err error) {
+	arrival := e.listening
+	e.listening = nil // it is the one that is announced
 	e.Cancel("a newer one was announced")
-	host := e.host
-	if e.announced && end.Announced.IsValid() {
-		host = end.Announced.String()
-	}
 	select {
 	case e.room <- struct{}{}:
 	default:
-		return at, fmt.Errorf("more than %d data connections at once", maxData)
+		err = fmt.Errorf("more than %d data connections at once", maxData)
 	}
-	defer func() {
+	if err == nil {
+		at, err = e.offer(ctx, end, arrival)
 		if err != nil {
 			<-e.room
-			e.log.Error("no data connection is offered", "err", err)
 		}
-	}()
-
-	d := &dataListener{log: e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target())}
-	d.open = func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
-		return e.transport.Open(ctx, host, end.Port, origin)
 	}
-	if d.DataListener, err = e.listen(d.log); err != nil {
+	if err != nil {
+		if arrival != nil {
+			arrival.Close()
+		}
+		e.log.Error("no data connection is offered", "err", err)
+	}
+	return at, err
+}
+
+// offer makes a data connection possible, and begins to serve it.
+func (e *endpoints) offer(ctx context.Context, end ftp.Endpoint, arrival Arrival) (at netip.AddrPort, err error) {
+	server, log, err := e.serverSide(ctx, end, arrival)
+	if err != nil {
 		return at, err
 	}
-	if !e.proven[end.Mode] {
-		if d.eager, err = d.open(ctx, netip.AddrPortFrom(e.owner.addr, 0)); err != nil {
-			d.Close()
+	var d dataConnection
+	if end.Mode == ftp.PORT || end.Mode == ftp.EPRT {
+		at = end.Client
+		d = newDialler(e.ctx, server, at, e.dialClient, log)
+	} else {
+		ln, err := e.listen(log)
+		if err != nil {
+			if server.eager != nil {
+				server.eager.Abort()
+			}
 			return at, err
 		}
-		e.proven[end.Mode] = true
+		at = ln.Addr()
+		d = &dataListener{DataListener: ln, serverSide: server, log: log}
 	}
 	e.current = d
 	e.wg.Go(func() {
 		defer func() { <-e.room }()
+		if arrival != nil {
+			defer arrival.Close()
+		}
 		d.serve(e.ctx) // from now on its time runs: the bastion's time for the channel is not the client's
 	})
-	return d.Addr(), nil
+	return at, nil
 }
 
-// Begin waits until whose data connection it is has been found out. A program that has sent a small file and closed
-// its socket has left no trace of its owner, so before it may, the check must be over. A client that
-// connects only when it hears of the beginning waits for beginTimeout in vain, and is served then.
+// serverSide says how the far side of the data connection to end comes about, and opens it if it must be shown that it can be had.
+func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Arrival) (s serverSide, log *slog.Logger, err error) {
+	if end.Listening {
+		if arrival == nil {
+			return s, nil, errors.New("nobody listens for the FTP server")
+		}
+		s.open = func(ctx context.Context, _ netip.AddrPort) (relay.Stream, error) { return arrival.Accept(ctx) }
+		s.comesByItself = true
+		return s, e.log.With("data", arrival.Addr()), nil
+	}
+	host := e.host
+	if e.announced && end.Announced.IsValid() {
+		host = end.Announced.String()
+	}
+	log = e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target())
+	s.open = func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
+		return e.transport.Open(ctx, host, end.Port, origin)
+	}
+	if !e.proven[end.Mode] {
+		if s.eager, err = s.open(ctx, netip.AddrPortFrom(e.owner.addr, end.Client.Port())); err != nil {
+			return s, nil, err
+		}
+		e.proven[end.Mode] = true
+	}
+	return s, log, nil
+}
+
+// Begin lets a data connection know that its transfer begins.
 func (e *endpoints) Begin(ctx context.Context) {
 	if e.current != nil {
-		await(ctx, e.current.Checked())
+		e.current.begin(ctx)
 	}
 }
 
 // await waits for what keeps the beginning of a transfer from the client.
-func await(ctx context.Context, checked <-chan struct{}) {
+func await(ctx context.Context, done <-chan struct{}) {
 	late := time.NewTimer(beginTimeout)
 	defer late.Stop()
 	select {
-	case <-checked:
+	case <-done:
 	case <-late.C:
 	case <-ctx.Done():
 	}
 }
 
-// Cancel withdraws the endpoint announced last, unless a connection came.
+// Cancel withdraws the endpoint announced or listened for last, unless a connection came.
 func (e *endpoints) Cancel(reason string) {
-	if e.current == nil {
-		return
+	if e.listening != nil {
+		e.listening.Close()
+		e.listening = nil
 	}
-	e.current.log.Debug("data listener withdrawn", "reason", reason)
-	e.current.Close()
-	e.current = nil
+	if e.current != nil {
+		e.log.Debug("data connection withdrawn, if it is unused", "reason", reason)
+		e.current.withdraw()
+		e.current = nil
+	}
 }
 
-// Listen is not served yet.
-func (e *endpoints) Listen(context.Context, ftp.Listen) (netip.AddrPort, error) {
-	return netip.AddrPort{}, errors.New("the FTP server can't connect to this side of the tunnel")
+// Listen asks the far end to wait for the server's connection.
+func (e *endpoints) Listen(ctx context.Context, l ftp.Listen) (netip.AddrPort, error) {
+	e.Cancel("a newer one is listened for")
+	arrival, err := e.transport.Listen(ctx, Listening{Client: l.Client, Host: e.host, Told: e.told, Log: e.log})
+	if err != nil {
+		e.log.Error("nobody listens for the FTP server", "err", err)
+		return netip.AddrPort{}, err
+	}
+	e.listening = arrival
+	return arrival.Addr(), nil
 }
 
 // end waits for the data connections that run, but for no longer than drain.
@@ -146,12 +223,11 @@ func (e *endpoints) end() {
 	e.cancel(nil)
 }
 
-// dataListener waits for the one data connection that was announced.
+// dataListener is the data connection of a client in passive mode, which makes it.
 type dataListener struct {
 	*control.DataListener
-	log   *slog.Logger
-	open  func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
-	eager relay.Stream // the channel, if it was opened beforehand
+	serverSide
+	log *slog.Logger
 }
 
 // listen begins to wait for a connection of the control connection's owner, on its own local address.
@@ -166,8 +242,14 @@ func (e *endpoints) listen(log *slog.Logger) (*control.DataListener, error) {
 	})
 }
 
-// serve accepts the connection, relays it, and returns when that has ended. It owns the listener and the
-// eager channel.
+// begin waits until whose data connection it is has been found out. A program that has sent a small file and closed
+// its socket has left no trace of its owner, so before it may, the check must be over. A client that
+// connects only when it hears of the beginning waits for beginTimeout in vain, and is served then.
+func (d *dataListener) begin(ctx context.Context) { await(ctx, d.Checked()) }
+
+func (d *dataListener) withdraw() { d.Close() }
+
+// serve accepts the connection, relays it, and returns when that has ended.
 func (d *dataListener) serve(ctx context.Context) {
 	conn, err := d.Accept(ctx)
 	if err != nil {
@@ -177,15 +259,14 @@ func (d *dataListener) serve(ctx context.Context) {
 		d.log.Debug("no data connection", "err", err)
 		return
 	}
-	local, remote := relay.NewTCP(conn), d.eager
-	if remote == nil {
-		if remote, err = d.open(ctx, relay.AddrPort(conn.RemoteAddr())); err != nil {
-			local.Abort()
-			if ctx.Err() == nil {
-				d.log.Error("a data connection was reset", "err", err)
-			}
-			return
+	local := relay.NewTCP(conn)
+	remote, err := d.take(ctx, relay.AddrPort(conn.RemoteAddr()))
+	if err != nil {
+		local.Abort()
+		if ctx.Err() == nil {
+			d.log.Error("a data connection was reset", "err", err)
 		}
+		return
 	}
 	var count relay.Counters
 	err = relay.Join(ctx, local, remote, &count)

@@ -46,6 +46,11 @@ func (d *direct) Open(ctx context.Context, host string, port uint16, _ netip.Add
 	return relay.NewTCP(c.(*net.TCPConn)), nil
 }
 
+// Listen has nobody to ask.
+func (d *direct) Listen(context.Context, Listening) (Arrival, error) {
+	return nil, errors.New("the bastion refused")
+}
+
 // testEndpoints has a transport to a server that says "data" and then, if it is told anything, nothing more.
 func testEndpoints(t *testing.T) (*endpoints, *direct) {
 	t.Helper()
@@ -362,7 +367,14 @@ func TestClosedSocketBelongsToNobody(t *testing.T) {
 		"nothing we know":  {"   0: x:y z:0 01 a b c d e f\n", local, remote, -1},
 		"a shortened line": {"   0: 0100007F:AAAA 0100007F:0849 01\n", local, remote, -1},
 	} {
-		if got, err := findSocket(strings.NewReader(header+test.row), test.local, test.remote); got != test.want || err != nil {
+		got := -1
+		err := readTable(strings.NewReader(header+test.row), func(r row) bool {
+			if r.local == test.local && r.remote == test.remote {
+				got = r.uid
+			}
+			return true
+		})
+		if got != test.want || err != nil {
 			t.Errorf("%s: got uid %d, %v; want %d", name, got, err, test.want)
 		}
 	}

@@ -57,14 +57,14 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *ne
 		peer = netip.Addr{} // a name: only the bastion knows its address
 	}
 	e := newEndpoints(ctx, endpointsConfig{
-		transport: t, host: f.Host, announced: cfg.AnnouncedDataAddress,
+		transport: t, host: f.Host, announced: cfg.AnnouncedDataAddress, told: cfg.ActiveAddress,
 		hop: hop.Addr(), owner: owner, log: log, drain: drainTimeout,
 	})
 	defer e.end()
 	err = control.Run(ctx, control.Config{
 		Client: local, Server: server, Endpoints: e, Log: log,
 		Note:    func(n ftp.Note) { logNote(log, n) },
-		Session: ftp.NewSession(ftp.Options{Peer: peer, Hop: hop.Addr(), Client: from.Addr()}),
+		Session: ftp.NewSession(ftp.Options{Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active}),
 	})
 	logControlEnd(ctx, log, err)
 }

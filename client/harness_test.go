@@ -28,7 +28,7 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	if uidHelper() || askHelper() {
+	if uidHelper() || listenHelper() || askHelper() {
 		return
 	}
 	goleak.VerifyTestMain(m)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/ftp"
 )
 
 // SetOption takes one -o word: "Keyword=value" or "Keyword value", as ssh(1) does.
@@ -73,6 +75,8 @@ var keywords = table(
 	keyword{"Ciphers", false, setCiphers},
 	keyword{"ConnectTimeout", false, func(c *Config, v string) error { return seconds(&c.ConnectTimeout, 1, v) }},
 	keyword{"ExitOnForwardFailure", false, func(c *Config, v string) error { return yesNo(&c.ExitOnForwardFailure, v) }},
+	keyword{"FTPActive", false, setActive},
+	keyword{"FTPActiveAddress", false, setActiveAddress},
 	keyword{"FTPDataAddress", false, setDataAddress},
 	keyword{"FTPRemoteAddress", false, setRemoteAddress},
 	keyword{"GlobalKnownHostsFile", false, func(c *Config, v string) error { c.GlobalKnownHosts = c.files(v); return nil }},
@@ -177,6 +181,29 @@ func setCiphers(c *Config, value string) error {
 		}
 	}
 	c.Ciphers = names
+	return nil
+}
+
+func setActive(c *Config, value string) error {
+	switch strings.ToLower(value) {
+	case "yes":
+		c.Active = ftp.ActiveTranslated
+	case "no":
+		c.Active = ftp.ActiveRefused
+	case "forward":
+		c.Active = ftp.ActiveForwarded
+	default:
+		return fmt.Errorf("%q is not one of yes, no, forward", value)
+	}
+	return nil
+}
+
+func setActiveAddress(c *Config, value string) error {
+	a, err := netip.ParseAddr(value)
+	if err != nil || a.IsUnspecified() || a.IsMulticast() || a.Zone() != "" {
+		return fmt.Errorf("%q is not an address that an FTP server can connect to", value)
+	}
+	c.ActiveAddress = a.Unmap()
 	return nil
 }
 

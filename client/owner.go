@@ -48,8 +48,43 @@ func (o owner) accepts(conn *net.TCPConn) error {
 	if err != nil {
 		return err
 	}
+	return o.is(uid)
+}
+
+func (o owner) is(uid int) error {
 	if uid != o.uid {
 		return fmt.Errorf("it is uid %d's, and the control connection uid %d's", uid, o.uid)
+	}
+	return nil
+}
+
+// waits returns nil if it is the owner who waits at at for a connection from the local address from. Otherwise, or if that can't be told,
+// nobody may connect there.
+func (o owner) waits(at netip.AddrPort, from netip.Addr) error {
+	if at.Addr() != o.addr {
+		return fmt.Errorf("the control connection came from %s", o.addr)
+	}
+	if o.uid == unknownUID {
+		return nil
+	}
+	uid, err := listenerUID(at, from)
+	if err != nil {
+		return err
+	}
+	return o.is(uid)
+}
+
+// took returns an error if somebody else has taken the connection that was made from the local address from to at, since waits said
+// who would. A program that has taken it and closed its sockets has left no trace, and waits counts.
+func (o owner) took(at, from netip.AddrPort) error {
+	if o.uid == unknownUID {
+		return nil
+	}
+	if uid, err := socketUID(at, from); err == nil {
+		return o.is(uid)
+	}
+	if uid, err := listenerUID(at, from.Addr()); err == nil {
+		return o.is(uid)
 	}
 	return nil
 }

@@ -21,44 +21,113 @@ func socketUID(client, hop netip.AddrPort) (int, error) {
 	if uid, err := askKernel(client, hop); err == nil && uid >= 0 {
 		return uid, nil
 	}
-	// proc_net_tcp in the kernel's documentation.
+	uid := -1
+	err := readTables(func(r row) bool {
+		if r.local == client && r.remote == hop {
+			uid = r.uid
+		}
+		return uid < 0
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case uid < 0:
+		return 0, fmt.Errorf("no program on this machine has a connection from %s to %s any more", client, hop)
+	}
+	return uid, nil
+}
+
+// listenerUID returns the uid of the program on this machine that a connection from the local address from to at would come to.
+func listenerUID(at netip.AddrPort, from netip.Addr) (int, error) {
+	at, from = withoutZone(at), from.WithZone("")
+	if uid, err := askKernelForListener(at, from); err == nil && uid >= 0 {
+		return uid, nil
+	}
+	return listenerInTables(at)
+}
+
+func listenerInTables(at netip.AddrPort) (int, error) {
+	uid := -1
+	err := readTables(func(r row) bool {
+		if r.state != stateListen || r.local.Port() != at.Port() || r.local.Addr() != at.Addr() && !r.local.Addr().IsUnspecified() {
+			return true
+		}
+		if uid >= 0 && uid != r.uid { // one is for IPv4 and one for IPv6, say
+			uid = -1
+			return false
+		}
+		uid = r.uid
+		return true
+	})
+	switch {
+	case err != nil:
+		return 0, err
+	case uid < 0:
+		return 0, fmt.Errorf("it can't be told which program on this machine waits at %s", at)
+	}
+	return uid, nil
+}
+
+// stateListen is TCP_LISTEN of the kernel.
+const stateListen = 10
+
+// row is an open socket in the kernel's tables.
+type row struct {
+	local, remote netip.AddrPort
+	state         uint64
+	uid           int
+}
+
+// readTables shows the rows of all open sockets (proc_net_tcp in the kernel's documentation), until it is told that it's enough.
+func readTables(more func(row) bool) error {
 	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
 		f, err := os.Open(table)
 		if errors.Is(err, os.ErrNotExist) && strings.HasSuffix(table, "6") {
 			continue // a kernel without IPv6
 		}
 		if err != nil {
-			return 0, fmt.Errorf("find the owner of a connection: %w", err)
+			return fmt.Errorf("find the owner of a socket: %w", err)
 		}
-		uid, err := findSocket(f, client, hop)
+		enough := false
+		err = readTable(f, func(r row) bool { enough = !more(r); return !enough })
 		_ = f.Close() // it was only read
 		if err != nil {
-			return 0, fmt.Errorf("read %s: %w", table, err)
+			return fmt.Errorf("read %s: %w", table, err)
 		}
-		if uid >= 0 {
-			return uid, nil
+		if enough {
+			return nil
 		}
 	}
-	return 0, fmt.Errorf("no program on this machine has a connection from %s to %s any more", client, hop)
+	return nil
 }
 
-// findSocket looks for the row of an open socket and returns its uid, or -1. The row of a socket that its
-// program has closed says uid 0 and inode 0, whoever it was, so it counts for nothing.
-func findSocket(table io.Reader, local, remote netip.AddrPort) (int, error) {
+// readTable shows the rows of open sockets. The row of a socket that its program has closed says uid 0 and inode 0, whoever it
+// was, so it counts for nothing.
+func readTable(table io.Reader, more func(row) bool) error {
 	rows := bufio.NewScanner(table)
 	for rows.Scan() {
 		// sl local_address rem_address st tx:rx tr:when retrnsmt uid timeout inode ...
 		fields := strings.Fields(rows.Text())
-		if len(fields) < 10 || parseRowAddress(fields[1]) != local || parseRowAddress(fields[2]) != remote || fields[9] == "0" {
+		if len(fields) < 10 || fields[9] == "0" {
+			continue
+		}
+		r := row{local: parseRowAddress(fields[1]), remote: parseRowAddress(fields[2])}
+		if !r.local.IsValid() { // the head of the table
 			continue
 		}
 		uid, err := strconv.ParseUint(fields[7], 10, 31)
 		if err != nil {
-			return -1, fmt.Errorf("uid %q: %w", fields[7], err)
+			return fmt.Errorf("uid %q: %w", fields[7], err)
 		}
-		return int(uid), nil
+		if r.state, err = strconv.ParseUint(fields[3], 16, 8); err != nil {
+			return fmt.Errorf("state %q: %w", fields[3], err)
+		}
+		r.uid = int(uid)
+		if !more(r) {
+			return nil
+		}
 	}
-	return -1, rows.Err()
+	return rows.Err()
 }
 
 // parseRowAddress reads "0100007F:1F90": an address as 32-bit words in the byte order of the machine, in

@@ -35,27 +35,45 @@ const diagTimeout = 1 // second
 // askKernel returns the uid of the open socket that is connected from local to remote, or -1 if there is
 // none.
 func askKernel(local, remote netip.AddrPort) (uid int, err error) {
+	request := diagQuestion(local, remote)
+	answer, err := diagAsk(request)
+	if err != nil {
+		return -1, err
+	}
+	return diagOwner(answer, request), nil
+}
+
+// askKernelForListener returns the uid of the listening socket that the kernel would give a connection from the address from
+// to at to, or -1 if there is none. It looks for a socket as it does for a segment that has arrived.
+func askKernelForListener(at netip.AddrPort, from netip.Addr) (uid int, err error) {
+	answer, err := diagAsk(diagQuestion(at, netip.AddrPortFrom(from, 0)))
+	if err != nil {
+		return -1, err
+	}
+	return diagListener(answer, at), nil
+}
+
+func diagAsk(request []byte) (answer []byte, err error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
 	if err != nil {
-		return -1, fmt.Errorf("ask the kernel for a socket: %w", err)
+		return nil, fmt.Errorf("ask the kernel for a socket: %w", err)
 	}
 	defer unix.Close(fd)
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: diagTimeout}); err != nil {
-		return -1, fmt.Errorf("ask the kernel for a socket: %w", err)
+		return nil, fmt.Errorf("ask the kernel for a socket: %w", err)
 	}
-	request := diagQuestion(local, remote)
 	if err := unix.Sendto(fd, request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
-		return -1, fmt.Errorf("ask the kernel for a socket: %w", err)
+		return nil, fmt.Errorf("ask the kernel for a socket: %w", err)
 	}
-	answer := make([]byte, 4<<10)
+	answer = make([]byte, 4<<10)
 	n, from, err := unix.Recvfrom(fd, answer, 0)
 	if err != nil {
-		return -1, fmt.Errorf("ask the kernel for a socket: %w", err)
+		return nil, fmt.Errorf("ask the kernel for a socket: %w", err)
 	}
 	if sender, ok := from.(*unix.SockaddrNetlink); !ok || sender.Pid != 0 {
-		return -1, errors.New("ask the kernel for a socket: somebody else answered")
+		return nil, errors.New("ask the kernel for a socket: somebody else answered")
 	}
-	return diagOwner(answer[:n], request), nil
+	return answer[:n], nil
 }
 
 func diagQuestion(local, remote netip.AddrPort) []byte {
@@ -80,7 +98,7 @@ func diagQuestion(local, remote netip.AddrPort) []byte {
 // diagOwner reads the answer to request. The kernel may answer with a listener that has the port, or with what is
 // left of a closed socket; neither has the owner that we look for.
 func diagOwner(answer, request []byte) int {
-	if len(answer) < diagAnswer || binary.NativeEndian.Uint16(answer[4:]) != unix.SOCK_DIAG_BY_FAMILY {
+	if !diagTells(answer) {
 		return -1
 	}
 	local, remote := diagAddresses(answer[diagHeader], answer[diagAnswerID:])
@@ -88,10 +106,25 @@ func diagOwner(answer, request []byte) int {
 	if local != wantLocal || remote != wantRemote {
 		return -1
 	}
-	if binary.NativeEndian.Uint32(answer[diagInode:]) == 0 {
+	return int(binary.NativeEndian.Uint32(answer[diagUID:]))
+}
+
+// diagListener reads the answer to a question for who listens at at. The socket may listen on all addresses.
+func diagListener(answer []byte, at netip.AddrPort) int {
+	if !diagTells(answer) || answer[diagHeader+1] != stateListen {
+		return -1
+	}
+	local, _ := diagAddresses(answer[diagHeader], answer[diagAnswerID:])
+	if local.Port() != at.Port() || local.Addr() != at.Addr() && !local.Addr().IsUnspecified() {
 		return -1
 	}
 	return int(binary.NativeEndian.Uint32(answer[diagUID:]))
+}
+
+// diagTells reports whether answer tells of a socket that is open.
+func diagTells(answer []byte) bool {
+	return len(answer) >= diagAnswer && binary.NativeEndian.Uint16(answer[4:]) == unix.SOCK_DIAG_BY_FAMILY &&
+		binary.NativeEndian.Uint32(answer[diagInode:]) != 0
 }
 
 // diagAddresses reads a struct inet_diag_sockid. An IPv6 socket may be connected over IPv4.

@@ -184,6 +184,12 @@ func (f *farServer) Open(_ context.Context, host string, port uint16, _ netip.Ad
 	return end.near, nil
 }
 
+// Listen isn't asked for, as active mode is refused.
+func (f *farServer) Listen(context.Context, Listening) (Arrival, error) {
+	f.t.Error("a server was to be listened for")
+	return nil, errors.New("administratively prohibited")
+}
+
 // connect makes the client's data connection: what it sends must get to the server.
 func (f *farServer) connect() {
 	f.t.Helper()

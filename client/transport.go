@@ -21,6 +21,28 @@ type Transport interface {
 	// connection from origin (RFC 4254, section 7.2). It has a deadline of its own. The error tells a person what
 	// to do. The caller owns the stream.
 	Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error)
+
+	// Listen has the bastion wait for a data connection of an FTP server. It has a deadline of its own. The error tells a person
+	// what to do. The caller must close the Arrival.
+	Listen(ctx context.Context, l Listening) (Arrival, error)
+}
+
+// Listening is what a Transport is to wait for: one data connection that an FTP server makes (RFC 959, section 5.2).
+type Listening struct {
+	Client netip.AddrPort // where the FTP client waits for it; not valid if it doesn't
+	Host   string         // the server, as its control channel was asked for
+	Told   netip.Addr     // the bastion's address for the server; if not valid, a server on the bastion itself is told loopback
+	Log    *slog.Logger
+}
+
+// An Arrival is a data connection of an FTP server to come.
+type Arrival interface {
+	// Addr is what the server is to be told.
+	Addr() netip.AddrPort
+	// Accept waits for the connection. It is called once. The caller owns the stream.
+	Accept(ctx context.Context) (relay.Stream, error)
+	// Close ends the waiting. A stream that Accept has returned lives on. It may be called more than once.
+	Close()
 }
 
 const (

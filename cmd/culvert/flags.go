@@ -16,8 +16,8 @@ const usage = `usage: culvert [-46NqVv] [-i identity] [-l user] [-o Option=value
 const help = usage + `
 
 culvert opens ports on this machine and carries their connections through an
-SSH server. With ftp/ it follows the FTP dialogue, so that any FTP client in
-passive mode works through the one port.
+SSH server. With ftp/ it follows the FTP dialogue, so that any FTP client works
+through the one port.
 
   -L [ftp/][bind:]port:host:hostport
                 what to forward; port 0 lets the system choose; may be repeated

@@ -1,0 +1,128 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// dialTimeout is how long a client in active mode may take to be connected to.
+const dialTimeout = 10 * time.Second
+
+// dialler is the data connection of a client in active mode, which waits for it: the server's side is there first, and the client
+// is dialled when the transfer begins, as by a server.
+//
+// Its owner calls begin and withdraw from one goroutine.
+type dialler struct {
+	serverSide
+	client netip.AddrPort // where it waits
+	dial   func(ctx context.Context, at netip.AddrPort) (*relay.TCP, error)
+	log    *slog.Logger
+
+	began   bool          // of the owner
+	begun   chan struct{} // closed by begin
+	reached chan struct{} // closed when the server's side is there, or will never be
+	dialled chan struct{} // closed when the client has been dialled, or won't be
+	unused  context.Context
+	cancel  context.CancelCauseFunc // of unused
+}
+
+var errWithdrawn = errors.New("it was withdrawn")
+
+func newDialler(ctx context.Context, server serverSide, client netip.AddrPort, dial func(context.Context, netip.AddrPort) (*relay.TCP, error), log *slog.Logger) *dialler {
+	d := &dialler{
+		serverSide: server, client: client, dial: dial, log: log,
+		begun: make(chan struct{}), reached: make(chan struct{}), dialled: make(chan struct{}),
+	}
+	d.unused, d.cancel = context.WithCancelCause(ctx)
+	return d
+}
+
+// begin has the client dialled. It returns when that is done, or can't be done yet.
+func (d *dialler) begin(ctx context.Context) {
+	if d.began {
+		return
+	}
+	d.began = true
+	close(d.begun)
+	if d.comesByItself {
+		select {
+		case <-d.reached:
+		default:
+			return // a server may say that it begins, and connect then
+		}
+	}
+	await(ctx, d.dialled)
+}
+
+// withdraw ends it, unless its transfer has begun.
+func (d *dialler) withdraw() {
+	if !d.began {
+		d.cancel(errWithdrawn)
+	}
+}
+
+// serve joins both sides, and returns when that has ended.
+func (d *dialler) serve(ctx context.Context) {
+	defer d.cancel(nil)
+	local, remote, err := d.connect(ctx)
+	close(d.dialled)
+	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, errWithdrawn) {
+			d.log.Error("a data connection was not made", "err", err)
+		}
+		return
+	}
+	var count relay.Counters
+	err = relay.Join(ctx, local, remote, &count)
+	logEnd(ctx, d.log, "data connection", err, &count)
+}
+
+// connect makes both sides. If the client can't be reached, the server's side is aborted, and the server says so to the client.
+func (d *dialler) connect(ctx context.Context) (local *relay.TCP, remote relay.Stream, err error) {
+	remote, err = d.take(d.unused, d.client)
+	close(d.reached)
+	if err != nil {
+		return nil, nil, err
+	}
+	late := time.NewTimer(endpointTimeout)
+	defer late.Stop()
+	select {
+	case <-d.begun:
+		local, err = d.dial(ctx, d.client)
+	case <-d.unused.Done():
+		err = context.Cause(d.unused)
+	case <-late.C:
+		err = fmt.Errorf("no transfer began within %v", endpointTimeout)
+	}
+	if err != nil {
+		remote.Abort()
+		return nil, nil, err
+	}
+	return local, remote, nil
+}
+
+// dialClient connects to the client, which waits at at, from the control connection's own local address, as clients check that. On this
+// machine, whoever waits there must be the owner of the control connection: a PORT could name the port of another user's program.
+func (e *endpoints) dialClient(ctx context.Context, at netip.AddrPort) (*relay.TCP, error) {
+	if err := e.owner.waits(at, e.hop); err != nil {
+		return nil, fmt.Errorf("dial the FTP client: %w", err)
+	}
+	dialer := net.Dialer{Timeout: dialTimeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(e.hop, 0))}
+	conn, err := dialer.DialContext(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, fmt.Errorf("dial the FTP client: %w", err)
+	}
+	local := relay.NewTCP(conn.(*net.TCPConn))
+	if err := e.owner.took(at, relay.AddrPort(conn.LocalAddr())); err != nil {
+		local.Abort()
+		return nil, fmt.Errorf("dial the FTP client: %w", err)
+	}
+	return local, nil
+}
