@@ -65,15 +65,21 @@ func startCulvertd(t *testing.T, addr netip.Addr, lines ...string) *bastion {
 // startCulvert starts culvert with an FTP tunnel to target, at a free port of target's own loopback address.
 func startCulvert(t *testing.T, ssh netip.AddrPort, login string, key peers.Key, target netip.AddrPort) (*program, netip.AddrPort) {
 	t.Helper()
-	p := start(
-		t, "culvert", "-N", "-v",
+	return startForward(t, ssh, login, key, "ftp/"+netip.AddrPortFrom(target.Addr(), 0).String()+":"+target.String())
+}
+
+// startForward starts culvert with one value of -L for FTP, and further arguments.
+func startForward(t *testing.T, ssh netip.AddrPort, login string, key peers.Key, forward string, args ...string) (*program, netip.AddrPort) {
+	t.Helper()
+	p := start(t, "culvert", append([]string{
+		"-N", "-v",
 		"-i", key.Path,
-		"-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "known_hosts"),
+		"-o", "UserKnownHostsFile=" + filepath.Join(t.TempDir(), "known_hosts"),
 		"-o", "StrictHostKeyChecking=accept-new",
 		"-p", strconv.Itoa(int(ssh.Port())),
-		"-L", "ftp/"+netip.AddrPortFrom(target.Addr(), 0).String()+":"+target.String(),
-		login+"@"+ssh.Addr().String(),
-	)
+		"-L", forward,
+		login + "@" + ssh.Addr().String(),
+	}, args...)...)
 	return p, netip.MustParseAddrPort(p.await(`FTP to .* is at ([^ ,\n]+)`)[1])
 }
 
@@ -84,20 +90,26 @@ const (
 	culvertCulvertd path = "culvert-culvertd"
 	culvertSSHD     path = "culvert-sshd"
 	sshCulvertd     path = "ssh-culvertd" // expectations alone, with OpenSSH's client
+	sshSSHD         path = "ssh-sshd"     // nothing of ours, to know what is due to us
 )
 
+// hasCulvert reports whether any FTP client serves on the path; elsewhere it is curl, over ssh -D.
+func (p path) hasCulvert() bool { return p == culvertCulvertd || p == culvertSSHD }
+
+func (p path) hasCulvertd() bool { return p == culvertCulvertd || p == sshCulvertd }
+
 func (p path) clients() []peers.FTPClient {
-	if p == sshCulvertd {
-		return []peers.FTPClient{peers.CurlSOCKS}
+	if p.hasCulvert() {
+		return peers.FTPClients()
 	}
-	return peers.FTPClients()
+	return []peers.FTPClient{peers.CurlSOCKS}
 }
 
 // tunnel is a path in operation.
 type tunnel struct {
 	target  peers.Target // what the FTP client is told
-	bastion *bastion     // nil on culvertSSHD
-	client  *program     // nil on sshCulvertd
+	bastion *bastion     // nil without culvertd
+	client  *program     // nil without culvert
 }
 
 // open puts the path to server into operation. If they are not nil, the FTP control connection goes through
@@ -105,10 +117,39 @@ type tunnel struct {
 // configuration.
 func (p path) open(t *testing.T, server *peers.FTP, control, wire *gate, lines ...string) *tunnel {
 	t.Helper()
+	return route{path: p, control: control, wire: wire, culvertd: lines}.open(t, server)
+}
+
+// route is a path with everything that there is to say about it.
+type route struct {
+	path
+	control, wire *gate    // nil, or what the FTP control connection and the SSH connection go through
+	culvertd      []string // lines of its configuration
+	culvert       []string // arguments
+
+	// bind is the local address of culvert's -L; if it is empty, the server's. A client on this machine finds it there.
+	bind string
+	// bastion is where the SSH server listens; if it is not valid, at the server's address.
+	bastion netip.Addr
+	// onDesk and onBastion run what they are given on the machines of the SSH client and the SSH server; if they are nil, on this one.
+	onDesk, onBastion func(f func())
+}
+
+func here(f func()) { f() }
+
+// open puts the route to server into operation.
+func (r route) open(t *testing.T, server *peers.FTP) *tunnel {
+	t.Helper()
 	tun := &tunnel{target: server.Target()}
-	if control != nil {
+	if r.control != nil {
 		// Data connections go past the gate: what the server announces is a port at the same address.
-		tun.target.Addr = control.open(t, server.Addr)
+		tun.target.Addr = r.control.open(t, server.Addr)
+	}
+	if r.onDesk == nil {
+		r.onDesk, r.onBastion = here, here
+	}
+	if !r.bastion.IsValid() {
+		r.bastion = server.Addr.Addr()
 	}
 	ftp := tun.target.Addr
 	var (
@@ -116,22 +157,29 @@ func (p path) open(t *testing.T, server *peers.FTP, control, wire *gate, lines .
 		login = user
 		key   peers.Key
 	)
-	if p == culvertSSHD {
-		key = peers.TestKey(t, "id_ed25519")
-		sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: ftp.Addr()})
-		ssh, login = sshd.Addr, sshd.User
-	} else {
-		tun.bastion = startCulvertd(t, ftp.Addr(), append(lines, "PermitOpen ftp/"+ftp.String())...)
+	if r.hasCulvertd() {
+		r.onBastion(func() {
+			tun.bastion = startCulvertd(t, r.bastion, append(r.culvertd, "PermitOpen ftp/"+ftp.String())...)
+		})
 		ssh, key = tun.bastion.addr, tun.bastion.key
+	} else {
+		key = peers.TestKey(t, "id_ed25519")
+		sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: r.bastion, On: r.onBastion})
+		ssh, login = sshd.Addr, sshd.User
 	}
-	if wire != nil {
-		ssh = wire.open(t, ssh)
+	if r.wire != nil {
+		ssh = r.wire.open(t, ssh)
 	}
-	if p == sshCulvertd {
-		client := peers.TestSSH(t, peers.SSHConfig{Server: ssh, User: login, Identity: key.Path, Dynamic: true})
-		tun.target.SOCKS = client.Dynamic
-		return tun
-	}
-	tun.client, tun.target.Addr = startCulvert(t, ssh, login, key, ftp)
+	r.onDesk(func() {
+		if r.hasCulvert() {
+			if r.bind == "" {
+				r.bind = netip.AddrPortFrom(ftp.Addr(), 0).String()
+			}
+			tun.client, tun.target.Addr = startForward(t, ssh, login, key, "ftp/"+r.bind+":"+ftp.String(), r.culvert...)
+		} else {
+			client := peers.TestSSH(t, peers.SSHConfig{Server: ssh, User: login, Identity: key.Path, Dynamic: true})
+			tun.target.SOCKS = client.Dynamic
+		}
+	})
 	return tun
 }

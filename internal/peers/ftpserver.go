@@ -33,6 +33,9 @@ type FTPConfig struct {
 
 	// On runs what it is given on the machine where the server is to be. If nil, it is on this one.
 	On func(f func())
+
+	// Lines are added to the configuration of vsftpd and proftpd, and to pure-ftpd's arguments, one a line.
+	Lines []string
 }
 
 // FTP is a running FTP server. It answers an upload that was aborted, by a reset of its data connection, with a 4xx. What
@@ -67,11 +70,11 @@ func StartFTP(kind FTPServer, c FTPConfig) (*FTP, error) {
 	s := &FTP{inetd: d, Kind: kind, Addr: d.addr(), User: "culvert", Password: password, Root: c.Root}
 	switch kind {
 	case VSFTPD:
-		err = s.serveVSFTPD(path)
+		err = s.serveVSFTPD(path, c.Lines)
 	case PureFTPD:
-		err = s.servePureFTPD(path)
+		err = s.servePureFTPD(path, c.Lines)
 	case ProFTPD:
-		err = s.serveProFTPD(path)
+		err = s.serveProFTPD(path, c.Lines)
 	default:
 		err = errors.New("no such FTP server")
 	}
@@ -83,13 +86,13 @@ func StartFTP(kind FTPServer, c FTPConfig) (*FTP, error) {
 
 // serveVSFTPD makes the user the anonymous one, because vsftpd knows others only from PAM; of
 // anonymous users it can ask a password too, and calls that an e-mail address.
-func (s *FTP) serveVSFTPD(path string) error {
+func (s *FTP) serveVSFTPD(path string, more []string) error {
 	s.User = "ftp"
 	passwords, err := s.write("passwords", s.Password+"\n")
 	if err != nil {
 		return err
 	}
-	conf, err := s.write("vsftpd.conf", lines(
+	conf, err := s.write("vsftpd.conf", lines(append([]string{
 		"listen=NO",
 		"one_process_model=YES",
 		"run_as_launching_user=YES",
@@ -97,8 +100,8 @@ func (s *FTP) serveVSFTPD(path string) error {
 		"nopriv_user=nobody",
 		"anonymous_enable=YES",
 		"secure_email_list_enable=YES",
-		"email_password_file="+passwords,
-		"anon_root="+s.Root,
+		"email_password_file=" + passwords,
+		"anon_root=" + s.Root,
 		"anon_umask=022",
 		"write_enable=YES",
 		"anon_upload_enable=YES",
@@ -110,8 +113,8 @@ func (s *FTP) serveVSFTPD(path string) error {
 		"isolate_network=NO",
 		"xferlog_enable=YES",
 		"log_ftp_protocol=YES",
-		"vsftpd_log_file="+s.folder+"/vsftpd.log",
-	))
+		"vsftpd_log_file=" + s.folder + "/vsftpd.log",
+	}, more...)...))
 	if err != nil {
 		return err
 	}
@@ -121,7 +124,7 @@ func (s *FTP) serveVSFTPD(path string) error {
 
 // servePureFTPD lets uid_wrapper play the change of user ids, because pure-ftpd refuses to work for user
 // 0 and can't change to another user without being root.
-func (s *FTP) servePureFTPD(path string) error {
+func (s *FTP) servePureFTPD(path string, more []string) error {
 	wrapper, err := find("libuid_wrapper.so")
 	if err != nil {
 		return err
@@ -158,28 +161,28 @@ func (s *FTP) servePureFTPD(path string) error {
 		"--altlog", "clf:"+s.folder+"/transfers.log",
 		"--pidfile", s.folder+"/pid",
 	)
-	s.serve(nil, program...)
+	s.serve(nil, append(program, more...)...)
 	return nil
 }
 
-func (s *FTP) serveProFTPD(path string) error {
+func (s *FTP) serveProFTPD(path string, more []string) error {
 	users, err := s.write("users", fmt.Sprintf("%s:%s:%d:%d::%s:/bin/sh\n",
 		s.User, passwordHash, os.Getuid(), os.Getgid(), s.Root))
 	if err != nil {
 		return err
 	}
-	conf, err := s.write("proftpd.conf", lines(
+	conf, err := s.write("proftpd.conf", lines(append([]string{
 		`ServerName "proftpd"`,
 		"ServerType inetd",
 		"DefaultServer on",
 		"Port 0",
-		"DefaultAddress "+s.Addr.Addr().String(), // not what the machine's name stands for: it may be unknown
+		"DefaultAddress " + s.Addr.Addr().String(), // not what the machine's name stands for: it may be unknown
 		"UseIPv6 on",
 		"UseReverseDNS off",
 		"User nobody",
 		"Group nogroup",
 		"AuthOrder mod_auth_file.c",
-		"AuthUserFile "+users,
+		"AuthUserFile " + users,
 		"RequireValidShell off",
 		"RootLogin on",
 		"Umask 022",
@@ -188,15 +191,15 @@ func (s *FTP) serveProFTPD(path string) error {
 		"DeleteAbortedStores on",
 		"WtmpLog off",
 		"ScoreboardFile none",
-		"PidFile "+s.folder+"/pid",
-		"SystemLog "+s.folder+"/system.log",
-		"TransferLog "+s.folder+"/transfers.log",
+		"PidFile " + s.folder + "/pid",
+		"SystemLog " + s.folder + "/system.log",
+		"TransferLog " + s.folder + "/transfers.log",
 		`LogFormat replies "%r -> %s"`,
-		"ExtendedLog "+s.folder+"/replies.log ALL replies",
+		"ExtendedLog " + s.folder + "/replies.log ALL replies",
 		"<IfModule mod_delay.c>",
 		"  DelayEngine off",
 		"</IfModule>",
-	))
+	}, more...)...))
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,186 @@
+package e2e
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/culvert-ssh/culvert/internal/lan"
+	"github.com/culvert-ssh/culvert/internal/peers"
+)
+
+// network is what culvert is for: an FTP server that nobody reaches but the bastion.
+//
+//	other --- desk --- bastion --- vault
+//
+// Culvert is on the desk, the FTP server in the vault; the other machine is somebody else's in the client's network.
+type network struct {
+	other, desk, bastion, vault *lan.Machine
+}
+
+// The addresses of network.
+const (
+	otherAddr     = "10.3.0.3"
+	deskAtOther   = "10.3.0.2"
+	deskAtOther6  = "fd03::2"
+	bastionAtDesk = "10.1.0.1"
+	vaultAddr     = "10.2.0.2"
+	linkLocal     = "fe80::2" // the desk's at the other, and the vault's
+)
+
+// apart runs the test in a process that may make a network.
+func apart(t *testing.T) bool {
+	t.Helper()
+	return lan.Apart(t, builtIn+"="+binaries)
+}
+
+func newNetwork(t *testing.T) *network {
+	t.Helper()
+	n := &network{
+		other: lan.NewMachine(t, "other"), desk: lan.NewMachine(t, "desk"),
+		bastion: lan.NewMachine(t, "bastion"), vault: lan.NewMachine(t, "vault"),
+	}
+	lan.Cable(
+		lan.Plug{Machine: n.other, Addrs: []string{otherAddr + "/24", "fd03::3/64", "fe80::3/64"}},
+		lan.Plug{Machine: n.desk, Addrs: []string{deskAtOther + "/24", deskAtOther6 + "/64", linkLocal + "/64"}},
+	)
+	lan.Cable(
+		lan.Plug{Machine: n.desk, Addrs: []string{"10.1.0.2/24", "fd01::2/64"}},
+		lan.Plug{Machine: n.bastion, Addrs: []string{bastionAtDesk + "/24", "fd01::1/64"}},
+	)
+	lan.Cable(
+		lan.Plug{Machine: n.bastion, Addrs: []string{"10.2.0.1/24", "fd02::1/64", "fe80::1/64"}},
+		lan.Plug{Machine: n.vault, Addrs: []string{vaultAddr + "/24", "fd02::2/64", linkLocal + "/64"}},
+	)
+	return n
+}
+
+// serve starts an FTP server in the vault, at addr, with the file "byte" in it.
+func (n *network) serve(t *testing.T, kind peers.FTPServer, addr string, lines ...string) *peers.FTP {
+	t.Helper()
+	root := t.TempDir()
+	if err := os.WriteFile(filepath.Join(root, "byte"), []byte{0xff}, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return peers.TestFTP(t, kind, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr(addr), On: n.vault.Do, Lines: lines})
+}
+
+// open puts the path to server into operation, with culvert listening at bind.
+func (n *network) open(t *testing.T, p path, server *peers.FTP, bind string) *tunnel {
+	t.Helper()
+	return route{
+		path: p, bind: bind, bastion: netip.MustParseAddr(bastionAtDesk), onDesk: n.desk.Do, onBastion: n.bastion.Do,
+	}.open(t, server)
+}
+
+// wantByte has the client, on a machine, get the file "byte", and put it back where it can.
+func (n *network) wantByte(t *testing.T, m *lan.Machine, c peers.FTPClient, target peers.Target) {
+	t.Helper()
+	local := filepath.Join(t.TempDir(), "byte")
+	m.Do(func() {
+		out, err := c.Download(t.Context(), target, "byte", local)
+		if err != nil {
+			t.Errorf("Download: %v", err)
+			return
+		}
+		if got, err := os.ReadFile(local); err != nil || string(got) != "\xff" {
+			t.Errorf("Download: got %q, %v; the client said:\n%s", got, err, out)
+		}
+		if !c.Uploads() {
+			return
+		}
+		if _, err := c.Upload(t.Context(), target, local, "byte"); err != nil {
+			t.Errorf("Upload: %v", err)
+		}
+	})
+}
+
+// TestFTPServerThatOnlyTheBastionReaches has a server announce an address of which nobody here has heard, as one
+// behind an address translation does. On every path the client's data comes by the bastion.
+func TestFTPServerThatOnlyTheBastionReaches(t *testing.T) {
+	t.Parallel()
+	if apart(t) {
+		return
+	}
+	n := newNetwork(t)
+	server := n.serve(t, peers.VSFTPD, vaultAddr, "pasv_address=192.168.77.7")
+	n.desk.Do(func() {
+		if conn, err := net.Dial("tcp", server.Addr.String()); err == nil {
+			conn.Close()
+			t.Fatal("the desk reaches the vault without the bastion")
+		}
+	})
+	for _, p := range []path{culvertCulvertd, culvertSSHD, sshCulvertd, sshSSHD} {
+		tun := n.open(t, p, server, "127.0.0.1:0")
+		for _, client := range p.clients() {
+			t.Run(string(p)+"/"+string(client), func(t *testing.T) { n.wantByte(t, n.desk, client, tun.target) })
+		}
+	}
+}
+
+// TestClientsOnOtherMachines has culvert's port opened to them: what they are told must be the address that they have reached
+// culvert at, and their data connections are theirs alone.
+func TestClientsOnOtherMachines(t *testing.T) {
+	t.Parallel()
+	if apart(t) {
+		return
+	}
+	n := newNetwork(t)
+	server := n.serve(t, peers.ProFTPD, vaultAddr)
+	for _, p := range []path{culvertCulvertd, culvertSSHD} {
+		tun := n.open(t, p, server, "*:0")
+		for _, hop := range []string{deskAtOther, deskAtOther6} {
+			target := tun.target
+			target.Addr = netip.AddrPortFrom(netip.MustParseAddr(hop), tun.target.Addr.Port())
+			for _, client := range p.clients() {
+				if target.Addr.Addr().Is6() && !client.IPv6() {
+					continue
+				}
+				t.Run(string(p)+"/"+hop+"/"+string(client), func(t *testing.T) { n.wantByte(t, n.other, client, target) })
+			}
+		}
+		t.Run(string(p)+"/thief", func(t *testing.T) {
+			at := netip.AddrPortFrom(netip.MustParseAddr(deskAtOther), tun.target.Addr.Port())
+			d := login(t, dialOn(t, n.other, at), server)
+			data := netip.AddrPortFrom(at.Addr(), d.endpoint())
+			if got, err := hear(n.desk, data); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("another machine at the data port: got %q, %v, want a reset", got, err)
+			}
+			own := dialOn(t, n.other, data)
+			d.command(150, "RETR byte")
+			if got, err := io.ReadAll(own); err != nil || string(got) != "\xff" {
+				t.Errorf("data connection: got %q, %v, want one byte", got, err)
+			}
+			d.reply(226)
+		})
+	}
+}
+
+// dialOn is dial on a machine.
+func dialOn(t *testing.T, m *lan.Machine, addr netip.AddrPort) (conn *net.TCPConn) {
+	t.Helper()
+	m.Do(func() { conn = dial(t, addr) })
+	return conn
+}
+
+// hear connects to addr from a machine and returns all that is said there, or why it isn't all.
+func hear(m *lan.Machine, addr netip.AddrPort) (string, error) {
+	var conn net.Conn
+	var err error
+	m.Do(func() { conn, err = net.DialTimeout("tcp", addr.String(), patience) })
+	if err != nil {
+		return "", err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		return "", err
+	}
+	heard, err := io.ReadAll(conn)
+	return string(heard), err
+}
