@@ -30,6 +30,8 @@ wget                  wget
 haproxy               haproxy
 mandoc                mandoc
 ip                    iproute2
+FTP.pm                perl
+python3               python3
 libnss_wrapper.so     libnss-wrapper
 libuid_wrapper.so     libuid-wrapper
 '
@@ -56,6 +58,7 @@ as_root() {
 have() {
 	[ -x "$cache/bin/$1" ] || case $1 in
 	*.so) [ -e "$cache/bin/$1" ] || ldconfig -p | grep -q "/$1\$" ;;
+	FTP.pm) [ -e "$cache/bin/perl5/Net/FTP.pm" ] || perl -MNet::FTP -e 1 2>/dev/null ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }
@@ -105,10 +108,12 @@ link() {
 	mkdir -p "$cache/bin"
 	echo "$programs" | while read -r program package; do
 		[ "$package" = "$1" ] || continue
-		found=$(cd "$cache/root" && find . -name "$program" -xtype f \( -path '*bin/*' -o -name '*.so' \) | head -n 1)
+		have "$program" && continue
+		found=$(cd "$cache/root" && find . -name "$program" -xtype f \( -path '*bin/*' -o -name '*.so' -o -path '*/Net/FTP.pm' \) | head -n 1)
 		[ -n "$found" ] || fail "package $package has no $program: please report this with your Debian release"
 		case $program in
 		*.so) ln -sf "../root/${found#./}" "$cache/bin/$program" ;;
+		FTP.pm) ln -sfn "../root/${found%/Net/FTP.pm}" "$cache/bin/perl5" ;; # for perl -I
 		*)
 			cat >"$cache/bin/$program" <<SCRIPT
 #!/bin/sh

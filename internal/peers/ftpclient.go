@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// FTPClient names an FTP client program. All of its methods use passive mode, give up at the first failure instead
+// FTPClient names an FTP client program. All of its methods use passive mode unless Target.Active is set, give up at the first failure instead
 // of trying again, and return what the program printed.
 //
 // Remote names are relative to the folder after the login. They, and local names, must consist of letters,
@@ -27,10 +27,15 @@ const (
 	NcFTP     FTPClient = "ncftp"
 	TNFTP     FTPClient = "tnftp"
 	Wget      FTPClient = "wget"
+	NetFTP    FTPClient = "Net::FTP" // Perl's
+	Ftplib    FTPClient = "ftplib"   // Python's
 )
 
 // FTPClients returns the clients that speak to an FTP server directly.
 func FTPClients() []FTPClient { return []FTPClient{Curl, LFTP, NcFTP, TNFTP, Wget} }
+
+// ActiveClients returns those of them that are known for active mode, and the libraries that use it where nobody says otherwise.
+func ActiveClients() []FTPClient { return []FTPClient{LFTP, NcFTP, TNFTP, NetFTP, Ftplib} }
 
 // Uploads reports whether the client can upload.
 func (c FTPClient) Uploads() bool { return c != Wget }
@@ -38,11 +43,15 @@ func (c FTPClient) Uploads() bool { return c != Wget }
 // IPv6 reports whether the client speaks IPv6.
 func (c FTPClient) IPv6() bool { return c != NcFTP }
 
+// ActiveIPv6 reports whether the client's active mode works over IPv6. lftp 4.9.2 takes its own address for "::".
+func (c FTPClient) ActiveIPv6() bool { return c.IPv6() && c != LFTP }
+
 // Target is where a client finds an FTP server.
 type Target struct {
 	Addr           netip.AddrPort
 	User, Password string
 	SOCKS          netip.AddrPort // for CurlSOCKS
+	Active         bool           // use active mode
 }
 
 // Target returns where clients find the server without a tunnel.
@@ -56,6 +65,20 @@ func (t Target) url(path string, withPassword bool) string {
 	return u.String()
 }
 
+func (t Target) ncftpMode() string {
+	if t.Active {
+		return "-E"
+	}
+	return "-F"
+}
+
+func (t Target) tnftpMode() string {
+	if t.Active {
+		return "-A"
+	}
+	return "-p"
+}
+
 func (t Target) host() string { return t.Addr.Addr().String() }
 func (t Target) port() string { return strconv.Itoa(int(t.Addr.Port())) }
 
@@ -66,8 +89,10 @@ func (c FTPClient) List(ctx context.Context, t Target, dir string) (string, erro
 		return c.curl(ctx, t, "url = "+t.url(slashed(dir), false)+"\n")
 	case LFTP:
 		return lftp(ctx, t, "cls -1 "+dir)
+	case NetFTP, Ftplib:
+		return c.scripted(ctx, t, "ls "+dir)
 	case NcFTP:
-		return run(ctx, "", "ncftpls", "-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-l",
+		return run(ctx, "", "ncftpls", "-u", t.User, "-p", t.Password, "-P", t.port(), t.ncftpMode(), "-r", "1", "-l",
 			"ftp://"+t.host()+"/"+slashed(dir))
 	case TNFTP:
 		return tnftp(ctx, t, "ls "+dir)
@@ -84,11 +109,13 @@ func (c FTPClient) Download(ctx context.Context, t Target, remote, local string)
 		return c.curl(ctx, t, curlDownload(t, remote, local))
 	case LFTP:
 		return lftp(ctx, t, "get "+remote+" -o "+local)
+	case NetFTP, Ftplib:
+		return c.scripted(ctx, t, "get "+remote+" "+local)
 	case NcFTP:
-		return run(ctx, "", "ncftpget", "-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-Z", "-v",
+		return run(ctx, "", "ncftpget", "-u", t.User, "-p", t.Password, "-P", t.port(), t.ncftpMode(), "-r", "1", "-Z", "-v",
 			"-C", t.host(), remote, local)
 	case TNFTP:
-		return run(ctx, "", "tnftp", "-p", "-V", "-o", local, t.url(remote, true))
+		return run(ctx, "", "tnftp", t.tnftpMode(), "-V", "-o", local, t.url(remote, true))
 	case Wget:
 		return wget(ctx, "-O", local, t.url(remote, true))
 	}
@@ -102,11 +129,13 @@ func (c FTPClient) Upload(ctx context.Context, t Target, local, remote string) (
 		return c.curl(ctx, t, curlUpload(t, local, remote))
 	case LFTP:
 		return lftp(ctx, t, "put "+local+" -o "+remote)
+	case NetFTP, Ftplib:
+		return c.scripted(ctx, t, "put "+local+" "+remote)
 	case NcFTP:
-		return run(ctx, "", "ncftpput", "-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-Z", "-v",
+		return run(ctx, "", "ncftpput", "-u", t.User, "-p", t.Password, "-P", t.port(), t.ncftpMode(), "-r", "1", "-Z", "-v",
 			"-C", t.host(), local, remote)
 	case TNFTP:
-		return run(ctx, "", "tnftp", "-p", "-V", "-u", t.url(remote, true), local)
+		return run(ctx, "", "tnftp", t.tnftpMode(), "-V", "-u", t.url(remote, true), local)
 	}
 	return "", c.unknown()
 }
@@ -124,9 +153,11 @@ func (c FTPClient) DownloadAll(ctx context.Context, t Target, dir string, names 
 		return c.curl(ctx, t, conf.String(), curlMany...)
 	case LFTP:
 		return lftp(ctx, t, "mget -O "+local+" "+strings.Join(remote, " "))
+	case NetFTP, Ftplib:
+		return c.scripted(ctx, t, gets(dir, names, local)...)
 	case NcFTP:
 		return run(ctx, "", "ncftpget", append([]string{
-			"-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-Z", "-V", t.host(), local,
+			"-u", t.User, "-p", t.Password, "-P", t.port(), t.ncftpMode(), "-r", "1", "-Z", "-V", t.host(), local,
 		}, remote...)...)
 	case TNFTP:
 		return tnftp(ctx, t, "lcd "+local, "cd "+dir, "get "+strings.Join(names, "\nget "))
@@ -149,9 +180,11 @@ func (c FTPClient) UploadAll(ctx context.Context, t Target, local string, names 
 		return c.curl(ctx, t, conf.String(), curlMany...)
 	case LFTP:
 		return lftp(ctx, t, "mput -O "+dir+" "+strings.Join(from, " "))
+	case NetFTP, Ftplib:
+		return c.scripted(ctx, t, puts(local, names, dir)...)
 	case NcFTP:
 		return run(ctx, "", "ncftpput", append([]string{
-			"-u", t.User, "-p", t.Password, "-P", t.port(), "-F", "-r", "1", "-Z", "-V", t.host(), dir,
+			"-u", t.User, "-p", t.Password, "-P", t.port(), t.ncftpMode(), "-r", "1", "-Z", "-V", t.host(), dir,
 		}, from...)...)
 	case TNFTP:
 		return tnftp(ctx, t, "lcd "+local, "cd "+dir, "put "+strings.Join(names, "\nput "))
@@ -172,7 +205,11 @@ var curlMany = []string{"--parallel", "--parallel-max", "8"}
 
 // curl runs curl with a configuration, so that many transfers share one session.
 func (c FTPClient) curl(ctx context.Context, t Target, conf string, more ...string) (string, error) {
-	args := []string{"-q", "-sS", "-K", "-", "--ftp-pasv", "--fail-early", "--user", t.User + ":" + t.Password}
+	mode := []string{"--ftp-pasv"}
+	if t.Active {
+		mode = []string{"--ftp-port", "-"}
+	}
+	args := append(mode, "-q", "-sS", "-K", "-", "--fail-early", "--user", t.User+":"+t.Password)
 	args = append(args, more...)
 	if c == CurlSOCKS {
 		args = append(args, "--socks5-hostname", t.SOCKS.String())
@@ -201,7 +238,7 @@ func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
 		// Going on where an upload broke off, lftp 4.9.2 at times sends the 64 KiB first that it had read
 		// further on in the file.
 		"set ftp:rest-stor false",
-		"set ftp:passive-mode true",
+		"set ftp:passive-mode " + strconv.FormatBool(!t.Active),
 		"open -u " + t.User + "," + t.Password + " ftp://" + t.Addr.String(),
 	}, commands...)
 	return run(ctx, "", "lftp", "--norc", "-c", strings.Join(script, "; "))
@@ -213,7 +250,7 @@ var failedReply = regexp.MustCompile(`(?m)^[45]\d\d[ -].*|^ftp: .*|^Not connecte
 // tnftp runs commands. Its exit status says nothing then, so what it prints has to.
 func tnftp(ctx context.Context, t Target, commands ...string) (string, error) {
 	script := append([]string{"user " + t.User + " " + t.Password, "binary"}, commands...)
-	out, err := run(ctx, lines(append(script, "quit")...), "tnftp", "-p", "-i", "-n", "-V", t.host(), t.port())
+	out, err := run(ctx, lines(append(script, "quit")...), "tnftp", t.tnftpMode(), "-i", "-n", "-V", t.host(), t.port())
 	if bad := failedReply.FindString(out); err == nil && bad != "" {
 		err = fmt.Errorf("run tnftp: %s", bad)
 	}

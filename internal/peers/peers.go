@@ -1,6 +1,6 @@
 // Package peers runs the programs of others that culvert has to get along with: the FTP servers
 // vsftpd, pure-ftpd and proftpd, OpenSSH's sshd and ssh, haproxy, and the FTP clients curl, lftp,
-// ncftp, tnftp and wget. Tests and benchmarks start them on loopback addresses.
+// ncftp, tnftp, wget, and those of Perl and Python. Tests and benchmarks start them on loopback addresses.
 //
 // Each works in a temporary folder of its own, with its own configuration, and the machine's
 // accounts, configuration and services are neither used nor changed. The package judges nothing:

@@ -275,3 +275,38 @@ func TestResetUploadIsNotKept(t *testing.T) {
 		}
 	}
 }
+
+func TestActiveClientsTalkToServers(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1", "::1"} {
+		for _, kind := range FTPServers() {
+			if addr == "::1" && kind != VSFTPD {
+				continue // it is the clients that are tried
+			}
+			config := FTPConfig{Root: t.TempDir(), Addr: netip.MustParseAddr(addr)}
+			if kind == VSFTPD {
+				config.Lines = []string{"pasv_enable=NO"}
+			}
+			server := TestFTP(t, kind, config)
+			target := server.Target()
+			target.Active = true
+			for _, client := range ActiveClients() {
+				if server.Addr.Addr().Is6() && !client.ActiveIPv6() {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%s/%s", addr, kind, client), func(t *testing.T) {
+					t.Parallel()
+					exercise(t, client, target, server.Root)
+				})
+			}
+		}
+	}
+}
+
+func TestServerCanRefusePassiveMode(t *testing.T) {
+	server := TestFTP(t, VSFTPD, FTPConfig{Root: t.TempDir(), Lines: []string{"pasv_enable=NO"}})
+	for _, client := range []FTPClient{Curl, NcFTP} {
+		if out, err := client.List(t.Context(), server.Target(), ""); err == nil {
+			t.Errorf("%s: got a list in passive mode:\n%s", client, out)
+		}
+	}
+}
