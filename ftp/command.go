@@ -138,6 +138,10 @@ func (s *Session) plan(c command) plan {
 		return answer("550 Permission denied here")
 	}
 	switch c.verb {
+	case "REIN":
+		if s.secured {
+			return answer("502 REIN is not offered here, as it would end TLS with the server: connect again")
+		}
 	case "PASV", "P@SW":
 		return s.planPASV()
 	case "EPSV":

@@ -27,6 +27,9 @@ const (
 	stat
 	noop
 	feat
+	auth // AUTH TLS, PBSZ 0 and PROT P of our own, whose replies go no further
+	bufferSize
+	protection
 	// probe is a NOOP of our own, after an ABOR of which nobody knows whether another reply is due. Its reply
 	// tells, and goes no further.
 	probe
@@ -39,7 +42,7 @@ const (
 // The greeting is one, so nothing goes to a server before it has shown that it speaks FTP.
 func (k kind) barrier() bool {
 	switch k {
-	case greeting, passive, active, epsvAll, modeChange, rein, probe:
+	case greeting, passive, active, epsvAll, modeChange, rein, probe, auth, bufferSize, protection:
 		return true
 	}
 	return false
@@ -142,7 +145,7 @@ func (s *Session) pump() {
 	case len(s.held) > 0 && s.inDoubt():
 		s.due = append(s.due, entry{kind: probe})
 		s.toServer("NOOP")
-	case len(s.held) == 0 && s.clientEnded && !s.serverEOF:
+	case len(s.held) == 0 && s.clientEnded && !s.serverEOF && !s.securing:
 		s.serverEOF = true
 		s.emit(ServerEOF{})
 	}

@@ -27,7 +27,7 @@ var serverWords = []string{
 	"220 ready", "331 password", "230 in", "232 in", "227 Entering Passive Mode (10,0,0,5,4,1)", "227 (9,9,9,9,8,8).",
 	"229 Entering Extended Passive Mode (|||6446|)", "227 (10,0,0,5,0,1)", "150 go", "226 done", "225 idle", "426 cut", "200 ok", "250 ok",
 	"211 status", "213 12", "211-x", "227 (10,0,0,5,4,2)", "211 end", "227-more", "500 what", "502 no", "550 no", "530 log in", "421 bye", "120 wait", "257 \"d\"", "331-a",
-	"hello", "200 PORT command successful", "425 no port", "500 no passive mode",
+	"hello", "200 PORT command successful", "425 no port", "500 no passive mode", "234 go ahead",
 }
 
 // An act is one thing that a driver does in a fuzzed session.
@@ -85,7 +85,7 @@ func play(o Options, all []act, cut feeder, seen func(a act, b batch)) (batches 
 }
 
 func playOn(s *Session, o Options, all []act, cut feeder, seen func(a act, b batch)) (batches []batch) {
-	answers := 0
+	answers, handshake := 0, false
 	var settle func(a act, b batch)
 	settle = func(a act, b batch) {
 		batches = append(batches, b)
@@ -109,9 +109,18 @@ func playOn(s *Session, o Options, all []act, cut feeder, seen func(a act, b bat
 				at = netip.AddrPortFrom(us6, uint16(5000+answers))
 			}
 			settle(act{}, batch{"listening", s.Listening(at)})
+		case StartTLS:
+			handshake = true
 		}
 	}
 	for _, a := range all {
+		if handshake { // what came in one act was there before it, however it was cut
+			if handshake = false; len(all)%8 == 0 {
+				settle(act{}, batch{"unsecured", s.Unsecured("no")})
+			} else {
+				settle(act{}, batch{"secured", s.Secured()})
+			}
+		}
 		switch {
 		case a.end && a.fromServer:
 			settle(a, batch{"end", s.ServerClosed()})
@@ -153,7 +162,23 @@ func fuzzOptions(pick byte) Options {
 	}
 	o.Access = Access(pick >> 3 & 3)
 	o.Active = Active(pick >> 5 & 3)
+	if pick&0x80 != 0 {
+		o.TLS = TLS(1 + pick%3)
+	}
 	return o
+}
+
+// fuzzActs are those of the data, perhaps in a session whose TLS has begun well.
+func fuzzActs(pick byte, data []byte) []act {
+	const ready, goAhead, ok = 0x40, 0x60, 0x4c
+	if pick&0x90 != 0x80 || len(data) == 0 {
+		return acts(data)
+	}
+	begin := []byte{ready, ok, ok}
+	if TLS(1+pick%3) != TLSImplicit {
+		begin = []byte{ready, goAhead, ok, ok}
+	}
+	return acts(append(begin, data[1:]...)) // the first is the greeting
 }
 
 // login, as a script.
@@ -176,7 +201,7 @@ func FuzzSession(f *testing.F) {
 
 func checkCuts(t *testing.T, pick byte, data []byte) {
 	o := fuzzOptions(pick)
-	all := acts(data)
+	all := fuzzActs(pick, data)
 	var fromServer []byte
 	for _, a := range all {
 		if a.fromServer {
@@ -188,6 +213,7 @@ func checkCuts(t *testing.T, pick byte, data []byte) {
 	s := NewSession(o)
 	whole := playOn(s, o, all, whole, nil)
 	checkInvariants(t, o, whole, secrets)
+	checkProtection(t, o, whole)
 	checkRecord(t, whole, s.Unanswered())
 	want := writtenWithRecord(effectsOf(whole))
 	for _, n := range []int{1, 3} {
@@ -211,7 +237,7 @@ func TestRandomSessions(t *testing.T) {
 				data = append(data, 0x40|byte(r.IntN(len(serverWords))))
 			}
 		}
-		pick := byte(r.IntN(128))
+		pick := byte(r.IntN(256))
 		checkCuts(t, pick, data)
 		checkWitness(t, pick, data)
 	}
@@ -300,6 +326,37 @@ func checkInvariants(t *testing.T, o Options, batches []batch, secrets bool) {
 		if b.call == "refused" {
 			_, announced := last(b.effects).(Announce)
 			live = live && announced
+		}
+	}
+}
+
+// checkProtection holds that what the client says goes up and data is announced inside TLS, or not at all, but where the server has
+// refused TLS and it was only preferred.
+func checkProtection(t *testing.T, o Options, batches []batch) {
+	t.Helper()
+	clear, protected, secured := o.TLS == TLSOff, false, o.TLS == TLSImplicit
+	for _, b := range batches {
+		secured = secured || b.call == "secured"
+		for _, e := range b.effects {
+			switch e := e.(type) {
+			case Note:
+				clear = clear || e.Kind == NoteClear && o.TLS == TLSPrefer && !secured
+				protected = protected || e.Kind == NoteProtected && secured
+			case ToClient: // a server that greets by a refusal isn't asked
+				clear = clear || o.TLS == TLSPrefer && !secured && e.Data[0] > '2'
+			case ToServer:
+				own := strings.TrimSuffix(string(e.Data), "\r\n")
+				switch {
+				case clear || protected:
+				case own == "AUTH TLS" && !secured, own == "PBSZ 0" && secured, own == "PROT P" && secured:
+				default:
+					t.Fatalf("to the server, without protection: %q", e.Data)
+				}
+			case Announce:
+				if e.Endpoint.Protected != protected || !protected && !clear {
+					t.Fatalf("announced with Protected %v, want %v: %+v", e.Endpoint.Protected, protected, e.Endpoint)
+				}
+			}
 		}
 	}
 }

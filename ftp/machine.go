@@ -61,6 +61,11 @@ type Session struct {
 
 	answering answering
 
+	securing  bool  // TLS is wanted, and isn't there yet
+	greeting  reply // which the client hasn't seen, while securing
+	secured   bool  // the control connection is inside TLS
+	protected bool  // data connections are, too
+
 	user     string // argument of the last USER that the server took
 	loggedIn bool
 	epsvAll  bool
@@ -93,7 +98,7 @@ type input struct {
 // NewSession returns the state of a control connection on which nothing has been said yet.
 func NewSession(o Options) *Session {
 	o.Peer, o.Hop, o.Client = o.Peer.Unmap(), o.Hop.Unmap(), o.Client.Unmap()
-	return &Session{opt: o, due: []entry{{kind: greeting}}}
+	return &Session{opt: o, due: []entry{{kind: greeting}}, securing: o.TLS != TLSOff}
 }
 
 // FromClient takes bytes from the FTP client.

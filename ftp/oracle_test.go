@@ -25,7 +25,7 @@ func FuzzAnnouncement(f *testing.F) {
 
 func checkWitness(t *testing.T, pick byte, data []byte) {
 	var w witness
-	play(fuzzOptions(pick), acts(data), inPieces(1), func(a act, b batch) {
+	play(fuzzOptions(pick), fuzzActs(pick, data), inPieces(1), func(a act, b batch) {
 		if a.fromServer {
 			w.fromServer = append(w.fromServer, a.data...)
 		}

@@ -68,6 +68,10 @@ func (s *Session) serverEnd() {
 		s.foreignServer(line)
 		return
 	}
+	if s.securing && len(s.greeting.lines) > 0 {
+		s.fail("421 The FTP server closed the connection when it was asked for TLS", "the server closed the control connection when it was asked for TLS")
+		return
+	}
 	reason := "the FTP server closed the control connection"
 	if len(s.due) > 0 && s.due[0].kind == greeting {
 		reason += " before it had greeted"
@@ -94,6 +98,8 @@ func (s *Session) answered(r reply) {
 		s.unasked(r)
 	case i < 0:
 		s.forward(r) // nobody asked, but it can do no harm
+	case r.code < 200 && ownCommands[s.due[i].kind] != "":
+		// The client doesn't know what would be preliminary.
 	case r.code < 200:
 		s.begin(&s.due[i])
 		s.forward(r)
@@ -118,6 +124,14 @@ func (s *Session) finish(i int, r reply) {
 	e := s.pop(i)
 	s.answering = answering{command: e.command, aborted: e.aborted}
 	switch e.kind {
+	case greeting:
+		s.finishGreeting(r)
+	case auth:
+		s.finishAuth(r)
+	case bufferSize:
+		s.finishBufferSize(r)
+	case protection:
+		s.finishProtection(r)
 	case passive:
 		s.finishPassive(e, r)
 	case active:
@@ -265,6 +279,7 @@ func (s *Session) announced(e entry, r reply) {
 
 // announce asks the driver to make an endpoint reachable.
 func (s *Session) announce(at Endpoint) {
+	at.Protected = s.protected
 	s.live, s.used, s.question, s.asked = true, false, isReachable, at
 	s.emit(Announce{at})
 }

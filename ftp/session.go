@@ -33,6 +33,10 @@ type Options struct {
 
 	// TLS says whether the session is to speak TLS to the server. The client is spoken to in the clear, whatever it is.
 	TLS TLS
+
+	// WithoutTLS is what a client is told to do about a server that takes no TLS, where it is required: words
+	// that end a sentence. If empty, there are some.
+	WithoutTLS string
 }
 
 // Active is what becomes of active mode, in which the server connects to the client.
@@ -194,5 +198,7 @@ const (
 	NoteUnsolicited                 // a 227 or 229 that nobody asked for was dropped
 	NoteTelnet                      // a Telnet sequence was removed
 	NoteMalformed                   // bytes that the grammar forbids were replaced or dropped
+	NoteClear                       // TLS is preferred, and the server takes none
+	NoteProtected                   // the server is spoken to by TLS, on its data connections too
 	NoteLogin                       // the server accepted a login; Text is the user name, escaped
 )

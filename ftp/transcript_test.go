@@ -25,6 +25,9 @@ var update = flag.Bool("update", false, "write the effects that the machine has 
 //	announced ADDR     the driver's answers to an announcement; one to a client in active mode needs no ADDR
 //	listening ADDR     the driver's answer to a listen
 //	refused REASON     to either
+//	announced ADDR     the driver's answers to an announcement
+//	secured            the driver's answers to a StartTLS
+//	unsecured REASON
 //
 // go test -update writes the effects; read the difference.
 type dialogue struct {
@@ -171,6 +174,10 @@ func setOption(t *testing.T, o *Options, option transcript.Option) {
 		o.Access = map[string]Access{"read-only": ReadOnly, "list-only": ListOnly}[option.Value]
 	case "active":
 		o.Active = map[string]Active{"translated": ActiveTranslated, "forwarded": ActiveForwarded}[option.Value]
+	case "tls":
+		o.TLS = map[string]TLS{"prefer": TLSPrefer, "require": TLSRequire, "implicit": TLSImplicit}[option.Value]
+	case "without-tls":
+		o.WithoutTLS = option.Value
 	case "driver": // for those who play a transcript to one
 	default:
 		t.Fatalf("%s: unknown option %q", option.Where, option.Key)
@@ -198,6 +205,10 @@ func do(t *testing.T, s *Session, st transcript.Step, cut feeder) []Effect {
 		return s.Listening(netip.MustParseAddrPort(st.Text))
 	case "refused":
 		return s.Refused(st.Text)
+	case "secured":
+		return s.Secured()
+	case "unsecured":
+		return s.Unsecured(st.Text)
 	case "login": // what every session begins with
 		logIn(s)
 		return nil
@@ -293,6 +304,9 @@ func writtenAnnounce(e Endpoint) string {
 	if e.Announced != e.Addr {
 		line += fmt.Sprintf(", named %v", e.Announced)
 	}
+	if e.Protected {
+		line += ", protected"
+	}
 	return fmt.Sprintf("%s, %q", line, e.Reply)
 }
 
@@ -316,6 +330,8 @@ func written(effects []Effect) (lines []string) {
 			lines = append(lines, writtenAnnounce(e.Endpoint))
 		case Listen:
 			lines = append(lines, "listen "+modes[e.Mode]+waits(e.Client))
+		case StartTLS:
+			lines = append(lines, "start TLS")
 		case Beginning:
 			lines = append(lines, "begin")
 		case Cancel:
@@ -323,7 +339,7 @@ func written(effects []Effect) (lines []string) {
 		case ServerEOF:
 			lines = append(lines, "end of commands")
 		case Note:
-			kind := [...]string{"mismatch", "refused", "unsolicited", "telnet", "malformed", "login"}[e.Kind]
+			kind := [...]string{"mismatch", "refused", "unsolicited", "telnet", "malformed", "clear", "protected", "login"}[e.Kind]
 			lines = append(lines, fmt.Sprintf("note %s: %s", kind, e.Text))
 		case Close:
 			lines = append(lines, "close: "+e.Reason)
