@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"auth":     {"policy", "krl"},
 	"config":   {"policy"},
 	"control":  {"ftp", "relay"},
+	"ftps":     {"relay"},
 	"client":   {"ftp", "relay", "control"},
 	"channels": {"policy", "ftp", "relay", "audit", "control", "sftp"},
 	"admin":    {"server", "audit"},

@@ -94,3 +94,23 @@ func TestKey(tb testing.TB, name string) Key {
 	}
 	return key
 }
+
+// TestCA makes an authority for the duration of a test.
+func TestCA(tb testing.TB, name string) *CA {
+	tb.Helper()
+	ca, err := NewCA(tb.TempDir(), name)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return ca
+}
+
+// TestIdentity has the authority issue a certificate for the duration of a test.
+func (ca *CA) TestIdentity(tb testing.TB, c Certificate) Identity {
+	tb.Helper()
+	id, err := ca.Issue(tb.TempDir(), "server", c)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return id
+}

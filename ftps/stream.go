@@ -1,0 +1,132 @@
+package ftps
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// errCut is an end of the TCP connection, or of the SSH channel, without close_notify (RFC 8446, section 6.1).
+var errCut = fmt.Errorf("%w: the server ended the connection, but not the TLS session in it", relay.ErrAborted)
+
+// Stream is a [relay.Stream] inside TLS.
+type Stream struct {
+	under   relay.Stream
+	tls     *tls.Conn
+	session *Session
+	control bool // an end without close_notify is one
+
+	sent, received atomic.Bool // any data
+	ended, over    atomic.Bool // we have said close_notify; so has the server
+}
+
+// Read returns io.EOF after the server's close_notify, and no other end but on a control connection, and where there was only something to
+// be sent and all of it was: then no file can be cut short by it, and what became of ours is said by the server's reply.
+func (c *Stream) Read(p []byte) (int, error) {
+	n, err := c.tls.Read(p)
+	if n > 0 {
+		c.received.Store(true)
+	}
+	switch {
+	case err == nil:
+		return n, nil
+	case err == io.EOF:
+		c.over.Store(true)
+		return n, io.EOF
+	case errors.Is(err, errCut) && (c.control || c.onlySent()):
+		return n, io.EOF
+	}
+	return n, c.explain(err)
+}
+
+func (c *Stream) onlySent() bool { return c.ended.Load() && c.sent.Load() && !c.received.Load() }
+
+func (c *Stream) Write(p []byte) (int, error) {
+	n, err := c.tls.Write(p)
+	if n > 0 {
+		c.sent.Store(true)
+	}
+	if err != nil {
+		err = c.explain(err)
+	}
+	return n, err
+}
+
+// CloseWrite says that the data is complete: by close_notify, then below it.
+func (c *Stream) CloseWrite() error {
+	err := c.tls.Handshake() // of an empty file nothing was written
+	if err == nil {
+		c.ended.Store(true)
+		err = c.tls.CloseWrite()
+	}
+	if err == nil {
+		err = c.under.CloseWrite()
+	}
+	switch {
+	case err == nil:
+		return nil
+	case c.over.Load() && !c.sent.Load():
+		return nil // the server has sent all that it had, and is gone
+	}
+	return c.explain(err)
+}
+
+// Close releases the stream after both directions have ended.
+func (c *Stream) Close() error { return c.under.Close() }
+
+// Abort ends the stream without close_notify.
+func (c *Stream) Abort() { c.under.Abort() }
+
+// explain makes an error of the handshake one that says what to do, and any one an abort.
+func (c *Stream) explain(err error) error {
+	if !c.tls.ConnectionState().HandshakeComplete {
+		err = c.session.explain(err)
+	}
+	if !errors.Is(err, relay.ErrAborted) {
+		err = fmt.Errorf("%w: %w", relay.ErrAborted, err)
+	}
+	return err
+}
+
+// wire is a stream as package tls wants it. That takes an io.EOF between two records for a close_notify; here it
+// never gets to see one.
+type wire struct {
+	relay.Stream
+	err error // that came together with data
+}
+
+func (w *wire) Read(p []byte) (n int, err error) {
+	if w.err != nil {
+		return 0, w.err
+	}
+	n, err = w.Stream.Read(p)
+	if err == io.EOF {
+		err = errCut
+	}
+	if n > 0 {
+		w.err, err = err, nil
+	}
+	return n, err
+}
+
+// Close is called at the end of a handshake's time.
+func (w *wire) Close() error { w.Abort(); return nil }
+
+// The rest of net.Conn means nothing to a stream: whoever waits for one aborts it.
+
+func (w *wire) LocalAddr() net.Addr              { return addr{} }
+func (w *wire) RemoteAddr() net.Addr             { return addr{} }
+func (w *wire) SetDeadline(time.Time) error      { return nil }
+func (w *wire) SetReadDeadline(time.Time) error  { return nil }
+func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+
+type addr struct{}
+
+func (addr) Network() string { return "stream" }
+func (addr) String() string  { return "stream" }
