@@ -28,6 +28,9 @@ const (
 	// its side. A server that obeys RFC 959, section 5.4, closes at once.
 	halfClosedTimeout = 5 * time.Minute
 
+	// handshakeTimeout is how long a server that agreed to TLS may take for it.
+	handshakeTimeout = 30 * time.Second
+
 	// lingerTimeout is how long a client that was told goodbye is given to read it: closing
 	// a TCP connection with unread input resets it, and the reset overtakes the goodbye.
 	lingerTimeout = 2 * time.Second
@@ -37,7 +40,10 @@ const (
 // sides broke the protocol. Its text is for the log.
 var ErrRefused = errors.New("FTP session closed")
 
-var errWriteTimeout = errors.New("peer doesn't read")
+var (
+	errWriteTimeout = errors.New("peer doesn't read")
+	errHandshake    = fmt.Errorf("the server took more than %v for the TLS handshake", handshakeTimeout)
+)
 
 // Run drives the session until one side ends it, and owns both streams; they are closed
 // when it returns, and its goroutines have ended. It returns nil if the server ended
@@ -56,9 +62,8 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Count == nil {
 		cfg.Count = new(relay.Counters)
 	}
-	r := &run{Config: cfg, done: make(chan struct{})}
-	r.client = r.read(cfg.Client)
-	r.server = r.read(cfg.Server)
+	r := &run{Config: cfg, wires: []relay.Stream{cfg.Client, cfg.Server}, done: make(chan struct{})}
+	r.client, r.server = r.newReader(), r.newReader()
 	stop := context.AfterFunc(ctx, r.abort)
 	defer func() { // also if something below panics
 		stop()
@@ -91,7 +96,8 @@ func (unrecorded) Answered(ftp.Answered)         {}
 // run is one session in progress. Everything but the readers happens in the goroutine of loop.
 type run struct {
 	Config
-	client, server <-chan chunk
+	wires          []relay.Stream // Client and Server as they were at the beginning
+	client, server *reader
 	done           chan struct{} // closed when nobody listens to the readers any more
 	readers        sync.WaitGroup
 	clientEnded    bool
@@ -104,24 +110,46 @@ type chunk struct {
 	bug  any // what Read panicked with
 }
 
-func (r *run) abort() { relay.AbortAll(r.Client, r.Server) }
+func (r *run) abort() { relay.AbortAll(r.wires...) }
 
-// read reads s in a goroutine of its own until it ends.
-func (r *run) read(s relay.Stream) <-chan chunk {
-	out := make(chan chunk)
+// A reader reads one side in a goroutine of its own, a chunk whenever it is asked to. What isn't wanted is left to the kernel, which
+// tells the peer to wait, or to whoever begins TLS.
+type reader struct {
+	ask    chan relay.Stream
+	chunks chan chunk
+	asked  bool // and has not answered; owned by loop
+}
+
+func (r *run) newReader() *reader {
+	x := &reader{ask: make(chan relay.Stream, 1), chunks: make(chan chunk)}
 	r.readers.Go(func() {
-		for more := true; more; {
-			c := readChunk(s)
-			more = c.err == nil
+		for {
 			select {
-			case out <- c:
+			case s := <-x.ask:
+				c := readChunk(s)
+				select {
+				case x.chunks <- c:
+				case <-r.done:
+					return
+				}
 			case <-r.done:
 				return
 			}
 		}
 	})
-	return out
+	return x
 }
+
+// next has a chunk of s read, unless one is on its way already, and returns where it will come. Who receives it says so by got.
+func (x *reader) next(s relay.Stream) <-chan chunk {
+	if !x.asked {
+		x.asked = true
+		x.ask <- s
+	}
+	return x.chunks
+}
+
+func (x *reader) got() { x.asked = false }
 
 func readChunk(s relay.Stream) (c chunk) {
 	defer func() {
@@ -143,17 +171,19 @@ func (r *run) loop(ctx context.Context) error {
 	for {
 		var client, server <-chan chunk
 		if !r.clientEnded && r.Session.WantsClient() {
-			client = r.client
+			client = r.client.next(r.Client)
 		}
 		if r.Session.WantsServer() {
-			server = r.server
+			server = r.server.next(r.Server)
 		}
 		var err error
 		select {
 		case c := <-client:
+			r.client.got()
 			r.Count.AToB.Add(int64(len(c.data)))
 			err = r.fromClient(ctx, c)
 		case c := <-server:
+			r.server.got()
 			r.Count.BToA.Add(int64(len(c.data)))
 			err = r.fromServer(ctx, c)
 		case <-silence.C:
@@ -239,6 +269,12 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 			} else {
 				effects, i = r.Session.Listening(at), -1
 			}
+		case ftp.StartTLS:
+			if err := r.startTLS(ctx); err != nil {
+				effects, i = r.Session.Unsecured(err.Error()), -1
+			} else {
+				effects, i = r.Session.Secured(), -1
+			}
 		case ftp.Beginning:
 			r.Endpoints.Begin(ctx)
 		case ftp.Cancel:
@@ -258,6 +294,23 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 		}
 	}
 	return nil
+}
+
+// startTLS puts the connection to the server inside TLS.
+func (r *run) startTLS(ctx context.Context) error {
+	switch {
+	case r.StartTLS == nil:
+		return errors.New("TLS with the server is not known here")
+	case r.server.asked: // what comes next would be read in two places
+		return errors.New("TLS begins in the middle of something else")
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshake)
+	defer cancel()
+	secured, err := r.StartTLS(ctx, r.Server)
+	if err == nil {
+		r.Server = secured
+	}
+	return err
 }
 
 // write writes p, and aborts s if its peer doesn't read.
@@ -283,7 +336,8 @@ func (r *run) finish() {
 		defer linger.Stop()
 		for ended := false; !ended; {
 			select {
-			case c := <-r.client:
+			case c := <-r.client.next(r.Client):
+				r.client.got()
 				ended = c.err != nil
 			case <-linger.C:
 				ended = true
