@@ -115,7 +115,7 @@ func (c FTPClient) Download(ctx context.Context, t Target, remote, local string)
 		return run(ctx, "", "ncftpget", "-u", t.User, "-p", t.Password, "-P", t.port(), t.ncftpMode(), "-r", "1", "-Z", "-v",
 			"-C", t.host(), remote, local)
 	case TNFTP:
-		return run(ctx, "", "tnftp", t.tnftpMode(), "-V", "-o", local, t.url(remote, true))
+		return saidByTNFTP(run(ctx, "", "tnftp", t.tnftpMode(), "-V", "-o", local, t.url(remote, true)))
 	case Wget:
 		return wget(ctx, "-O", local, t.url(remote, true))
 	}
@@ -245,12 +245,16 @@ func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
 }
 
 // failedReply is a reply that says no, as tnftp shows it.
-var failedReply = regexp.MustCompile(`(?m)^[45]\d\d[ -].*|^ftp: .*|^Not connected.*|^Login failed.*`)
+var failedReply = regexp.MustCompile(`(?m)^[45]\d\d[ -].*|^(?:tn)?ftp: .*|^Not connected.*|^Login failed.*`)
 
 // tnftp runs commands. Its exit status says nothing then, so what it prints has to.
 func tnftp(ctx context.Context, t Target, commands ...string) (string, error) {
 	script := append([]string{"user " + t.User + " " + t.Password, "binary"}, commands...)
-	out, err := run(ctx, lines(append(script, "quit")...), "tnftp", t.tnftpMode(), "-i", "-n", "-V", t.host(), t.port())
+	return saidByTNFTP(run(ctx, lines(append(script, "quit")...), "tnftp", t.tnftpMode(), "-i", "-n", "-V", t.host(), t.port()))
+}
+
+// saidByTNFTP takes what tnftp complains of for an error: its exit status need not say so.
+func saidByTNFTP(out string, err error) (string, error) {
 	if bad := failedReply.FindString(out); err == nil && bad != "" {
 		err = fmt.Errorf("run tnftp: %s", bad)
 	}

@@ -1,0 +1,227 @@
+package e2e
+
+import (
+	"bufio"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/culvert-ssh/culvert/internal/peers"
+)
+
+// puppet is an FTP server that has no files: a test moves the data of each transfer, and says what is replied when. It
+// serves where a server has to do at a given moment what a real one can't be made to.
+type puppet struct {
+	*peers.FTP
+	t         *testing.T
+	transfers chan *puppetTransfer
+	refuse    map[string]bool // verbs answered by 502
+	serving   sync.WaitGroup
+	done      chan struct{}
+
+	mu   sync.Mutex
+	open []io.Closer
+}
+
+// puppetTransfer is a transfer that was asked for, and was answered by nothing yet.
+type puppetTransfer struct {
+	verb    string
+	control *net.TCPConn
+	data    *net.TCPConn
+	over    chan struct{} // to be closed when the server may read commands again
+}
+
+// newPuppet starts a server for the duration of a test.
+func newPuppet(t *testing.T, refuse ...string) *puppet {
+	t.Helper()
+	l := listenLoopback(t)
+	p := &puppet{
+		FTP: &peers.FTP{Addr: addrPort(l), User: "anybody", Password: "anything"}, t: t,
+		transfers: make(chan *puppetTransfer), refuse: map[string]bool{}, done: make(chan struct{}),
+	}
+	for _, verb := range refuse {
+		p.refuse[verb] = true
+	}
+	p.serving.Go(func() {
+		for {
+			c, err := l.AcceptTCP()
+			if err != nil {
+				return
+			}
+			p.keep(c)
+			p.serving.Go(func() { p.serve(c) })
+		}
+	})
+	t.Cleanup(func() {
+		close(p.done)
+		l.Close()
+		p.mu.Lock()
+		for _, c := range p.open {
+			c.Close()
+		}
+		p.mu.Unlock()
+		p.serving.Wait()
+	})
+	return p
+}
+
+func listenLoopback(t *testing.T) *net.TCPListener {
+	t.Helper()
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
+}
+
+func addrPort(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).AddrPort() }
+
+// keep has c closed in the end.
+func (p *puppet) keep(c io.Closer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = append(p.open, c)
+}
+
+// serve is one control connection.
+func (p *puppet) serve(c *net.TCPConn) {
+	defer c.Close()
+	say(c, "220 pulled by strings")
+	var l *net.TCPListener
+	for in := bufio.NewScanner(c); in.Scan(); {
+		verb, _, _ := strings.Cut(strings.ToUpper(in.Text()), " ")
+		switch {
+		case p.refuse[verb]:
+			say(c, "502 Not today")
+		case verb == "USER":
+			say(c, "331 Go on")
+		case verb == "PASS":
+			say(c, "230 Come in")
+		case verb == "TYPE", verb == "NOOP", verb == "CWD":
+			say(c, "200 Yes")
+		case verb == "PWD":
+			say(c, `257 "/" is here`)
+		case verb == "EPSV", verb == "PASV":
+			var err error
+			if l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.Addr.Addr(), 0))); err != nil {
+				say(c, "425 "+err.Error())
+				continue
+			}
+			p.keep(l)
+			if port := addrPort(l).Port(); verb == "EPSV" {
+				say(c, fmt.Sprintf("229 (|||%d|)", port))
+			} else {
+				say(c, fmt.Sprintf("227 (127,0,0,1,%d,%d)", port>>8, port&0xff))
+			}
+		case verb == "RETR", verb == "STOR":
+			if !p.transfer(c, l, verb) {
+				return
+			}
+		case verb == "QUIT":
+			say(c, "221 Goodbye")
+			return
+		default:
+			say(c, "502 A puppet can't")
+		}
+	}
+}
+
+// transfer hands a transfer to the test, and reports whether there is a next command to read.
+func (p *puppet) transfer(c *net.TCPConn, l *net.TCPListener, verb string) bool {
+	data, err := l.AcceptTCP()
+	if err != nil {
+		say(c, "425 "+err.Error())
+		return true
+	}
+	p.keep(data)
+	if err := data.SetDeadline(time.Now().Add(patience)); err != nil {
+		say(c, "425 "+err.Error())
+		return true
+	}
+	x := &puppetTransfer{verb: verb, control: c, data: data, over: make(chan struct{})}
+	select {
+	case p.transfers <- x:
+	case <-p.done:
+		return false
+	}
+	select {
+	case <-x.over:
+	case <-p.done:
+		return false
+	}
+	return true
+}
+
+// next returns the next transfer.
+func (p *puppet) next() *puppetTransfer {
+	p.t.Helper()
+	select {
+	case x := <-p.transfers:
+		return x
+	case <-time.After(patience):
+		p.t.Fatalf("no transfer came to the FTP server within %v", patience)
+		return nil
+	}
+}
+
+// say replies. A client that is gone doesn't hear it, which is the test's own matter.
+func (x *puppetTransfer) say(reply string) { say(x.control, reply) }
+
+func say(c *net.TCPConn, reply string) { _, _ = io.WriteString(c, reply+"\r\n") }
+
+// played has play do each transfer that comes, until stop is called.
+func (p *puppet) played(play func(x *puppetTransfer)) (stop func()) {
+	enough := make(chan struct{})
+	var playing sync.WaitGroup
+	playing.Go(func() {
+		for {
+			select {
+			case x := <-p.transfers:
+				play(x)
+				close(x.over)
+			case <-enough:
+				return
+			}
+		}
+	})
+	return func() {
+		close(enough)
+		playing.Wait()
+	}
+}
+
+// reset ends a TCP connection as a broken one ends.
+func reset(c *net.TCPConn) {
+	_ = c.SetLinger(0) // fails, as Close does, if it is closed already
+	_ = c.Close()
+}
+
+// connect connects, through the tunnel, to the server's control port, or to a data port that was announced there.
+func (tun *tunnel) connect(t *testing.T, port uint16) *net.TCPConn {
+	t.Helper()
+	to := tun.target.Addr
+	if port != 0 {
+		to = netip.AddrPortFrom(to.Addr(), port)
+	}
+	if !tun.target.SOCKS.IsValid() {
+		return dial(t, to)
+	}
+	// RFC 1928: version 5, no authentication; CONNECT to an IPv4 address.
+	c := dial(t, tun.target.SOCKS)
+	ask := append([]byte{5, 1, 0, 5, 1, 0, 1}, to.Addr().AsSlice()...)
+	if _, err := c.Write(binary.BigEndian.AppendUint16(ask, to.Port())); err != nil {
+		t.Fatal(err)
+	}
+	answer := make([]byte, 2+10)
+	if _, err := io.ReadFull(c, answer); err != nil || answer[3] != 0 {
+		t.Fatalf("SOCKS to %v: %v, %v", to, answer, err)
+	}
+	return c
+}
