@@ -232,6 +232,9 @@ var samples = map[string]any{
 	"listen.opened target": "localhost:8080", "listen.refused target": "0.0.0.0:80", "listen.refused reason": "no PermitListen permits it",
 	"ftp.command code": 213, "ftp.command class": "list", "ftp.transfer command": "RETR", "ftp.transfer result": "complete", "ftp.transfer reason": "the client sent ABOR",
 	"ftp.announced address": netip.MustParseAddrPort("10.1.60.4:1548"), "ftp.consumed address": netip.MustParseAddrPort("10.1.60.4:1548"),
+	"ftp.listening address": netip.MustParseAddrPort("10.1.60.1:40001"), "ftp.listening server": netip.MustParseAddr("10.1.60.4"),
+	"ftp.listening waiting": netip.MustParseAddrPort("127.0.0.1:51210"),
+	"ftp.connected address": netip.MustParseAddrPort("10.1.60.1:40001"), "ftp.connected from": netip.MustParseAddrPort("10.1.60.4:20"),
 	"ftp.expired address": netip.MustParseAddrPort("10.1.60.4:1548"), "ftp.expired reason": "nobody came in 1m0s",
 	"ftp.refused reason": "\"AUTH\" was answered here: 502 AUTH is not offered here, this connection is inside SSH already",
 }

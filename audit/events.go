@@ -90,13 +90,32 @@ type ChannelClosed struct {
 	Reason  string  `json:"reason,omitempty"` // in words, if it was aborted
 }
 
-// FTPAnnounced: a server announced a data endpoint and an expectation was installed.
+// FTPAnnounced: a server announced a data endpoint, or agreed to connect for its data itself (ftp.listening), and an expectation was
+// installed.
 type FTPAnnounced struct {
 	Conn
 	Control string         `json:"control"`        // the request number of the control channel
 	Reply   string         `json:"reply"`          // as it came, but for bytes that are no UTF-8
-	Address netip.AddrPort `json:"address"`        // the endpoint that is permitted
+	Address netip.AddrPort `json:"address"`        // the endpoint that is permitted; its port is one of the bastion's if the server connects
 	Named   netip.Addr     `json:"named,omitzero"` // the address in the reply, where it is another
+}
+
+// FTPListening: the bastion listens for the data connection of a server in active mode. What comes next is ftp.connected or ftp.expired, with the
+// same address.
+type FTPListening struct {
+	Conn
+	Control string         `json:"control"`          // the request number of the control channel
+	Address netip.AddrPort `json:"address"`          // where the bastion listens, as the server is told
+	Server  netip.Addr     `json:"server"`           // who alone may connect
+	Waiting netip.AddrPort `json:"waiting,omitzero"` // where the FTP client waits, as it named it in PORT or EPRT
+}
+
+// FTPConnected: the server has connected for its data.
+type FTPConnected struct {
+	Conn
+	Control string         `json:"control"` // the request number of the control channel
+	Address netip.AddrPort `json:"address"` // as in ftp.listening
+	From    netip.AddrPort `json:"from"`    // the server's end
 }
 
 // FTPConsumed: the expectation was used by a data channel.
@@ -107,11 +126,11 @@ type FTPConsumed struct {
 	Address netip.AddrPort `json:"address"` // the endpoint
 }
 
-// FTPExpired: the expectation ended unused.
+// FTPExpired: the expectation ended unused, or nobody listens for the server any more.
 type FTPExpired struct {
 	Conn
 	Control string         `json:"control"` // the request number of the control channel
-	Address netip.AddrPort `json:"address"` // the endpoint
+	Address netip.AddrPort `json:"address"` // the endpoint, or where the bastion listened
 	Reason  string         `json:"reason"`  // in words
 }
 
@@ -279,6 +298,8 @@ func (ChannelRefused) EventName() string   { return "channel.refused" }
 func (ChannelOpened) EventName() string    { return "channel.opened" }
 func (ChannelClosed) EventName() string    { return "channel.closed" }
 func (FTPAnnounced) EventName() string     { return "ftp.announced" }
+func (FTPListening) EventName() string     { return "ftp.listening" }
+func (FTPConnected) EventName() string     { return "ftp.connected" }
 func (FTPConsumed) EventName() string      { return "ftp.consumed" }
 func (FTPExpired) EventName() string       { return "ftp.expired" }
 func (FTPRefused) EventName() string       { return "ftp.refused" }

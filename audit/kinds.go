@@ -35,6 +35,8 @@ var kinds = []Event{
 	FTPCommand{},
 	FTPTransfer{},
 	FTPAnnounced{},
+	FTPListening{},
+	FTPConnected{},
 	FTPConsumed{},
 	FTPExpired{},
 	FTPRefused{},

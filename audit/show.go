@@ -197,6 +197,14 @@ func describeFTP(e Event) (tone, string) {
 			e.Control, e.Direction, to(e.Path), e.Result, size(e.Bytes), seconds(e.Seconds), why(e.Reason))
 	case FTPAnnounced:
 		return tone{2, false}, fmt.Sprintf("%s expects a data connection to %v, as the server said %q", e.Control, e.Address, e.Reply)
+	case FTPListening:
+		text := fmt.Sprintf("%s waits at %v for the data connection of %v", e.Control, e.Address, e.Server)
+		if e.Waiting.IsValid() {
+			text += fmt.Sprintf(", for a client at %v", e.Waiting)
+		}
+		return tone{2, false}, text
+	case FTPConnected:
+		return tone{2, false}, fmt.Sprintf("%s has a data connection from %v, at %v", e.Control, e.From, e.Address)
 	case FTPConsumed:
 		return tone{2, false}, fmt.Sprintf("%s gets its data connection to %v by %s", e.Control, e.Address, e.Request)
 	case FTPExpired:

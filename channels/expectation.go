@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/culvert-ssh/culvert/policy"
 )
 
 // expectation is one data endpoint that an FTP server announced on a permitted control
@@ -19,6 +21,9 @@ type expectation struct {
 	owner   *ftpControl
 	use     *dataUse
 
+	// incoming is set if it is the server that connects. If the client has named where it waits, it asks for nothing.
+	incoming *incoming
+
 	ttl     time.Duration // from the announcement on, retried or not
 	until   time.Time
 	retried bool // given back once after a dial that failed
@@ -28,13 +33,24 @@ type expectation struct {
 // meets reports whether a client that asks for host and port asks for this endpoint. The name is not
 // looked up a second time: it stands for the address that was recorded.
 func (e *expectation) meets(host string, port uint16) bool {
-	if port != e.address.Port() {
+	if port != e.address.Port() || !e.announced() {
 		return false
 	}
 	if a, err := netip.ParseAddr(host); err == nil && a.Unmap() == e.address.Addr() {
 		return true
 	}
 	return strings.EqualFold(host, e.host)
+}
+
+// announced reports whether the client was told of the endpoint, and may ask for it.
+func (e *expectation) announced() bool { return e.incoming == nil || !e.incoming.client.IsValid() }
+
+// decision asks the policy about the endpoint.
+func (e *expectation) decision() policy.Decision {
+	if e.incoming != nil {
+		return e.owner.activeDecision()
+	}
+	return e.owner.dataDecision(e.address)
 }
 
 // expectations are the live expectations of one SSH connection, never of more: what one user's
@@ -90,11 +106,49 @@ func (t *expectations) take(host string, port uint16) *expectation {
 		}
 	}
 	if newest != nil {
-		newest.timer.Stop()
-		delete(t.live, newest.control)
-		t.ended[newest.control] = ended{address: newest.address, how: "used already", consumed: newest}
+		t.consume(newest)
 	}
 	return newest
+}
+
+// claim consumes e, and reports whether it was live.
+func (t *expectations) claim(e *expectation) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	alive := t.live[e.control] == e
+	if alive {
+		t.consume(e)
+	}
+	return alive
+}
+
+// consume needs t.mu.
+func (t *expectations) consume(e *expectation) {
+	e.timer.Stop()
+	delete(t.live, e.control)
+	t.ended[e.control] = ended{address: e.address, how: "used already", consumed: e}
+}
+
+// announces reports whether there is an expectation of a port.
+func (t *expectations) announces(port uint16) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, e := range t.live {
+		if e.address.Port() == port {
+			return true
+		}
+	}
+	return false
+}
+
+// abandon ends the expectation of what the server won't connect to any more, if it is live.
+func (t *expectations) abandon(in *incoming, reason string) {
+	t.mu.Lock()
+	e := t.live[in.f.request]
+	t.mu.Unlock()
+	if e != nil && e.incoming == in {
+		t.end(e, reason)
+	}
 }
 
 // giveBack makes a consumed expectation live again, once, after a dial that was refused or
@@ -154,6 +208,7 @@ func (t *expectations) nearest(host string, port uint16) string {
 	var near string
 	for _, e := range t.live {
 		switch {
+		case !e.announced():
 		case e.address.Port() == port:
 			return "announced is " + e.address.String() + ", asked for as another host"
 		case strings.EqualFold(host, e.host), host == e.address.Addr().String():
@@ -171,7 +226,7 @@ func (t *expectations) nearest(host string, port uint16) string {
 // recheck ends the expectations that the policy doesn't permit any more.
 func (t *expectations) recheck() {
 	for _, e := range t.all() {
-		if d := e.owner.dataDecision(e.address); !d.Allowed() {
+		if d := e.decision(); !d.Allowed() {
 			t.end(e, "the policy changed: "+strings.TrimSuffix(d.Reason+", "+d.Rule, ", "))
 		}
 	}

@@ -71,7 +71,7 @@ func (l *listener) connected(tcp *relay.TCP) bool {
 	}
 	s := &stream{opening: o, tcp: tcp, rule: l.rule, listener: l}
 	taken := l.channels.take()
-	if taken && l.spawn("forwarded-tcpip", s.forward) {
+	if taken && l.spawn("forwarded-tcpip", func() { _ = s.forward(l.Conn.ctx) }) { // it is on record how it ended
 		return true
 	}
 	tcp.Abort()
@@ -84,22 +84,23 @@ func (l *listener) connected(tcp *relay.TCP) bool {
 	return false
 }
 
-// forward asks the client for a channel and moves the connection's bytes until it has ended.
-func (s *stream) forward() {
+// forward asks the client for a channel and moves the connection's bytes until it has ended, and returns why if that was no
+// clean end.
+func (s *stream) forward(ctx context.Context) error {
 	defer s.channels.give()
 	err := s.offer()
 	s.unconfirmed.release()
 	if err != nil {
 		s.tcp.Abort()
 		s.refused(err.Error())
-		return
+		return err
 	}
 	if !s.opened() {
 		relay.AbortAll(s.tcp, s.channel)
-		return
+		return errNoRecord
 	}
 	s.register()
-	s.join(s.Conn.ctx)
+	return s.join(ctx)
 }
 
 // offer opens the channel. x/crypto/ssh waits for the client's answer for good; whoever has connected doesn't.

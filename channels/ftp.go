@@ -21,6 +21,9 @@ import (
 // ended. A server that closes control first has sent its data; it needs to get through.
 const drainTime = 30 * time.Second
 
+// notBothFTP is why a control channel brings no data.
+const notBothFTP = "PermitOpen and the key's permitopen don't both say ftp/"
+
 var errDrained = fmt.Errorf("the control connection ended more than %v ago", drainTime)
 
 // ftpControl is one FTP control channel: the bastion's side of [control.Endpoints].
@@ -32,6 +35,7 @@ type ftpControl struct {
 	rules *policy.FTP     // as it was when the channel was opened
 	ctx   context.Context // ends drainTime after the control channel
 
+	incoming  *incoming // that the server was asked last to connect to, and that wasn't withdrawn; nil if there is none
 	transfers transfers
 }
 
@@ -63,6 +67,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 			Peer: f.peer, Hop: f.peer,
 			ForeignAddress: f.foreign,
 			Access:         ftp.Access(d.FTP.Access),
+			Active:         activeMode(d.FTP),
 		}),
 		Endpoints: f, Record: &f.transfers, Note: f.note, Log: o.cfg.Log, Count: &s.count,
 	})
@@ -74,6 +79,14 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 	s.closed(err)
 }
 
+// activeMode is what becomes of active mode on a direct-tcpip channel: to translate it is for who is near the client.
+func activeMode(rules *policy.FTP) ftp.Active {
+	if rules.Data && rules.Active == policy.ActiveForward {
+		return ftp.ActiveForwarded
+	}
+	return ftp.ActiveRefused
+}
+
 // foreign reports whether FTPDataAddress lets the server announce a.
 func (f *ftpControl) foreign(a netip.Addr) bool { return inside(f.rules.DataAddresses, a) }
 
@@ -82,6 +95,9 @@ func (f *ftpControl) foreign(a netip.Addr) bool { return inside(f.rules.DataAddr
 func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, error) {
 	if err := f.announcing.Wait(ctx); err != nil {
 		return netip.AddrPort{}, err
+	}
+	if e.Listening {
+		return f.openIncoming(e)
 	}
 	at := netip.AddrPortFrom(e.Addr, e.Port)
 	d := f.dataDecision(at)
@@ -95,7 +111,8 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	if !f.record(event) {
 		return netip.AddrPort{}, errClosed
 	}
-	x := &expectation{control: f.request, host: f.host, address: at, owner: f, use: f.transfers.announced()}
+	x := &expectation{control: f.request, host: f.host, address: at, owner: f, use: new(dataUse)}
+	f.transfers.announced(x.use)
 	if e.Addr == f.peer {
 		x.local = f.local // a foreign address may need another route
 	}
@@ -103,16 +120,22 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	return at, nil
 }
 
-// Listen is not served yet.
-func (f *ftpControl) Listen(context.Context, ftp.Listen) (netip.AddrPort, error) {
-	return netip.AddrPort{}, errors.New("the FTP server can't connect to the bastion")
+// Begin waits until a server that is to connect has done so: a reply must not overtake what it is about. Who may open an endpoint
+// of the server's is known by the connection that it is asked for on.
+func (f *ftpControl) Begin(context.Context) {
+	if f.incoming != nil {
+		f.incoming.wait()
+	}
 }
 
-// Begin does nothing: who may open the endpoint is known by the connection that it is asked for on.
-func (f *ftpControl) Begin(context.Context) {}
-
-// Cancel withdraws the expectation, if it is unused.
-func (f *ftpControl) Cancel(reason string) { f.expectations.withdraw(f.request, reason) }
+// Cancel withdraws the expectation, if it is unused, and has nobody wait for the server any more.
+func (f *ftpControl) Cancel(reason string) {
+	f.expectations.withdraw(f.request, reason)
+	if f.incoming != nil {
+		f.incoming.stop(errors.New(reason))
+		f.incoming = nil
+	}
+}
 
 // decision asks the policy about the control channel. Its commands are read as they were when it was opened.
 func (f *ftpControl) decision() policy.Decision {
@@ -131,7 +154,7 @@ func (f *ftpControl) dataDecision(at netip.AddrPort) policy.Decision {
 	case !d.Allowed():
 		return d
 	case d.FTP == nil || !d.FTP.Data:
-		return policy.Decision{Rule: d.Rule, Reason: "PermitOpen and the key's permitopen don't both say ftp/"}
+		return policy.Decision{Rule: d.Rule, Reason: notBothFTP}
 	case at.Addr() != f.peer && !inside(d.FTP.DataAddresses, at.Addr()):
 		return policy.Decision{Rule: d.Rule, Reason: "not in FTPDataAddress"}
 	}
@@ -164,13 +187,19 @@ func (f *ftpControl) refused(reason string) {
 
 // expired is told of each expectation that ended unused.
 func (c *Conn) expired(e *expectation, reason string) {
+	if e.incoming != nil {
+		e.incoming.stop(errors.New(reason))
+	}
+	if e.incoming != nil && e.incoming.client.IsValid() {
+		return // who listens says so
+	}
 	c.record(audit.FTPExpired{Conn: c.cfg.ID, Control: e.control, Address: e.address, Reason: reason})
 }
 
 // data opens the endpoint of a consumed expectation.
 func (o *opening) data(e *expectation) {
 	// The policy may have changed since the announcement.
-	if d := e.owner.dataDecision(e.address); !d.Allowed() {
+	if d := e.decision(); !d.Allowed() {
 		o.prohibit(d)
 		return
 	}
@@ -180,7 +209,7 @@ func (o *opening) data(e *expectation) {
 	}
 	transfers := &e.owner.transfers
 	transfers.consumed(e.use, o.request)
-	tcp, err := dial(o.ctx, e.local, e.address, o.cfg.ConnectTimeout)
+	tcp, err := o.reach(e)
 	if err != nil {
 		transfers.unused(e.use)
 		if worthRetrying(err) {
@@ -189,11 +218,20 @@ func (o *opening) data(e *expectation) {
 		o.refuse(ssh.ConnectionFailed, "connect failed", e.owner.rule, err.Error())
 		return
 	}
-	s := &stream{opening: o, tcp: tcp, rule: e.owner.rule, owner: e.owner, isData: true}
+	s := &stream{opening: o, tcp: tcp, rule: e.owner.rule, owner: e.owner, isData: true, incoming: e.incoming}
 	transfers.opened(e.use, &s.count)
 	if !s.open() {
 		transfers.ended(e.use, errClosed)
 		return
 	}
 	transfers.ended(e.use, s.join(e.owner.ctx))
+}
+
+// reach connects to the endpoint of an expectation. Where it is the server that connects, the client needn't wait for that: it has
+// to send its command first.
+func (o *opening) reach(e *expectation) (connection, error) {
+	if e.incoming != nil {
+		return e.incoming, nil
+	}
+	return dial(o.ctx, e.local, e.address, o.cfg.ConnectTimeout)
 }

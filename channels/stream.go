@@ -3,6 +3,7 @@ package channels
 import (
 	"context"
 	"errors"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -15,16 +16,23 @@ import (
 // connection that a listener accepted with the forwarded-tcpip channel that it goes through.
 type stream struct {
 	*opening
-	tcp      *relay.TCP
+	tcp      connection
 	rule     string      // that permitted it
 	owner    *ftpControl // of an FTP channel, whether it is control or data; nil of any other
 	isData   bool
+	incoming *incoming // of data that the FTP server has connected for, or will
 	listener *listener // of a forwarded-tcpip channel; nil of a direct-tcpip one
 
 	channel *relay.Channel // from open on
 	since   time.Time
 	count   relay.Counters // A is the client
 	ended   atomic.Pointer[error]
+}
+
+// connection is a TCP connection, or stands for one that is to come and has no remote address until then.
+type connection interface {
+	relay.Stream
+	RemoteAddr() net.Addr
 }
 
 // open puts a direct-tcpip channel on record, accepts it, and registers it, in this order. If the record or the
@@ -116,6 +124,8 @@ func (s *stream) recheck() bool {
 // decideAgain asks the policy about an open stream.
 func (s *stream) decideAgain() policy.Decision {
 	switch {
+	case s.incoming != nil:
+		return s.owner.activeDecision()
 	case s.isData:
 		return s.owner.dataDecision(relay.AddrPort(s.tcp.RemoteAddr()))
 	case s.owner != nil:
@@ -132,7 +142,7 @@ func (s *stream) decideAgain() policy.Decision {
 
 // kind is the type of the channel.
 func (s *stream) kind() string {
-	if s.listener != nil {
+	if s.nc == nil {
 		return "forwarded-tcpip"
 	}
 	return s.nc.ChannelType()

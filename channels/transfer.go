@@ -33,6 +33,7 @@ type transfer struct {
 // dataUse is what became of one announced endpoint.
 type dataUse struct {
 	request string          // of the data channel; empty as long as there is none
+	coming  bool            // the server has connected, and waits for the data channel
 	count   *relay.Counters // of it, once it is open
 	ended   bool
 	err     error
@@ -41,11 +42,27 @@ type dataUse struct {
 }
 
 // announced begins a new use: transfers that begin from now on belong to it.
-func (t *transfers) announced() *dataUse {
+func (t *transfers) announced(u *dataUse) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.latest = new(dataUse)
-	return t.latest
+	t.latest = u
+}
+
+// connected says that the server has connected. Its caller must call gone if no data channel takes that up.
+func (t *transfers) connected(u *dataUse) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u.coming = true
+}
+
+// gone says that the server's connection was reset before a data channel took it up.
+func (t *transfers) gone(u *dataUse) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	u.coming = false
+	if u.request == "" {
+		t.settle(u)
+	}
 }
 
 // Transferring takes down that a transfer begins.
@@ -69,6 +86,7 @@ func (t *transfers) Answered(e ftp.Answered) {
 		})
 		return
 	}
+	t.f.transferred()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.running) == 0 { // which the state machine doesn't do
@@ -77,7 +95,7 @@ func (t *transfers) Answered(e ftp.Answered) {
 	x := t.running[0]
 	t.running = t.running[1:]
 	x.code, x.aborted = e.Code, e.Aborted
-	if x.use != nil && x.use.request != "" && !x.use.ended && !x.block {
+	if x.use != nil && (x.use.request != "" || x.use.coming) && !x.use.ended && !x.block {
 		x.use.waiting = append(x.use.waiting, x)
 		return
 	}

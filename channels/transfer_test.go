@@ -14,6 +14,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/channels"
+	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -31,6 +32,12 @@ type stage struct {
 // newStage logs in, on a connection whose client says when data is complete.
 func newStage(t *testing.T) *stage {
 	t.Helper()
+	return newStageWith(t, func(*policy.Policy) {})
+}
+
+// newStageWith is newStage with a policy that differs.
+func newStageWith(t *testing.T, change func(*policy.Policy)) *stage {
+	t.Helper()
 	s := &stage{dataEnd: make(chan *net.TCPConn)}
 	s.dataAt = serveTCP(t, "127.0.0.1:0", func(c *net.TCPConn) {
 		s.dataEnd <- c
@@ -41,7 +48,9 @@ func newStage(t *testing.T) *stage {
 		control <- c
 		<-t.Context().Done()
 	})
-	s.b = newBastion(t, permit(t, "ftp/"+at.String(), ""), nil)
+	p := permit(t, "ftp/"+at.String(), "")
+	change(p)
+	s.b = newBastion(t, p, nil)
 	if ok, _, err := s.b.client.SendRequest(relay.EndOfDataRequest, true, nil); !ok {
 		t.Fatal(err)
 	}
