@@ -9,13 +9,17 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/culvert-ssh/culvert/internal/transcript"
 )
 
 // lines returns how often each line is among the written effects.
 func lines(effects []Effect) map[string]int {
 	count := map[string]int{}
-	for _, line := range written(merge(effects)) {
-		count[line]++
+	for _, folded := range written(merge(effects)) {
+		for _, line := range transcript.Unfold(folded) {
+			count[line]++
+		}
 	}
 	return count
 }

@@ -251,7 +251,7 @@ func (d dialogue) written(effects []Effect) []string {
 	if d.record {
 		return writtenWithRecord(effects)
 	}
-	return written(merge(effects))
+	return written(merge(withoutRecord(effects)))
 }
 
 // writtenWithRecord writes effects with what is said for the record, which most transcripts leave out.

@@ -77,7 +77,7 @@ func (p *Peer) await(lines int, end bool) error {
 func (p *Peer) lines() []string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return Lines(p.name, p.heard)
+	return lines(p.name, p.heard)
 }
 
 // end returns how reading ended.

@@ -198,7 +198,7 @@ func (p *playing) do(s Step) {
 	p.tb.Helper()
 	data := []byte(p.rewrite(string(s.Data)))
 	piece := p.Piece
-	if bytes.Count(data, []byte("\r\n")) > 1 {
+	if bytes.Count(data, []byte("\n")) > 1 {
 		piece = 0
 	}
 	switch s.Head {
@@ -230,9 +230,9 @@ func (p *playing) expect(want []string) {
 		w = p.rewrite(w)
 		switch kind, _, _ := strings.Cut(w, ":"); kind {
 		case "client":
-			p.client = append(p.client, w)
+			p.client = append(p.client, Unfold(w)...)
 		case "server":
-			p.server = append(p.server, w)
+			p.server = append(p.server, Unfold(w)...)
 		case "cancel":
 			p.live = nil
 		case "close":

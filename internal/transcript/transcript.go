@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -48,6 +50,14 @@ func (t Transcript) Option(key string) (value string) {
 		}
 	}
 	return value
+}
+
+// largest is the most that is said in pieces to a driver, in bytes.
+const largest = 1 << 10
+
+// Long reports whether somebody says more at once than should be cut into pieces that are sent one by one.
+func (t Transcript) Long() bool {
+	return slices.ContainsFunc(t.Steps, func(s Step) bool { return len(s.Data) > largest })
 }
 
 // Load reads all transcripts of a directory.
@@ -159,9 +169,42 @@ func Unescape(text string) ([]byte, error) {
 	return []byte(s), err
 }
 
-// Lines writes what goes to a side as the effects have it, a line each. One that is very long is cut, and one that has no
-// CRLF says so.
-func Lines(side string, p []byte) (lines []string) {
+// Lines writes what goes to a side as the effects have it, a line each. One that is very long is cut, one that has no
+// CRLF says so, and many of the same are one.
+func Lines(side string, p []byte) (folded []string) {
+	all := lines(side, p)
+	for i := 0; i < len(all); {
+		n := 1
+		for i+n < len(all) && all[i+n] == all[i] {
+			n++
+		}
+		if n < many {
+			folded = append(folded, all[i])
+			i++
+			continue
+		}
+		folded = append(folded, fmt.Sprintf("%s (%d times)", all[i], n))
+		i += n
+	}
+	return folded
+}
+
+// many of the same line are written as one.
+const many = 8
+
+var folding = regexp.MustCompile(`^(.*) \((\d+) times\)$`)
+
+// Unfold undoes what Lines does to many of the same line.
+func Unfold(line string) (all []string) {
+	if m := folding.FindStringSubmatch(line); m != nil {
+		if n, err := strconv.Atoi(m[2]); err == nil {
+			return slices.Repeat(m[1:2], n)
+		}
+	}
+	return []string{line}
+}
+
+func lines(side string, p []byte) (all []string) {
 	for line := range strings.SplitAfterSeq(string(p), "\r\n") {
 		if line == "" {
 			continue
@@ -175,7 +218,7 @@ func Lines(side string, p []byte) (lines []string) {
 		if !ok {
 			text += " (no CRLF)"
 		}
-		lines = append(lines, side+": "+text)
+		all = append(all, side+": "+text)
 	}
-	return lines
+	return all
 }
