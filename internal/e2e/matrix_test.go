@@ -106,6 +106,12 @@ type files struct {
 // makeFiles writes files with contents that no compression and no conversion of line ends leaves alone.
 func makeFiles(t *testing.T) *files {
 	t.Helper()
+	return makeFilesOf(t, big, smallFiles)
+}
+
+// makeFilesOf does so with a large file of so many bytes and so many small ones.
+func makeFilesOf(t *testing.T, big, smallFiles int) *files {
+	t.Helper()
 	f := &files{folder: t.TempDir(), sums: map[string][sha256.Size]byte{}}
 	if err := os.Mkdir(filepath.Join(f.folder, "small"), 0o755); err != nil {
 		t.Fatal(err)
