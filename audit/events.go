@@ -141,6 +141,15 @@ type FTPRefused struct {
 	Reason  string `json:"reason"`  // in words, with what the peer sent quoted
 }
 
+// FTPProtection: it is known how the FTP server is spoken to, on the control connection and on the data connections to come.
+type FTPProtection struct {
+	Conn
+	Control    string `json:"control"`          // the request number of the control channel
+	Protection string `json:"protection"`       // "clear", or the version of TLS and what proves who the server is: "TLS 1.3, verified", "pinned" or "verified and pinned"
+	Rule       string `json:"rule,omitempty"`   // the file:line that wants it so
+	Reason     string `json:"reason,omitempty"` // in words, if TLS was tried and isn't there
+}
+
 // FTPLogin: the FTP server accepted a login.
 type FTPLogin struct {
 	Conn
@@ -204,16 +213,17 @@ type FTPCommand struct {
 // FTPTransfer: a transfer ended.
 type FTPTransfer struct {
 	Conn
-	Control   string  `json:"control"`           // the request number of the control channel
-	Request   string  `json:"request,omitempty"` // the data channel
-	Command   string  `json:"command"`           // the verb
-	Direction string  `json:"direction"`         // "download", "upload" or "listing"
-	Path      string  `json:"path,omitempty"`    // the argument of the command
-	Bytes     int64   `json:"bytes"`             // that went in this direction, over the data channel
-	Seconds   float64 `json:"seconds"`           // from the command to the final reply or the end of the data, whichever came last
-	Result    string  `json:"result"`            // "complete", "failed" or "aborted"
-	Code      int     `json:"code"`              // of the final reply; 0 if none came
-	Reason    string  `json:"reason,omitempty"`  // in words, if it is not complete
+	Control    string  `json:"control"`              // the request number of the control channel
+	Request    string  `json:"request,omitempty"`    // the data channel
+	Command    string  `json:"command"`              // the verb
+	Direction  string  `json:"direction"`            // "download", "upload" or "listing"
+	Path       string  `json:"path,omitempty"`       // the argument of the command
+	Bytes      int64   `json:"bytes"`                // that went in this direction, over the data channel
+	Protection string  `json:"protection,omitempty"` // of the data connection to the server, as in ftp.protection
+	Seconds    float64 `json:"seconds"`              // from the command to the final reply or the end of the data, whichever came last
+	Result     string  `json:"result"`               // "complete", "failed" or "aborted"
+	Code       int     `json:"code"`                 // of the final reply; 0 if none came
+	Reason     string  `json:"reason,omitempty"`     // in words, if it is not complete
 }
 
 // SessionStarted: a session began to serve something.
@@ -304,6 +314,7 @@ func (FTPConsumed) EventName() string      { return "ftp.consumed" }
 func (FTPExpired) EventName() string       { return "ftp.expired" }
 func (FTPRefused) EventName() string       { return "ftp.refused" }
 func (FTPLogin) EventName() string         { return "ftp.login" }
+func (FTPProtection) EventName() string    { return "ftp.protection" }
 func (ConnectionRefused) EventName() string {
 	return "connection.refused"
 }

@@ -31,6 +31,7 @@ var kinds = []Event{
 	SFTPOpened{},
 	SFTPClosed{},
 	SFTPChanged{},
+	FTPProtection{},
 	FTPLogin{},
 	FTPCommand{},
 	FTPTransfer{},

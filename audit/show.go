@@ -181,6 +181,8 @@ func describeSession(e Event) (tone, string) {
 
 func describeFTP(e Event) (tone, string) {
 	switch e := e.(type) {
+	case FTPProtection:
+		return tone{2, false}, fmt.Sprintf("%s speaks to the server: %s%s%s", e.Control, e.Protection, by(e.Rule), why(e.Reason))
 	case FTPLogin:
 		return tone{2, false}, fmt.Sprintf("%s FTP login %q", e.Control, e.Login)
 	case FTPCommand:
@@ -193,8 +195,12 @@ func describeFTP(e Event) (tone, string) {
 		}
 		return tone{2, e.Code == 0 || e.Code >= 400}, fmt.Sprintf("%s %s%s: %s", e.Control, e.Command, to(e.Path), answer)
 	case FTPTransfer:
-		return tone{2, e.Result != "complete"}, fmt.Sprintf("%s %s%s %s, %s in %s%s",
-			e.Control, e.Direction, to(e.Path), e.Result, size(e.Bytes), seconds(e.Seconds), why(e.Reason))
+		how := ""
+		if e.Protection != "" {
+			how = ", " + e.Protection
+		}
+		return tone{2, e.Result != "complete"}, fmt.Sprintf("%s %s%s %s, %s in %s%s%s",
+			e.Control, e.Direction, to(e.Path), e.Result, size(e.Bytes), seconds(e.Seconds), how, why(e.Reason))
 	case FTPAnnounced:
 		return tone{2, false}, fmt.Sprintf("%s expects a data connection to %v, as the server said %q", e.Control, e.Address, e.Reply)
 	case FTPListening:

@@ -147,7 +147,7 @@ func (f *ftpControl) openIncoming(e ftp.Endpoint) (netip.AddrPort, error) {
 	if d := f.activeDecision(); !d.Allowed() {
 		return netip.AddrPort{}, fmt.Errorf("not permitted: %s %s", d.Reason, d.Rule)
 	}
-	x := &expectation{control: f.request, host: f.host, address: in.at, owner: f, use: in.use, incoming: in}
+	x := &expectation{control: f.request, host: f.host, address: in.at, protected: e.Protected, owner: f, use: in.use, incoming: in}
 	if !in.client.IsValid() {
 		x.address = netip.AddrPortFrom(f.peer, in.at.Port())
 		if !f.record(audit.FTPAnnounced{Conn: f.cfg.ID, Control: f.request, Reply: e.Reply, Address: x.address}) {
@@ -243,8 +243,9 @@ func (in *incoming) forward(x *expectation) {
 		generation: f.registry.generation(),
 	}
 	s := &stream{opening: o, tcp: tcp, rule: f.rule, owner: f, isData: true, incoming: in}
+	s.protect(x)
 	f.transfers.consumed(in.use, o.request)
-	f.transfers.opened(in.use, &s.count)
+	f.transfers.opened(in.use, s)
 	f.transfers.ended(in.use, s.forwardData(x))
 }
 

@@ -6,6 +6,7 @@ package channels
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,6 +55,10 @@ type Config struct {
 
 	// Line names the file:line that says the value of a keyword, or is empty for a default. If nil, no line is named.
 	Line func(keyword string) string
+
+	// Authorities are those in a file that FTPUpstreamTLSCAFile names, as it was read last; nil for a file that wasn't. If nil,
+	// there are no such files.
+	Authorities func(file string) *x509.CertPool
 
 	// End ends the connection for a reason. If nil, SSH is closed.
 	End func(reason error)

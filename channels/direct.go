@@ -171,11 +171,6 @@ func (o *opening) notOnRecord() { _ = o.nc.Reject(ssh.ResourceShortage, "not on 
 // connected hands a dialled connection to whoever reads it.
 func (o *opening) connected(tcp *relay.TCP, d policy.Decision) {
 	if d.FTP != nil {
-		if d.FTP.TLS != policy.TLSOff { // nobody here speaks it yet
-			tcp.Abort()
-			o.refuse(ssh.ConnectionFailed, "TLS to FTP servers is not served by this version", d.FTP.TLSRule, "TLS isn't served yet")
-			return
-		}
 		o.control(tcp, d)
 		return
 	}

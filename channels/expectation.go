@@ -19,7 +19,9 @@ type expectation struct {
 	address netip.AddrPort // where to dial
 	local   netip.Addr     // what to dial from, if valid: servers check that it is the control connection's address
 	owner   *ftpControl
-	use     *dataUse
+
+	protected bool // the server speaks TLS there
+	use       *dataUse
 
 	// incoming is set if it is the server that connects. If the client has named where it waits, it asks for nothing.
 	incoming *incoming

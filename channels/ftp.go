@@ -1,6 +1,7 @@
 package channels
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,8 @@ type ftpControl struct {
 	ctx   context.Context // ends drainTime after the control channel
 
 	incoming  *incoming // that the server was asked last to connect to, and that wasn't withdrawn; nil if there is none
+	upstream  *upstream
+	stream    *stream // itself
 	transfers transfers
 }
 
@@ -56,18 +59,31 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 		rule: d.Rule, rules: d.FTP, ctx: ctx,
 	}
 	f.transfers.f = f
+	server, err := f.begin(tcp)
+	if err != nil {
+		end(err)
+		tcp.Abort()
+		o.refuse(ssh.ConnectionFailed, "no TLS with the FTP server", d.FTP.TLSRule, err.Error())
+		return
+	}
 	s := &stream{opening: o, tcp: tcp, rule: d.Rule, owner: f}
+	f.stream = s
 	if !s.open() {
 		end(errClosed)
 		return
 	}
-	err := control.Run(o.Conn.ctx, control.Config{
-		Client: s.channel, Server: tcp,
+	if d.FTP.TLS == policy.TLSOff {
+		f.unprotected("")
+	}
+	err = control.Run(o.Conn.ctx, control.Config{
+		Client: s.channel, Server: server, StartTLS: f.startTLS,
 		Session: ftp.NewSession(ftp.Options{
 			Peer: f.peer, Hop: f.peer,
 			ForeignAddress: f.foreign,
 			Access:         ftp.Access(d.FTP.Access),
 			Active:         activeMode(d.FTP),
+			TLS:            ftp.TLS(d.FTP.TLS),
+			WithoutTLS:     "this bastion speaks to it by TLS or not at all",
 		}),
 		Endpoints: f, Record: &f.transfers, Note: f.note, Log: o.cfg.Log, Count: &s.count,
 	})
@@ -111,7 +127,7 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	if !f.record(event) {
 		return netip.AddrPort{}, errClosed
 	}
-	x := &expectation{control: f.request, host: f.host, address: at, owner: f, use: new(dataUse)}
+	x := &expectation{control: f.request, host: f.host, address: at, protected: e.Protected, owner: f, use: new(dataUse)}
 	f.transfers.announced(x.use)
 	if e.Addr == f.peer {
 		x.local = f.local // a foreign address may need another route
@@ -140,8 +156,14 @@ func (f *ftpControl) Cancel(reason string) {
 // decision asks the policy about the control channel. Its commands are read as they were when it was opened.
 func (f *ftpControl) decision() policy.Decision {
 	d := f.decide(policy.Open, f.peer)
-	if d.Allowed() && d.FTP != nil && d.FTP.Access > f.rules.Access {
+	if !d.Allowed() || d.FTP == nil {
+		return d
+	}
+	if d.FTP.Access > f.rules.Access {
 		return policy.Decision{Rule: d.Rule, Reason: "FTPAccess permits less"}
+	}
+	if rule := f.outdated(f.upstream, d.FTP); rule != "" {
+		return policy.Decision{Rule: cmp.Or(d.FTP.TLSRule, d.Rule), Reason: rule + " wants another connection to the server"}
 	}
 	return d
 }
@@ -172,6 +194,10 @@ func inside(networks []netip.Prefix, a netip.Addr) bool {
 
 func (f *ftpControl) note(n ftp.Note) {
 	switch n.Kind {
+	case ftp.NoteProtected:
+		f.secured()
+	case ftp.NoteClear:
+		f.unprotected(n.Text)
 	case ftp.NoteLogin:
 		f.record(audit.FTPLogin{Conn: f.cfg.ID, Control: f.request, Login: n.Text})
 	case ftp.NoteRefused, ftp.NoteUnsolicited, ftp.NoteMalformed:
@@ -219,7 +245,8 @@ func (o *opening) data(e *expectation) {
 		return
 	}
 	s := &stream{opening: o, tcp: tcp, rule: e.owner.rule, owner: e.owner, isData: true, incoming: e.incoming}
-	transfers.opened(e.use, &s.count)
+	s.protect(e)
+	transfers.opened(e.use, s)
 	if !s.open() {
 		transfers.ended(e.use, errClosed)
 		return

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/ftps"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -17,8 +18,9 @@ import (
 type stream struct {
 	*opening
 	tcp      connection
-	rule     string      // that permitted it
-	owner    *ftpControl // of an FTP channel, whether it is control or data; nil of any other
+	tls      *ftps.Stream // on it, of a protected data connection; nil of any other
+	rule     string       // that permitted it
+	owner    *ftpControl  // of an FTP channel, whether it is control or data; nil of any other
 	isData   bool
 	incoming *incoming // of data that the FTP server has connected for, or will
 	listener *listener // of a forwarded-tcpip channel; nil of a direct-tcpip one
@@ -69,7 +71,11 @@ func (s *stream) register() {
 
 // join moves the stream's bytes until it has ended, and returns why if that was no clean end.
 func (s *stream) join(ctx context.Context) error {
-	return s.closed(relay.Join(ctx, s.channel, s.tcp, &s.count))
+	far := relay.Stream(s.tcp)
+	if s.tls != nil {
+		far = s.tls
+	}
+	return s.closed(relay.Join(ctx, s.channel, far, &s.count))
 }
 
 // closed puts the end on record, and returns why if it was no clean one.

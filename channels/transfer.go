@@ -7,7 +7,6 @@ import (
 
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/ftp"
-	"github.com/culvert-ssh/culvert/relay"
 )
 
 // transfers puts the commands and transfers of one FTP control channel on record. A transfer is known by two things that come
@@ -32,9 +31,9 @@ type transfer struct {
 
 // dataUse is what became of one announced endpoint.
 type dataUse struct {
-	request string          // of the data channel; empty as long as there is none
-	coming  bool            // the server has connected, and waits for the data channel
-	count   *relay.Counters // of it, once it is open
+	request string  // of the data channel; empty as long as there is none
+	coming  bool    // the server has connected, and waits for the data channel
+	stream  *stream // it, once it is open
 	ended   bool
 	err     error
 	told    int64       // bytes of it that are on record, in both directions
@@ -109,11 +108,11 @@ func (t *transfers) consumed(u *dataUse, request string) {
 	u.request = request
 }
 
-// opened gives the bytes of the data channel.
-func (t *transfers) opened(u *dataUse, count *relay.Counters) {
+// opened gives the data channel.
+func (t *transfers) opened(u *dataUse, s *stream) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	u.count = count
+	u.stream = s
 }
 
 // unused says that the data channel could not be opened. Another one may take up the endpoint.
@@ -149,6 +148,7 @@ func (t *transfers) tell(x *transfer) {
 	if x.use != nil {
 		e.Request = x.use.request
 		e.Bytes = x.use.take(x.command.Direction())
+		e.Protection = x.use.protection(t.f.upstream)
 	}
 	e.Result, e.Reason = x.result()
 	t.f.record(e)
@@ -156,15 +156,26 @@ func (t *transfers) tell(x *transfer) {
 
 // take returns the bytes that went in a direction and are not on record yet.
 func (u *dataUse) take(d ftp.Direction) int64 {
-	if u.count == nil {
+	if u.stream == nil {
 		return 0
 	}
-	n := u.count.BToA.Load()
+	n := u.stream.count.BToA.Load()
 	if d == ftp.Upload {
-		n = u.count.AToB.Load()
+		n = u.stream.count.AToB.Load()
 	}
 	n, u.told = n-u.told, n
 	return n
+}
+
+// protection says how the server's data connection was protected; nothing if there was none.
+func (u *dataUse) protection(up *upstream) string {
+	switch {
+	case u.stream == nil:
+		return ""
+	case u.stream.tls == nil:
+		return inTheClear
+	}
+	return up.protection(u.stream.tls.VersionName())
 }
 
 // result says how a transfer ended. It is complete only if the server says so and the data channel didn't break.

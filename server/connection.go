@@ -250,7 +250,7 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 				return settings.sessions(subject.User)
 			},
 			ChannelTimeouts: settings.ChannelTimeouts, UnusedConnectionTimeout: settings.UnusedConnectionTimeout,
-			Line: settings.line, End: c.end, Panicked: c.panicked,
+			Authorities: c.s.cfg.Authorities, Line: settings.line, End: c.end, Panicked: c.panicked,
 		})
 		if err != nil {
 			c.log.Error("connection closed: its channels can't be served", "err", err)

@@ -6,6 +6,7 @@ package server
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,10 @@ type Config struct {
 	// Settings are those that apply to a subject. Before authentication the subject
 	// has only addresses, or the name that the client claims.
 	Settings func(policy.Subject) Settings
+
+	// Authorities are those in a file that FTPUpstreamTLSCAFile names; nil for a file that has not been read. If nil, there are no such
+	// files.
+	Authorities func(file string) *x509.CertPool
 
 	// Line returns the file:line that gives a subject the value of a keyword, or nothing if that is its default.
 	Line func(keyword string, s policy.Subject) string

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -186,6 +187,7 @@ func (d *daemon) newServer(g *generation) (*server.Server, error) {
 		Settings: func(s policy.Subject) server.Settings {
 			return serverSettings(d.current.Load().config.For(s, time.Now()))
 		},
+		Authorities: func(file string) *x509.CertPool { return d.current.Load().authorities[file] },
 		Line: func(keyword string, s policy.Subject) string {
 			return d.current.Load().config.Line(keyword, s, time.Now())
 		},

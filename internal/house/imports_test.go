@@ -28,11 +28,11 @@ var arrows = map[string][]string{
 	"control":  {"ftp", "relay"},
 	"ftps":     {"relay"},
 	"client":   {"ftp", "relay", "control"},
-	"channels": {"policy", "ftp", "relay", "audit", "control", "sftp"},
+	"channels": {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
 	"admin":    {"server", "audit"},
 	"server":   {"auth", "channels", "policy", "audit", "relay"},
 
-	"cmd/culvertd": {"config", "hostkeys", "auth", "policy", "channels", "server", "audit", "admin"},
+	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin"},
 	"cmd/culvert":  {"client"},
 }
 
