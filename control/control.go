@@ -56,6 +56,10 @@ type Config struct {
 	// agreed at the latest; nothing is read from the stream meanwhile. If nil, there is no TLS.
 	StartTLS func(ctx context.Context, server relay.Stream) (relay.Stream, error)
 
+	// Opaque makes ready for data connections that nobody announces, before the client hears that the server has agreed to TLS with it:
+	// from then on nobody is read. If it fails, the session ends. It must return soon after ctx is done. If nil, there is no such thing.
+	Opaque func(ctx context.Context) error
+
 	// Record is told what goes on record. If nil, nobody is.
 	Record Recorder
 	// Note is told of what the state machine found worth noting. If nil, Log is.

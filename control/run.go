@@ -73,12 +73,16 @@ func Run(ctx context.Context, cfg Config) error {
 	}()
 
 	err := r.loop(ctx)
+	unread := err == errPassOn
+	if unread {
+		err = r.passOn(ctx)
+	}
 	// Before anything that may wait: an endpoint must not outlive its session.
 	r.Endpoints.Cancel("control connection ended")
 	for _, c := range r.Session.Unanswered() {
 		r.Record.Answered(ftp.Answered{Command: c})
 	}
-	if err == nil || errors.Is(err, ErrRefused) {
+	if !unread && (err == nil || errors.Is(err, ErrRefused)) {
 		r.finish()
 	}
 	if cause := context.Cause(ctx); cause != nil && err != nil {
@@ -275,6 +279,14 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 			} else {
 				effects, i = r.Session.Secured(), -1
 			}
+		case ftp.Unread:
+			if err := r.unread(ctx); err != nil {
+				effects, i = r.Session.Refused(err.Error()), -1
+			} else {
+				effects, i = r.Session.Unreading(), -1
+			}
+		case ftp.PassOn:
+			return errPassOn
 		case ftp.Beginning:
 			r.Endpoints.Begin(ctx)
 		case ftp.Cancel:

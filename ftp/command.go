@@ -131,6 +131,9 @@ func (s *Session) plan(c command) plan {
 	if c.refusal != "" {
 		return answer(c.refusal)
 	}
+	if s.opt.offers(c.verb) {
+		return planAuth(c)
+	}
 	if advice, ok := notOffered[c.verb]; ok {
 		return answer("502 " + c.verb + " is not offered here, " + advice)
 	}

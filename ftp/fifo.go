@@ -27,7 +27,8 @@ const (
 	stat
 	noop
 	feat
-	auth // AUTH TLS, PBSZ 0 and PROT P of our own, whose replies go no further
+	clientAuth // AUTH of the client's own
+	auth       // AUTH TLS, PBSZ 0 and PROT P of our own, whose replies go no further
 	bufferSize
 	protection
 	// probe is a NOOP of our own, after an ABOR of which nobody knows whether another reply is due. Its reply
@@ -42,7 +43,7 @@ const (
 // The greeting is one, so nothing goes to a server before it has shown that it speaks FTP.
 func (k kind) barrier() bool {
 	switch k {
-	case greeting, passive, active, epsvAll, modeChange, rein, probe, auth, bufferSize, protection:
+	case greeting, passive, active, epsvAll, modeChange, rein, probe, clientAuth, auth, bufferSize, protection:
 		return true
 	}
 	return false
@@ -195,6 +196,8 @@ func (s *Session) carryOut(c command, p plan) {
 	switch p.entry.kind {
 	case passive:
 		s.cancel(newEndpoint)
+	case clientAuth:
+		s.cancel("the client asks for TLS with the server")
 	case active:
 		s.cancel(newEndpoint)
 		s.listen(p.entry)

@@ -63,6 +63,7 @@ type Session struct {
 
 	securing  bool  // TLS is wanted, and isn't there yet
 	greeting  reply // which the client hasn't seen, while securing
+	agreed    reply // the server's 234 to an AUTH of the client's, which that hasn't seen
 	secured   bool  // the control connection is inside TLS
 	protected bool  // data connections are, too
 
@@ -86,6 +87,7 @@ const (
 	isReachable          // Announce
 	listensAt            // Listen
 	isSecured            // StartTLS
+	isUnread             // Unread
 )
 
 // An input is something that a driver saw on one side.
@@ -98,6 +100,7 @@ type input struct {
 // NewSession returns the state of a control connection on which nothing has been said yet.
 func NewSession(o Options) *Session {
 	o.Peer, o.Hop, o.Client = o.Peer.Unmap(), o.Hop.Unmap(), o.Client.Unmap()
+	o.Opaque = o.Opaque && o.TLS == TLSOff && o.Access == ReadWrite
 	return &Session{opt: o, due: []entry{{kind: greeting}}, securing: o.TLS != TLSOff}
 }
 
@@ -146,7 +149,7 @@ func (s *Session) Announced(at netip.AddrPort) []Effect {
 	return s.resume()
 }
 
-// Refused says that the endpoint of the last Announce can't be reached, or that the last Listen has failed. The client is told so
+// Refused says that the endpoint of the last Announce can't be reached, or that the last Listen or Unread has failed. The client is told so
 // in chosen words; the reason is for the log and comes back in a Note.
 func (s *Session) Refused(reason string) []Effect {
 	switch s.question {
@@ -158,6 +161,8 @@ func (s *Session) Refused(reason string) []Effect {
 		return s.refuse(reason)
 	case listensAt:
 		return s.notListening(reason)
+	case isUnread:
+		return s.notUnread(reason)
 	}
 	return nil
 }

@@ -72,14 +72,14 @@ func (r reply) bytes() []byte {
 }
 
 // withoutNotOffered takes out of the answer to FEAT (RFC 2389) what would be refused here.
-func (r reply) withoutNotOffered(active Active) reply {
+func (r reply) withoutNotOffered(o Options) reply {
 	if r.code != 211 {
 		return r
 	}
 	kept := reply{code: r.code, size: r.size}
 	for i, line := range r.lines {
 		inner := i > 0 && i < len(r.lines)-1
-		if inner && hidden(line, active) {
+		if inner && hidden(line, o) {
 			continue
 		}
 		kept.lines = append(kept.lines, line)
@@ -89,7 +89,7 @@ func (r reply) withoutNotOffered(active Active) reply {
 
 // hidden reports whether a line of FEAT names a command that isn't offered. Old servers put
 // the code in front of every line.
-func hidden(line string, active Active) bool {
+func hidden(line string, o Options) bool {
 	line = strings.TrimLeft(strings.TrimPrefix(line, "211-"), " \t")
 	end := strings.IndexFunc(line, notInVerb)
 	if end < 0 {
@@ -97,7 +97,7 @@ func hidden(line string, active Active) bool {
 	}
 	verb := strings.ToUpper(line[:end])
 	_, refused := notOffered[verb]
-	return refused || active == ActiveRefused && (verb == "PORT" || verb == "EPRT")
+	return refused && !o.offers(verb) || o.Active == ActiveRefused && (verb == "PORT" || verb == "EPRT")
 }
 
 // speaksFTP reports whether the first line of a server is a reply, or the beginning of one.

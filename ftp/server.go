@@ -126,6 +126,8 @@ func (s *Session) finish(i int, r reply) {
 	switch e.kind {
 	case greeting:
 		s.finishGreeting(r)
+	case clientAuth:
+		s.finishClientAuth(r)
 	case auth:
 		s.finishAuth(r)
 	case bufferSize:
@@ -141,7 +143,7 @@ func (s *Session) finish(i int, r reply) {
 	case userName, login:
 		s.finishLogin(e, r)
 	case feat:
-		s.forward(r.withoutNotOffered(s.opt.Active))
+		s.forward(r.withoutNotOffered(s.opt))
 	case epsvAll:
 		s.finishEPSVALL(r)
 	case modeChange:

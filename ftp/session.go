@@ -34,6 +34,10 @@ type Options struct {
 	// TLS says whether the session is to speak TLS to the server. The client is spoken to in the clear, whatever it is.
 	TLS TLS
 
+	// Opaque lets the client begin TLS with the server itself (AUTH), after which neither side is read. It counts only if TLS is TLSOff, and if
+	// Access is ReadWrite, as nothing can be kept to it then.
+	Opaque bool
+
 	// WithoutTLS is what a client is told to do about a server that takes no TLS, where it is required: words
 	// that end a sentence. If empty, there are some.
 	WithoutTLS string
@@ -142,6 +146,14 @@ type Beginning struct{}
 // [Session.Unsecured]; until then the session has no further effects. StartTLS is therefore always the last effect of a batch.
 type StartTLS struct{}
 
+// Unread says that the server has agreed to the client's AUTH, so that nothing can be read from now on. The driver makes ready for data connections that
+// nobody announces, and then calls [Session.Unreading] or [Session.Refused]; until then the session has no further effects. Unread is therefore always
+// the last effect of a batch.
+type Unread struct{}
+
+// PassOn says that both directions are passed on as they are, from the next byte on. It is the last effect there is, as Close is.
+type PassOn struct{}
+
 // Cancel withdraws the endpoint announced last. A data connection that
 // was already accepted, or an endpoint that was already used, lives on.
 type Cancel struct{ Reason string }
@@ -182,6 +194,8 @@ func (Announce) effect()     {}
 func (Listen) effect()       {}
 func (Beginning) effect()    {}
 func (StartTLS) effect()     {}
+func (Unread) effect()       {}
+func (PassOn) effect()       {}
 func (Cancel) effect()       {}
 func (ServerEOF) effect()    {}
 func (Note) effect()         {}

@@ -113,7 +113,7 @@ func (s *Session) Secured() []Effect {
 		return nil
 	}
 	s.question = noQuestion
-	if n := s.pendingFromServer(); n > 0 {
+	if n := s.unread(true); n > 0 {
 		s.fail("421 The server spoke on in the clear after it had agreed to TLS, closing the connection",
 			fmt.Sprintf("%d bytes of the server came between its 234 and TLS: somebody may have put them there", n))
 	} else {
@@ -133,10 +133,10 @@ func (s *Session) Unsecured(reason string) []Effect {
 	return s.resume()
 }
 
-// pendingFromServer returns how many bytes of the server were fed and not read.
-func (s *Session) pendingFromServer() (n int) {
+// unread returns how many bytes of the server, or of the client, were fed and not read.
+func (s *Session) unread(fromServer bool) (n int) {
 	for _, in := range s.inputs {
-		if in.fromServer {
+		if in.fromServer == fromServer {
 			n += len(in.data)
 		}
 	}

@@ -28,6 +28,7 @@ var update = flag.Bool("update", false, "write the effects that the machine has 
 //	announced ADDR     the driver's answers to an announcement
 //	secured            the driver's answers to a StartTLS
 //	unsecured REASON
+//	unreading          the driver's answer to an Unread, or refused REASON
 //
 // go test -update writes the effects; read the difference.
 type dialogue struct {
@@ -176,6 +177,8 @@ func setOption(t *testing.T, o *Options, option transcript.Option) {
 		o.Active = map[string]Active{"translated": ActiveTranslated, "forwarded": ActiveForwarded}[option.Value]
 	case "tls":
 		o.TLS = map[string]TLS{"prefer": TLSPrefer, "require": TLSRequire, "implicit": TLSImplicit}[option.Value]
+	case "opaque":
+		o.Opaque = true
 	case "without-tls":
 		o.WithoutTLS = option.Value
 	case "driver": // for those who play a transcript to one
@@ -209,6 +212,8 @@ func do(t *testing.T, s *Session, st transcript.Step, cut feeder) []Effect {
 		return s.Secured()
 	case "unsecured":
 		return s.Unsecured(st.Text)
+	case "unreading":
+		return s.Unreading()
 	case "login": // what every session begins with
 		logIn(s)
 		return nil
@@ -332,6 +337,10 @@ func written(effects []Effect) (lines []string) {
 			lines = append(lines, "listen "+modes[e.Mode]+waits(e.Client))
 		case StartTLS:
 			lines = append(lines, "start TLS")
+		case Unread:
+			lines = append(lines, "unread")
+		case PassOn:
+			lines = append(lines, "pass on")
 		case Beginning:
 			lines = append(lines, "begin")
 		case Cancel:
