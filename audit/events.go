@@ -145,7 +145,7 @@ type FTPRefused struct {
 type FTPProtection struct {
 	Conn
 	Control    string `json:"control"`          // the request number of the control channel
-	Protection string `json:"protection"`       // "clear", or the version of TLS and what proves who the server is: "TLS 1.3, verified", "pinned" or "verified and pinned"
+	Protection string `json:"protection"`       // "clear"; the version of TLS and what proves who the server is, "TLS 1.3, verified", "pinned" or "verified and pinned"; or "opaque", of TLS between the client and the server that can't be read from now on
 	Rule       string `json:"rule,omitempty"`   // the file:line that wants it so
 	Reason     string `json:"reason,omitempty"` // in words, if TLS was tried and isn't there
 }

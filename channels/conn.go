@@ -126,6 +126,7 @@ type Conn struct {
 	use          use
 	watch        *watch
 	expectations *expectations
+	opaques      opaques
 	announcing   *rate.Limiter
 	commanding   *rate.Limiter
 	asking       *rate.Limiter

@@ -70,6 +70,10 @@ func (c *Conn) directTCPIP(nc ssh.NewChannel) {
 		o.data(e)
 		return
 	}
+	if f := c.opaques.find(o.host, o.port); f != nil {
+		o.opaqueData(f)
+		return
+	}
 	o.ordinary()
 }
 

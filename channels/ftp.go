@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -36,7 +37,8 @@ type ftpControl struct {
 	rules *policy.FTP     // as it was when the channel was opened
 	ctx   context.Context // ends drainTime after the control channel
 
-	incoming  *incoming // that the server was asked last to connect to, and that wasn't withdrawn; nil if there is none
+	incoming  *incoming   // that the server was asked last to connect to, and that wasn't withdrawn; nil if there is none
+	unread    atomic.Bool // the two ends speak TLS with each other
 	upstream  *upstream
 	stream    *stream // itself
 	transfers transfers
@@ -76,18 +78,20 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 		f.unprotected("")
 	}
 	err = control.Run(o.Conn.ctx, control.Config{
-		Client: s.channel, Server: server, StartTLS: f.startTLS,
+		Client: untilEnd{s.channel, func() { o.opaques.remove(f) }}, Server: server, StartTLS: f.startTLS, Opaque: f.goOpaque,
 		Session: ftp.NewSession(ftp.Options{
 			Peer: f.peer, Hop: f.peer,
 			ForeignAddress: f.foreign,
 			Access:         ftp.Access(d.FTP.Access),
 			Active:         activeMode(d.FTP),
 			TLS:            ftp.TLS(d.FTP.TLS),
+			Opaque:         len(d.FTP.OpaquePorts) > 0,
 			WithoutTLS:     "this bastion speaks to it by TLS or not at all",
 		}),
 		Endpoints: f, Record: &f.transfers, Note: f.note, Log: o.cfg.Log, Count: &s.count,
 	})
 	o.expectations.forget(f.request)
+	o.opaques.remove(f)
 	time.AfterFunc(drainTime, func() { end(errDrained) })
 	if errors.Is(err, control.ErrRefused) {
 		f.refused(err.Error())
@@ -161,6 +165,9 @@ func (f *ftpControl) decision() policy.Decision {
 	}
 	if d.FTP.Access > f.rules.Access {
 		return policy.Decision{Rule: d.Rule, Reason: "FTPAccess permits less"}
+	}
+	if f.unread.Load() && len(d.FTP.OpaquePorts) == 0 {
+		return policy.Decision{Rule: d.Rule, Reason: "what can't be read is not permitted (FTPOpaqueTLS)"}
 	}
 	if rule := f.outdated(f.upstream, d.FTP); rule != "" {
 		return policy.Decision{Rule: cmp.Or(d.FTP.TLSRule, d.Rule), Reason: rule + " wants another connection to the server"}

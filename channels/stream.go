@@ -23,6 +23,7 @@ type stream struct {
 	owner    *ftpControl  // of an FTP channel, whether it is control or data; nil of any other
 	isData   bool
 	incoming *incoming // of data that the FTP server has connected for, or will
+	isOpaque bool      // data that was not announced
 	listener *listener // of a forwarded-tcpip channel; nil of a direct-tcpip one
 
 	channel *relay.Channel // from open on
@@ -132,6 +133,8 @@ func (s *stream) decideAgain() policy.Decision {
 	switch {
 	case s.incoming != nil:
 		return s.owner.activeDecision()
+	case s.isOpaque:
+		return s.owner.opaqueDecision(relay.AddrPort(s.tcp.RemoteAddr()))
 	case s.isData:
 		return s.owner.dataDecision(relay.AddrPort(s.tcp.RemoteAddr()))
 	case s.owner != nil:
