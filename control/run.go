@@ -24,6 +24,10 @@ const (
 	// far smaller than the socket's buffers, so whoever gets here has stopped reading.
 	writeTimeout = 2 * time.Minute
 
+	// loginTimeout is how long there may be nobody logged in: a server that never greets and a client that never says who it is would
+	// both keep their places for ever. Servers give as much themselves (proftpd's TimeoutLogin).
+	loginTimeout = 5 * time.Minute
+
 	// halfClosedTimeout is how long the server may be silent after the client has ended
 	// its side. A server that obeys RFC 959, section 5.4, closes at once.
 	halfClosedTimeout = 5 * time.Minute
@@ -172,7 +176,17 @@ func (r *run) loop(ctx context.Context) error {
 	silence := time.NewTimer(0)
 	silence.Stop()
 	defer silence.Stop()
+	login := time.NewTimer(loginTimeout)
+	defer login.Stop()
+	wasIn := false
 	for {
+		if in := r.Session.LoggedIn(); in != wasIn {
+			if wasIn = in; in {
+				login.Stop()
+			} else { // REIN, or another USER
+				login.Reset(loginTimeout)
+			}
+		}
 		var client, server <-chan chunk
 		if !r.clientEnded && r.Session.WantsClient() {
 			client = r.client.next(r.Client)
@@ -190,6 +204,8 @@ func (r *run) loop(ctx context.Context) error {
 			r.server.got()
 			r.Count.BToA.Add(int64(len(c.data)))
 			err = r.fromServer(ctx, c)
+		case <-login.C:
+			err = r.do(ctx, r.Session.LoginExpired())
 		case <-silence.C:
 			return errors.New("the FTP server went on silently after its client had left")
 		case <-ctx.Done():

@@ -133,6 +133,23 @@ func (s *Session) WantsClient() bool {
 // WantsServer is the same for bytes from the server.
 func (s *Session) WantsServer() bool { return !s.waits() }
 
+// LoggedIn reports whether the server has let the client in. Until it has, somebody may be waiting who will never go on, so that a driver
+// gives both a time for it.
+func (s *Session) LoggedIn() bool { return s.loggedIn }
+
+// LoginExpired says that the time for the login is over. It ends the session, unless somebody is logged in.
+func (s *Session) LoginExpired() []Effect {
+	if s.waits() || s.loggedIn {
+		return nil
+	}
+	if len(s.due) > 0 && s.due[0].kind == greeting {
+		s.fail("421 The FTP server has not greeted, closing the connection", "the FTP server had not greeted when the time for a login was over")
+	} else {
+		s.fail("421 Nobody has logged in for too long, closing the connection", "nobody had logged in when the time for it was over")
+	}
+	return s.run()
+}
+
 // Announced says that the endpoint of the last Announce can be reached at the given address, which
 // is what the client is told, unless it is in active mode.
 func (s *Session) Announced(at netip.AddrPort) []Effect {

@@ -25,10 +25,10 @@ var update = flag.Bool("update", false, "write the effects that the machine has 
 //	announced ADDR     the driver's answers to an announcement; one to a client in active mode needs no ADDR
 //	listening ADDR     the driver's answer to a listen
 //	refused REASON     to either
-//	announced ADDR     the driver's answers to an announcement
 //	secured            the driver's answers to a StartTLS
 //	unsecured REASON
 //	unreading          the driver's answer to an Unread, or refused REASON
+//	expired            the time for the login is over
 //
 // go test -update writes the effects; read the difference.
 type dialogue struct {
@@ -214,6 +214,8 @@ func do(t *testing.T, s *Session, st transcript.Step, cut feeder) []Effect {
 		return s.Unsecured(st.Text)
 	case "unreading":
 		return s.Unreading()
+	case "expired":
+		return s.LoginExpired()
 	case "login": // what every session begins with
 		logIn(s)
 		return nil
