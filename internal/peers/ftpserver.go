@@ -34,6 +34,9 @@ type FTPConfig struct {
 	// On runs what it is given on the machine where the server is to be. If nil, it is on this one.
 	On func(f func())
 
+	// TLS, if not nil, is required of clients.
+	TLS *FTPTLS
+
 	// Lines are added to the configuration of vsftpd and proftpd, and to pure-ftpd's arguments, one a line.
 	Lines []string
 }
@@ -68,13 +71,16 @@ func StartFTP(kind FTPServer, c FTPConfig) (*FTP, error) {
 		return nil, err
 	}
 	s := &FTP{inetd: d, Kind: kind, Addr: d.addr(), User: "culvert", Password: password, Root: c.Root}
-	switch kind {
-	case VSFTPD:
-		err = s.serveVSFTPD(path, c.Lines)
-	case PureFTPD:
-		err = s.servePureFTPD(path, c.Lines)
-	case ProFTPD:
-		err = s.serveProFTPD(path, c.Lines)
+	more, err := c.TLS.lines(kind, s.folder)
+	more = append(more, c.Lines...)
+	switch {
+	case err != nil:
+	case kind == VSFTPD:
+		err = s.serveVSFTPD(path, more)
+	case kind == PureFTPD:
+		err = s.servePureFTPD(path, more)
+	case kind == ProFTPD:
+		err = s.serveProFTPD(path, more)
 	default:
 		err = errors.New("no such FTP server")
 	}
