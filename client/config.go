@@ -10,6 +10,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/ftp"
+	"github.com/culvert-ssh/culvert/ftps"
 )
 
 // Config is everything that [Run] needs to know. [NewConfig] gives the defaults; the words of
@@ -29,6 +30,9 @@ type Config struct {
 
 	Active        ftp.Active // what becomes of FTP clients in active mode (FTPActive)
 	ActiveAddress netip.Addr // the SSH server's own address for FTP servers that connect to it (FTPActiveAddress); if not valid, only those on loopback can
+
+	UpstreamTLS    ftp.TLS     // whether FTP servers are spoken to by TLS (FTPUpstreamTLS)
+	UpstreamConfig ftps.Config // and which are the right ones (FTPUpstreamTLSCAFile, FTPUpstreamTLSPin, FTPUpstreamTLSMaxVersion)
 
 	HostKeyChecking  HostKeyChecking
 	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port

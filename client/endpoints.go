@@ -28,6 +28,7 @@ const (
 
 type endpointsConfig struct {
 	transport Transport
+	upstream  upstream
 	host      string     // of the control channel, as it was asked for
 	announced bool       // ask for data by the announced address instead
 	told      netip.Addr // what a server that connects is told, if the transport doesn't know better (FTPActiveAddress)
@@ -61,7 +62,7 @@ type dataConnection interface {
 // serverSide is the far side of a data connection.
 type serverSide struct {
 	// open makes the connection to the server on behalf of origin, or waits for the server's.
-	open func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
+	open opener
 	// comesByItself says that the server makes it, when its transfer begins.
 	comesByItself bool
 	eager         relay.Stream // the connection, if it was opened beforehand
@@ -148,7 +149,7 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 		if arrival == nil {
 			return s, nil, errors.New("nobody listens for the FTP server")
 		}
-		s.open = func(ctx context.Context, _ netip.AddrPort) (relay.Stream, error) { return arrival.Accept(ctx) }
+		s.open = e.protect(end, func(ctx context.Context, _ netip.AddrPort) (relay.Stream, error) { return arrival.Accept(ctx) })
 		s.comesByItself = true
 		return s, e.log.With("data", arrival.Addr()), nil
 	}
@@ -157,9 +158,9 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 		host = end.Announced.String()
 	}
 	log = e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target())
-	s.open = func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
+	s.open = e.protect(end, func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
 		return e.transport.Open(ctx, host, end.Port, origin)
-	}
+	})
 	if !e.proven[end.Mode] {
 		if s.eager, err = s.open(ctx, netip.AddrPortFrom(e.owner.addr, end.Client.Port())); err != nil {
 			return s, nil, err
@@ -167,6 +168,20 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 		e.proven[end.Mode] = true
 	}
 	return s, log, nil
+}
+
+// opener makes the far side of a data connection, or waits for it.
+type opener func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error)
+
+// protect puts what open returns inside TLS, if end is to be.
+func (e *endpoints) protect(end ftp.Endpoint, open opener) opener {
+	return func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
+		s, err := open(ctx, origin)
+		if err != nil {
+			return nil, err
+		}
+		return e.upstream.data(s, end.Protected), nil
+	}
 }
 
 // Begin lets a data connection know that its transfer begins.

@@ -32,6 +32,8 @@ type direct struct {
 	to     Forward
 }
 
+func (d *direct) ReadsFTP() bool { return false }
+
 func (d *direct) Open(ctx context.Context, host string, port uint16, _ netip.AddrPort) (relay.Stream, error) {
 	d.asked.Store(Forward{Host: host, HostPort: port}.Target())
 	d.opened.Add(1)

@@ -65,7 +65,7 @@ func openError(target string, err error) error {
 // printable makes one short line of what a peer said, with nothing in it that a terminal or
 // an FTP client would obey.
 func printable(s string) string {
-	const most = 300 // bytes; a line of a log
+	const most = 500 // bytes; a line of a log
 	if len(s) > most {
 		s = s[:most] + "..."
 	}

@@ -15,7 +15,8 @@ const maxForwards = 256
 // Forward is one -L: connections to a local port go to Host:HostPort as the bastion
 // sees it. Or it is one -R: connections to a port of the bastion go to Host:HostPort as it is seen from here.
 type Forward struct {
-	FTP bool // the connections are FTP control connections
+	FTP      bool // the connections are FTP control connections
+	Implicit bool // and the server speaks TLS from the first byte on, as at port 990
 
 	Bind string // "" for loopback, "*" for every address, else an IP address or a name
 	Port uint16 // 0 lets the kernel choose, or the bastion
@@ -30,7 +31,7 @@ func (f Forward) Target() string {
 }
 
 // ParseForward reads [ftp/][bind:]port:host:hostport, with IPv6 addresses in brackets, as
-// ssh(1)'s -L and -R and, for "ftp/", Tectia's.
+// ssh(1)'s -L and -R and, for "ftp/", Tectia's; "ftps/" in its place is a server whose control connection is inside TLS from its beginning.
 func ParseForward(spec string) (Forward, error) {
 	f, err := parseForward(spec)
 	if err != nil {
@@ -40,9 +41,13 @@ func ParseForward(spec string) (Forward, error) {
 }
 
 func parseForward(spec string) (f Forward, err error) {
-	spec, f.FTP = cutPrefixFold(spec, "ftp/")
+	if spec, f.Implicit = cutPrefixFold(spec, "ftps/"); f.Implicit {
+		f.FTP = true
+	} else {
+		spec, f.FTP = cutPrefixFold(spec, "ftp/")
+	}
 	if strings.Contains(spec, "/") {
-		return f, errors.New("ftp/ is the only prefix, and Unix sockets can't be forwarded: write [ftp/][bind:]port:host:hostport")
+		return f, errors.New("ftp/ and ftps/ are the only prefixes, and Unix sockets can't be forwarded: write [ftp/][bind:]port:host:hostport")
 	}
 	fields, err := splitFields(spec)
 	if err != nil {

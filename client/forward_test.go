@@ -16,6 +16,7 @@ func TestForwardSyntax(t *testing.T) {
 		{spec: "5432:db.corp:5433", want: Forward{Port: 5432, Host: "db.corp", HostPort: 5433}},
 		{spec: "ftp/2121:ftp.corp:21", want: Forward{FTP: true, Port: 2121, Host: "ftp.corp", HostPort: 21}},
 		{spec: "FTP/0:ftp.corp:21", want: Forward{FTP: true, Host: "ftp.corp", HostPort: 21}},
+		{spec: "ftps/2121:ftp.corp:990", want: Forward{FTP: true, Implicit: true, Port: 2121, Host: "ftp.corp", HostPort: 990}},
 		{spec: "ftp/10.0.0.7:2121:10.1.60.99:21", want: Forward{FTP: true, Bind: "10.0.0.7", Port: 2121, Host: "10.1.60.99", HostPort: 21}},
 		{spec: "[::1]:80:[2001:db8::1]:8080", want: Forward{Bind: "::1", Port: 80, Host: "2001:db8::1", HostPort: 8080}},
 		{spec: "*:80:h:80", want: Forward{Bind: "*", Port: 80, Host: "h", HostPort: 80}},
@@ -35,7 +36,7 @@ func TestForwardSyntax(t *testing.T) {
 		{spec: "80:[127.0.0.1]:80", err: "brackets must hold an IPv6 address"},
 		{spec: "80:[::1]x:80", err: `a colon must follow "]"`},
 		{spec: "80:[::1:80", err: "brackets must hold an IPv6 address"},
-		{spec: "sftp/80:h:80", err: "ftp/ is the only prefix"},
+		{spec: "sftp/80:h:80", err: "ftp/ and ftps/ are the only prefixes"},
 		{spec: "/tmp/sock:h:80", err: "Unix sockets can't be forwarded"},
 		{spec: "80:h h:80", err: `"h h" is not a host name`},
 		{spec: "80:-h:80", err: `"-h" is not a host name`},
@@ -57,7 +58,7 @@ func TestForwardSyntax(t *testing.T) {
 
 // FuzzForward holds that what was parsed can be written and parsed again.
 func FuzzForward(f *testing.F) {
-	for _, s := range []string{"80:h:80", "ftp/[::1]:0:[fe80::1%eth0]:21", "*:1:h:2", ":1:h:2", "a:b:c:d"} {
+	for _, s := range []string{"80:h:80", "ftp/[::1]:0:[fe80::1%eth0]:21", "ftps/0:h:990", "*:1:h:2", ":1:h:2", "a:b:c:d"} {
 		f.Add(s)
 	}
 	bracket := func(host string) string {
@@ -72,7 +73,10 @@ func FuzzForward(f *testing.F) {
 			return
 		}
 		var again string
-		if want.FTP {
+		switch {
+		case want.Implicit:
+			again = "ftps/"
+		case want.FTP:
 			again = "ftp/"
 		}
 		if want.Bind != "" {

@@ -52,19 +52,28 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *ne
 		return
 	}
 
+	up := cfg.upstream(f, log)
+	if server, err = up.control(ctx, server); err != nil {
+		sayGoodbye(local, err)
+		return
+	}
+
 	peer, err := netip.ParseAddr(f.Host)
 	if err != nil {
 		peer = netip.Addr{} // a name: only the bastion knows its address
 	}
 	e := newEndpoints(ctx, endpointsConfig{
-		transport: t, host: f.Host, announced: cfg.AnnouncedDataAddress, told: cfg.ActiveAddress,
+		transport: t, upstream: up, host: f.Host, announced: cfg.AnnouncedDataAddress, told: cfg.ActiveAddress,
 		hop: hop.Addr(), owner: owner, log: log, drain: drainTimeout,
 	})
 	defer e.end()
 	err = control.Run(ctx, control.Config{
-		Client: local, Server: server, Endpoints: e, Log: log,
-		Note:    func(n ftp.Note) { logNote(log, n) },
-		Session: ftp.NewSession(ftp.Options{Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active}),
+		Client: local, Server: server, StartTLS: up.begin, Endpoints: e, Log: log,
+		Note: func(n ftp.Note) { logNote(log, n) },
+		Session: ftp.NewSession(ftp.Options{
+			Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active,
+			TLS: up.mode, WithoutTLS: withoutTLS(t.ReadsFTP()),
+		}),
 	})
 	logControlEnd(ctx, log, err)
 }
@@ -85,7 +94,8 @@ func logControlEnd(ctx context.Context, log *slog.Logger, err error) {
 // is ordinary is for debugging.
 func logNote(log *slog.Logger, n ftp.Note) {
 	level := slog.LevelDebug
-	if n.Kind == ftp.NoteUnsolicited || n.Kind == ftp.NoteMalformed {
+	switch n.Kind {
+	case ftp.NoteUnsolicited, ftp.NoteMalformed, ftp.NoteClear:
 		level = slog.LevelWarn
 	}
 	log.Log(context.Background(), level, "FTP protocol", "note", n.Text)

@@ -68,6 +68,10 @@ func TestWrongOptionsSayWhatIsRight(t *testing.T) {
 		"FTPActiveAddress=0.0.0.0":            "is not an address",
 		"FTPDataAddress=peer":                 "neither control nor announced",
 		"LogLevel=LOUD":                       "is not one of QUIET",
+		"FTPUpstreamTLS=yes":                  "is not one of off, prefer, require",
+		"FTPUpstreamTLSMaxVersion=1.1":        "neither 1.2 nor 1.3",
+		"FTPUpstreamTLSPin=MD5:abc":           "does not begin with SHA256:",
+		"FTPUpstreamTLSCAFile=/nonexistent":   "FTPUpstreamTLSCAFile: open /nonexistent",
 		"HostName=a b":                        "is not a host name",
 		"LocalForward=80":                     "write [ftp/]",
 	} {

@@ -17,11 +17,12 @@ import (
 // remoteData is one data connection that was announced to an FTP client near the bastion.
 type remoteData struct {
 	*remoteEndpoints
-	to       netip.AddrPort        // where the server waits
-	listener *control.DataListener // where the server connects to, if it does that instead
-	waits    netip.AddrPort        // where the client waits, if it is in active mode
-	server   *relay.TCP            // connected beforehand, if the client is in active mode
-	at       place                 // where the client connects to, if it is not
+	to        netip.AddrPort        // where the server waits
+	listener  *control.DataListener // where the server connects to, if it does that instead
+	waits     netip.AddrPort        // where the client waits, if it is in active mode
+	server    *relay.TCP            // connected beforehand, if the client is in active mode
+	protected bool                  // the server speaks TLS on it
+	at        place                 // where the client connects to, if it is not
 
 	mu      sync.Mutex
 	over    bool // it came, or nobody waits for it any more
@@ -200,7 +201,7 @@ func (d *remoteData) reach() (*relay.TCP, error) {
 
 func (d *remoteData) join(client relay.Stream, server *relay.TCP) {
 	var count relay.Counters
-	err := relay.Join(d.ctx, client, server, &count)
+	err := relay.Join(d.ctx, client, d.upstream.data(server, d.protected), &count)
 	logEnd(d.ctx, d.log, "data connection", err, &count)
 }
 

@@ -44,10 +44,17 @@ func (r *remote) serveFTP(a *arrival) {
 	}
 	e := newRemoteEndpoints(r, a.origin.Addr(), server, log)
 	defer e.end()
+	inside, err := e.upstream.control(r.ctx, server)
+	if err != nil {
+		channel.Abort()
+		return
+	}
 	err = control.Run(r.ctx, control.Config{
-		Client: channel, Server: server, Endpoints: e, Log: log,
-		Note:    func(n ftp.Note) { logNote(log, n) },
-		Session: ftp.NewSession(ftp.Options{Peer: e.server, Hop: e.hop, Client: a.origin.Addr(), Active: r.active()}),
+		Client: channel, Server: inside, StartTLS: e.upstream.begin, Endpoints: e, Log: log,
+		Note: func(n ftp.Note) { logNote(log, n) },
+		Session: ftp.NewSession(ftp.Options{
+			Peer: e.server, Hop: e.hop, Client: a.origin.Addr(), Active: r.active(), TLS: e.upstream.mode,
+		}),
 	})
 	logControlEnd(r.ctx, log, err)
 }
@@ -58,11 +65,12 @@ func (r *remote) serveFTP(a *arrival) {
 // other SSH server is asked to listen for each.
 type remoteEndpoints struct {
 	*remote
-	log    *slog.Logger
-	client netip.Addr // the FTP client, as the bastion says
-	hop    netip.Addr // what the client is told; unspecified if that isn't known
-	server netip.Addr // the FTP server
-	local  netip.Addr // this end of the control connection to it: servers check where data comes from
+	log      *slog.Logger
+	upstream upstream
+	client   netip.Addr // the FTP client, as the bastion says
+	hop      netip.Addr // what the client is told; unspecified if that isn't known
+	server   netip.Addr // the FTP server
+	local    netip.Addr // this end of the control connection to it: servers check where data comes from
 
 	ctx    context.Context // of the data connections, which outlive the control connection for a while
 	cancel context.CancelCauseFunc
@@ -75,7 +83,7 @@ type remoteEndpoints struct {
 
 func newRemoteEndpoints(r *remote, client netip.Addr, server *relay.TCP, log *slog.Logger) *remoteEndpoints {
 	e := &remoteEndpoints{
-		remote: r, log: log, client: client, hop: r.hop(client),
+		remote: r, log: log, upstream: r.cfg.upstream(r.Forward, log), client: client, hop: r.hop(client),
 		server: relay.AddrPort(server.RemoteAddr()).Addr(), local: relay.AddrPort(server.LocalAddr()).Addr(),
 		room: make(chan struct{}, maxData),
 	}
@@ -143,7 +151,7 @@ func (e *remoteEndpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.
 	default:
 		return at, fmt.Errorf("more than %d data connections at once", maxData)
 	}
-	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener}
+	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected}
 	if err := d.begin(ctx); err != nil {
 		d.close()
 		<-e.room

@@ -24,6 +24,9 @@ func Run(ctx context.Context, cfg *Config) error {
 	if cfg.Host == "" || len(cfg.Forwards)+len(cfg.RemoteForwards) == 0 {
 		return errors.New("a destination and at least one forward are needed")
 	}
+	if err := cfg.checkUpstream(); err != nil {
+		return err
+	}
 	conn, err := connect(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil { // it was told to end before it had begun
@@ -105,6 +108,9 @@ func (f Forward) ready(at netip.AddrPort, network string) string {
 	}
 	if !f.FTP {
 		return fmt.Sprintf("%s is at %s", f.Target(), at)
+	}
+	if f.Implicit {
+		return fmt.Sprintf("FTP to %s by TLS is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())
 	}
 	return fmt.Sprintf("FTP to %s is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())
 }

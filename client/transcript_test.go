@@ -158,6 +158,8 @@ func (f *farServer) announcing(e transcript.Endpoint, refused bool) {
 	}
 }
 
+func (f *farServer) ReadsFTP() bool { return false }
+
 func (f *farServer) Open(_ context.Context, host string, port uint16, _ netip.AddrPort) (relay.Stream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -22,6 +22,9 @@ type Transport interface {
 	// to do. The caller owns the stream.
 	Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error)
 
+	// ReadsFTP reports whether the bastion may read FTP itself, as culvertd does.
+	ReadsFTP() bool
+
 	// Listen has the bastion wait for a data connection of an FTP server. It has a deadline of its own. The error tells a person
 	// what to do. The caller must close the Arrival.
 	Listen(ctx context.Context, l Listening) (Arrival, error)
@@ -117,6 +120,9 @@ func (c *connection) negotiate(ctx context.Context) error {
 	c.log.Debug("explicit end of data", "agreed", ok)
 	return nil
 }
+
+// ReadsFTP is [Transport.ReadsFTP].
+func (c *connection) ReadsFTP() bool { return c.channel.EndOfData }
 
 // globalRequest is a question to the bastion (RFC 4254, section 4).
 type globalRequest struct {

@@ -52,7 +52,7 @@ type Config struct {
 	Endpoints      Endpoints
 
 	// StartTLS begins TLS on the stream to the server, and returns what takes its place: aborting the one aborts the other.
-	// If it fails, the client is told why. It must return soon after ctx is done, which is handshakeTimeout after the server has
+	// If it fails, the client is told why. It must return soon after ctx is done, which is HandshakeTimeout after the server has
 	// agreed at the latest; nothing is read from the stream meanwhile. If nil, there is no TLS.
 	StartTLS func(ctx context.Context, server relay.Stream) (relay.Stream, error)
 

@@ -32,8 +32,8 @@ const (
 	// its side. A server that obeys RFC 959, section 5.4, closes at once.
 	halfClosedTimeout = 5 * time.Minute
 
-	// handshakeTimeout is how long a server that agreed to TLS may take for it.
-	handshakeTimeout = 30 * time.Second
+	// HandshakeTimeout is how long a server that agreed to TLS may take for it.
+	HandshakeTimeout = 30 * time.Second
 
 	// lingerTimeout is how long a client that was told goodbye is given to read it: closing
 	// a TCP connection with unread input resets it, and the reset overtakes the goodbye.
@@ -44,10 +44,10 @@ const (
 // sides broke the protocol. Its text is for the log.
 var ErrRefused = errors.New("FTP session closed")
 
-var (
-	errWriteTimeout = errors.New("peer doesn't read")
-	errHandshake    = fmt.Errorf("the server took more than %v for the TLS handshake", handshakeTimeout)
-)
+var errWriteTimeout = errors.New("peer doesn't read")
+
+// ErrHandshake is the cause of the end of a TLS handshake after HandshakeTimeout.
+var ErrHandshake = fmt.Errorf("the server took more than %v for the TLS handshake", HandshakeTimeout)
 
 // Run drives the session until one side ends it, and owns both streams; they are closed
 // when it returns, and its goroutines have ended. It returns nil if the server ended
@@ -332,7 +332,7 @@ func (r *run) startTLS(ctx context.Context) error {
 	case r.server.asked: // what comes next would be read in two places
 		return errors.New("TLS begins in the middle of something else")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, handshakeTimeout, errHandshake)
+	ctx, cancel := context.WithTimeoutCause(ctx, HandshakeTimeout, ErrHandshake)
 	defer cancel()
 	secured, err := r.StartTLS(ctx, r.Server)
 	if err == nil {

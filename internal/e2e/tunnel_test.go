@@ -127,6 +127,8 @@ type route struct {
 	culvertd      []string // lines of its configuration
 	culvert       []string // arguments
 
+	// implicit has culvert expect TLS from the first byte on.
+	implicit bool
 	// bind is the local address of culvert's -L; if it is empty, the server's. A client on this machine finds it there.
 	bind string
 	// bastion is where the SSH server listens; if it is not valid, at the server's address.
@@ -172,10 +174,14 @@ func (r route) open(t *testing.T, server *peers.FTP) *tunnel {
 	}
 	r.onDesk(func() {
 		if r.hasCulvert() {
+			prefix := "ftp/"
+			if r.implicit {
+				prefix = "ftps/"
+			}
 			if r.bind == "" {
 				r.bind = netip.AddrPortFrom(ftp.Addr(), 0).String()
 			}
-			tun.client, tun.target.Addr = startForward(t, ssh, login, key, "ftp/"+r.bind+":"+ftp.String(), r.culvert...)
+			tun.client, tun.target.Addr = startForward(t, ssh, login, key, prefix+r.bind+":"+ftp.String(), r.culvert...)
 		} else {
 			client := peers.TestSSH(t, peers.SSHConfig{Server: ssh, User: login, Identity: key.Path, Dynamic: true})
 			tun.target.SOCKS = client.Dynamic

@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 	"config":   {"policy"},
 	"control":  {"ftp", "relay"},
 	"ftps":     {"relay"},
-	"client":   {"ftp", "relay", "control"},
+	"client":   {"ftp", "ftps", "relay", "control"},
 	"channels": {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
 	"admin":    {"server", "audit"},
 	"server":   {"auth", "channels", "policy", "audit", "relay"},
