@@ -23,6 +23,7 @@ ssh                   openssh-client
 ssh-keygen            openssh-client
 curl                  curl
 lftp                  lftp
+ncftp3                ncftp
 ncftpget              ncftp
 ncftpput              ncftp
 ncftpls               ncftp
