@@ -33,7 +33,10 @@ type dialler struct {
 	cancel  context.CancelCauseFunc // of unused
 }
 
-var errWithdrawn = errors.New("it was withdrawn")
+var (
+	errWithdrawn  = errors.New("it was withdrawn")
+	errNotReached = errors.New("the FTP client can't be connected to")
+)
 
 func newDialler(ctx context.Context, server serverSide, client netip.AddrPort, dial func(context.Context, netip.AddrPort) (*relay.TCP, error), log *slog.Logger) *dialler {
 	d := &dialler{
@@ -74,14 +77,24 @@ func (d *dialler) serve(ctx context.Context) {
 	local, remote, err := d.connect(ctx)
 	close(d.dialled)
 	if err != nil {
-		if ctx.Err() == nil && !errors.Is(err, errWithdrawn) {
-			d.log.Error("a data connection was not made", "err", err)
-		}
+		d.notMade(ctx, err)
 		return
 	}
 	var count relay.Counters
 	err = relay.Join(ctx, local, remote, &count)
 	logEnd(ctx, d.log, "data connection", err, &count)
+}
+
+// notMade says why there is no data connection. That the client doesn't wait for it is the client's fault.
+func (d *dialler) notMade(ctx context.Context, err error) {
+	level := slog.LevelError
+	switch {
+	case ctx.Err() != nil || errors.Is(err, errWithdrawn):
+		level = slog.LevelDebug
+	case errors.Is(err, errNotReached):
+		level = slog.LevelWarn
+	}
+	d.log.Log(ctx, level, "a data connection was not made", "err", err)
 }
 
 // connect makes both sides. If the client can't be reached, the server's side is aborted, and the server says so to the client.
@@ -112,17 +125,17 @@ func (d *dialler) connect(ctx context.Context) (local *relay.TCP, remote relay.S
 // machine, whoever waits there must be the owner of the control connection: a PORT could name the port of another user's program.
 func (e *endpoints) dialClient(ctx context.Context, at netip.AddrPort) (*relay.TCP, error) {
 	if err := e.owner.waits(at, e.hop); err != nil {
-		return nil, fmt.Errorf("dial the FTP client: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(e.hop, 0))}
 	conn, err := dialer.DialContext(ctx, "tcp", at.String())
 	if err != nil {
-		return nil, fmt.Errorf("dial the FTP client: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}
 	local := relay.NewTCP(conn.(*net.TCPConn))
 	if err := e.owner.took(at, relay.AddrPort(conn.LocalAddr())); err != nil {
 		local.Abort()
-		return nil, fmt.Errorf("dial the FTP client: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}
 	return local, nil
 }
