@@ -148,6 +148,9 @@ func (f *ftpControl) Begin(context.Context) {
 	}
 }
 
+// End knows of no failure: who connects to the client is the SSH client, and a data channel that it doesn't take ends in a reset.
+func (f *ftpControl) End(context.Context) error { return nil }
+
 // Cancel withdraws the expectation, if it is unused, and has nobody wait for the server any more.
 func (f *ftpControl) Cancel(reason string) {
 	f.expectations.withdraw(f.request, reason)

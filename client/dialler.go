@@ -29,6 +29,7 @@ type dialler struct {
 	begun   chan struct{} // closed by begin
 	reached chan struct{} // closed when the server's side is there, or will never be
 	dialled chan struct{} // closed when the client has been dialled, or won't be
+	failed  error         // why it wasn't; valid once dialled is closed
 	unused  context.Context
 	cancel  context.CancelCauseFunc // of unused
 }
@@ -75,7 +76,6 @@ func (d *dialler) withdraw() {
 func (d *dialler) serve(ctx context.Context) {
 	defer d.cancel(nil)
 	local, remote, err := d.connect(ctx)
-	close(d.dialled)
 	if err != nil {
 		d.notMade(ctx, err)
 		return
@@ -97,28 +97,48 @@ func (d *dialler) notMade(ctx context.Context, err error) {
 	d.log.Log(ctx, level, "a data connection was not made", "err", err)
 }
 
-// connect makes both sides. If the client can't be reached, the server's side is aborted, and the server says so to the client.
+// end waits for a client that is being dialled, but not for a server that has said that all is done and doesn't come.
+func (d *dialler) end(ctx context.Context) error {
+	late := time.NewTimer(dialTimeout)
+	defer late.Stop()
+	select {
+	case <-d.dialled:
+		return d.failed
+	case <-late.C:
+		return fmt.Errorf("the data connection was not there %v later", dialTimeout)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// connect makes both sides. If the client can't be reached, that is noted, and then the server's side is aborted: what the server
+// says about it comes later.
 func (d *dialler) connect(ctx context.Context) (local *relay.TCP, remote relay.Stream, err error) {
 	remote, err = d.take(d.unused, d.client)
 	close(d.reached)
-	if err != nil {
-		return nil, nil, err
+	if err == nil {
+		local, err = d.dialBegun(ctx)
 	}
+	d.failed = err
+	close(d.dialled)
+	if err != nil && remote != nil {
+		remote.Abort()
+	}
+	return local, remote, err
+}
+
+// dialBegun dials the client once the transfer has begun.
+func (d *dialler) dialBegun(ctx context.Context) (*relay.TCP, error) {
 	late := time.NewTimer(endpointTimeout)
 	defer late.Stop()
 	select {
 	case <-d.begun:
-		local, err = d.dial(ctx, d.client)
+		return d.dial(ctx, d.client)
 	case <-d.unused.Done():
-		err = context.Cause(d.unused)
+		return nil, context.Cause(d.unused)
 	case <-late.C:
-		err = fmt.Errorf("no transfer began within %v", endpointTimeout)
+		return nil, fmt.Errorf("no transfer began within %v", endpointTimeout)
 	}
-	if err != nil {
-		remote.Abort()
-		return nil, nil, err
-	}
-	return local, remote, nil
 }
 
 // dialClient connects to the client, which waits at at, from the control connection's own local address, as clients check that. On this

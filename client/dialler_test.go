@@ -75,6 +75,9 @@ func TestActiveClientIsDialledWhenItsTransferBegins(t *testing.T) {
 			t.Fatalf("%v was connected to before the transfer began", c.LocalAddr())
 		}
 		e.Begin(t.Context())
+		if err := e.End(t.Context()); err != nil {
+			t.Errorf("the end of the transfer: %v, want no error", err)
+		}
 		c := accepted(t, ln)
 		if from := relay.AddrPort(c.RemoteAddr()).Addr(); from != e.hop {
 			t.Errorf("the client is dialled from %v, want the control connection's own %v", from, e.hop)
@@ -114,6 +117,9 @@ func TestClientThatDoesNotWaitAbortsTheServersSide(t *testing.T) {
 	}
 	e.Begin(t.Context())
 	wantAborted(t, ended)
+	if err := e.End(t.Context()); !errors.Is(err, errNotReached) {
+		t.Errorf("the end of the transfer: %v, want that nobody was connected to", err)
+	}
 }
 
 func TestTransferThatNeverBeginsConnectsNobody(t *testing.T) {

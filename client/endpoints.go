@@ -54,9 +54,10 @@ type endpoints struct {
 
 // dataConnection is one that was announced. Its methods are called from one goroutine, but for serve.
 type dataConnection interface {
-	begin(ctx context.Context) // a transfer begins; returns soon
-	withdraw()                 // ends it, unless it is used already
-	serve(ctx context.Context) // returns when it has ended
+	begin(ctx context.Context)     // a transfer begins; returns soon
+	end(ctx context.Context) error // the server takes it for complete; an error if the client had no connection to it
+	withdraw()                     // ends it, unless it is used already
+	serve(ctx context.Context)     // returns when it has ended
 }
 
 // serverSide is the far side of a data connection.
@@ -191,6 +192,14 @@ func (e *endpoints) Begin(ctx context.Context) {
 	}
 }
 
+// End asks whether the client in active mode was connected to.
+func (e *endpoints) End(ctx context.Context) error {
+	if e.current == nil {
+		return nil // it was announced no longer, so that there is no transfer
+	}
+	return e.current.end(ctx)
+}
+
 // await waits for what keeps the beginning of a transfer from the client.
 func await(ctx context.Context, done <-chan struct{}) {
 	late := time.NewTimer(beginTimeout)
@@ -261,6 +270,9 @@ func (e *endpoints) listen(log *slog.Logger) (*control.DataListener, error) {
 // its socket has left no trace of its owner, so before it may, the check must be over. A client that
 // connects only when it hears of the beginning waits for beginTimeout in vain, and is served then.
 func (d *dataListener) begin(ctx context.Context) { await(ctx, d.Checked()) }
+
+// end has nothing to say: a client in passive mode has connected itself, and sees how that has ended.
+func (d *dataListener) end(context.Context) error { return nil }
 
 func (d *dataListener) withdraw() { d.Close() }
 

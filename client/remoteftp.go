@@ -190,6 +190,9 @@ func (e *remoteEndpoints) Begin(context.Context) {
 	}
 }
 
+// End knows of no failure: where the client can't be connected to, the server's data connection is reset, and it says so itself.
+func (e *remoteEndpoints) End(context.Context) error { return nil }
+
 // Cancel withdraws the endpoint announced last, unless a connection came.
 func (e *remoteEndpoints) Cancel(reason string) {
 	if e.listener != nil {

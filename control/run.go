@@ -303,6 +303,12 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 			}
 		case ftp.PassOn:
 			return errPassOn
+		case ftp.Ending:
+			if err := r.Endpoints.End(ctx); err != nil {
+				effects, i = r.Session.Refused(err.Error()), -1
+			} else {
+				effects, i = r.Session.Ended(), -1
+			}
 		case ftp.Beginning:
 			r.Endpoints.Begin(ctx)
 		case ftp.Cancel:

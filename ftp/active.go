@@ -112,6 +112,26 @@ func (s *Session) cantActive(e entry) {
 	s.toClient(cantOpen(e.mode))
 }
 
+// Ended says that somebody has connected to the client for the transfer of the last Ending.
+func (s *Session) Ended() []Effect {
+	if s.question != hasEnded {
+		return nil
+	}
+	s.question = noQuestion
+	s.forward(s.ending)
+	return s.resume()
+}
+
+// notConnected keeps the success of a transfer from a client that has no part in it: a server behind a foreign SSH server takes what ends
+// without a byte for an empty file.
+func (s *Session) notConnected(reason string) []Effect {
+	s.question = noQuestion
+	s.note(NoteRefused, "transfer without a data connection to the client: "+reason+"; the server said "+quote(s.ending.lines[0]))
+	s.cancel("the client was not connected to")
+	s.toClient("426 The data connection to you could not be made")
+	return s.resume()
+}
+
 // activeCommand makes the command that tells a server to connect to at, or "" if none can.
 func activeCommand(at netip.AddrPort) string {
 	addr, port := at.Addr().Unmap().WithZone(""), at.Port()

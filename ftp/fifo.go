@@ -218,7 +218,7 @@ func (s *Session) carryOut(c command, p plan) {
 
 // flush emits the answers given here that are next in line.
 func (s *Session) flush() {
-	for len(s.due) > 0 && s.due[0].local != "" {
+	for !s.waits() && len(s.due) > 0 && s.due[0].local != "" {
 		e := s.pop(0)
 		s.answering = answering{command: e.command, here: true}
 		s.toClient(e.local)

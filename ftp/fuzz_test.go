@@ -99,6 +99,12 @@ func playOn(s *Session, o Options, all []act, cut feeder, seen func(a act, b bat
 				return
 			}
 			settle(act{}, batch{"announced", s.Announced(netip.AddrPortFrom(o.Hop, uint16(40000+answers)))})
+		case Ending:
+			if answers++; answers%3 == 0 {
+				settle(act{}, batch{"refused", s.Refused("no")})
+				return
+			}
+			settle(act{}, batch{"ended", s.Ended()})
 		case Listen:
 			if answers++; answers%5 == 0 {
 				settle(act{}, batch{"refused", s.Refused("no")})

@@ -43,6 +43,7 @@ type Session struct {
 	question question // that the driver hasn't answered
 	asked    Endpoint // of an Announce that isn't answered
 	pending  entry    // of a Listen that isn't answered
+	ending   reply    // of an Ending that isn't answered
 
 	client      commandReader
 	clientEnded bool
@@ -86,6 +87,7 @@ const (
 	noQuestion  question = iota
 	isReachable          // Announce
 	listensAt            // Listen
+	hasEnded             // Ending
 	isSecured            // StartTLS
 	isUnread             // Unread
 )
@@ -166,8 +168,8 @@ func (s *Session) Announced(at netip.AddrPort) []Effect {
 	return s.resume()
 }
 
-// Refused says that the endpoint of the last Announce can't be reached, or that the last Listen or Unread has failed. The client is told so
-// in chosen words; the reason is for the log and comes back in a Note.
+// Refused says that the endpoint of the last Announce can't be reached, that the last Listen or Unread has failed, or that nobody has connected
+// to the client for the transfer of the last Ending. The client is told so in chosen words; the reason is for the log and comes back in a Note.
 func (s *Session) Refused(reason string) []Effect {
 	switch s.question {
 	case isReachable:
@@ -180,6 +182,8 @@ func (s *Session) Refused(reason string) []Effect {
 		return s.notListening(reason)
 	case isUnread:
 		return s.notUnread(reason)
+	case hasEnded:
+		return s.notConnected(reason)
 	}
 	return nil
 }
@@ -208,6 +212,7 @@ func (s *Session) resume() []Effect {
 		s.close("the driver kept on feeding while a question to it was open")
 	}
 	s.overfed = 0
+	s.flush()
 	s.pump()
 	return s.run()
 }

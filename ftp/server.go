@@ -173,8 +173,14 @@ func (s *Session) begin(e *entry) {
 func (s *Session) finishTransfer(e entry, r reply) {
 	if r.code >= 400 {
 		s.cancel(fmt.Sprintf("the transfer failed (%d)", r.code))
-	} else {
-		s.begin(&e)
+		s.forward(r)
+		return
+	}
+	s.begin(&e)
+	if s.asked.Client.IsValid() {
+		s.question, s.ending = hasEnded, r
+		s.emit(Ending{})
+		return
 	}
 	s.forward(r)
 }

@@ -142,6 +142,11 @@ type Listen struct {
 // failed. A client in active mode is connected to now, as by a server: one that is told of a failure without has nobody in its queue.
 type Beginning struct{}
 
+// Ending says that the server takes a transfer for complete, whose client is in active mode. The driver calls [Session.Ended], or
+// [Session.Refused] if nobody has connected to the client: then it is told of a failure, whatever the server has made of it. Until then the session has
+// no further effects. Ending is therefore always the last effect of a batch.
+type Ending struct{}
+
 // StartTLS says that the server waits for a TLS handshake (RFC 4217, section 4). The driver does it and then calls [Session.Secured] or
 // [Session.Unsecured]; until then the session has no further effects. StartTLS is therefore always the last effect of a batch.
 type StartTLS struct{}
@@ -193,6 +198,7 @@ func (ToClient) effect()     {}
 func (Announce) effect()     {}
 func (Listen) effect()       {}
 func (Beginning) effect()    {}
+func (Ending) effect()       {}
 func (StartTLS) effect()     {}
 func (Unread) effect()       {}
 func (PassOn) effect()       {}

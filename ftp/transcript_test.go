@@ -24,7 +24,8 @@ var update = flag.Bool("update", false, "write the effects that the machine has 
 //	login              greeting and login, whose effects are left out
 //	announced ADDR     the driver's answers to an announcement; one to a client in active mode needs no ADDR
 //	listening ADDR     the driver's answer to a listen
-//	refused REASON     to either
+//	ended              the driver's answer to an ending
+//	refused REASON     to each of them
 //	secured            the driver's answers to a StartTLS
 //	unsecured REASON
 //	unreading          the driver's answer to an Unread, or refused REASON
@@ -204,6 +205,8 @@ func do(t *testing.T, s *Session, st transcript.Step, cut feeder) []Effect {
 			return s.Announced(netip.AddrPort{})
 		}
 		return s.Announced(netip.MustParseAddrPort(st.Text))
+	case "ended":
+		return s.Ended()
 	case "listening":
 		return s.Listening(netip.MustParseAddrPort(st.Text))
 	case "refused":
@@ -345,6 +348,8 @@ func written(effects []Effect) (lines []string) {
 			lines = append(lines, "pass on")
 		case Beginning:
 			lines = append(lines, "begin")
+		case Ending:
+			lines = append(lines, "end?")
 		case Cancel:
 			lines = append(lines, "cancel: "+e.Reason)
 		case ServerEOF:
