@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -151,9 +152,11 @@ func ParseNetwork(word string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// glob reports whether s matches the pattern, in which * stands for any bytes and ? for one. It
-// takes at most len(pattern)*len(s) steps.
-func glob(pattern, s string) bool {
+// glob reports whether s matches the pattern, in which * stands for any bytes and ? for one.
+func glob(pattern, s string) bool { return globOf([]byte(pattern), []byte(s)) }
+
+// globOf takes at most len(pattern)*len(s) steps.
+func globOf[E byte | rune](pattern, s []E) bool {
 	p, i := 0, 0
 	star, mark := -1, 0
 	for i < len(s) {
@@ -171,5 +174,5 @@ func glob(pattern, s string) bool {
 			return false
 		}
 	}
-	return strings.Trim(pattern[p:], "*") == ""
+	return !slices.ContainsFunc(pattern[p:], func(e E) bool { return e != '*' })
 }

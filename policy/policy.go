@@ -108,6 +108,7 @@ type FTP struct {
 	DataAddresses []netip.Prefix // FTPDataAddress besides the control connection's own
 	DataTimeout   time.Duration  // FTPDataTimeout
 	Access        Access         // FTPAccess
+	AccessRule    string         // the line that says it, "sshd_config:12"; empty if it is the default
 	Active        Active         // FTPActive
 
 	TLS     TLS    // FTPUpstreamTLS for this target, or what ftps/ says
@@ -121,6 +122,9 @@ type FTP struct {
 	// OpaquePorts are those that may be opened for data connections once client and server have made the control connection
 	// unreadable (FTPOpaqueTLS). If empty, they may not do that.
 	OpaquePorts []PortRange
+
+	Deny  []Line[[]PathPattern] // FTPDeny
+	Allow *Line[[]PathPattern]  // FTPAllow; if nil, what isn't denied is allowed
 }
 
 // Active is what may become of active mode, in which the FTP server connects to its client (FTPActive).

@@ -45,6 +45,8 @@ type Rules struct {
 	FTPUpstreamTLSPin        []Line[Targeted[[]Pin]] // an empty list is FTPUpstreamTLSPin none
 	FTPUpstreamTLSCAFile     *Line[string]
 	FTPUpstreamTLSMaxVersion *Line[TLSVersion]
+	FTPDeny                  []Line[[]PathPattern] // every line counts, the global ones as well
+	FTPAllow                 *Line[[]PathPattern]  // an empty list is FTPAllow none
 }
 
 // Line is a value and where the configuration says it.
@@ -82,7 +84,7 @@ func yesNo(yes bool) string {
 }
 
 // rulesFor merges the rules that apply to s, as sshd does: the first matching Match block that
-// says something wins, then the global scope. DenyOpen accumulates over all of them, and the lists of users and groups over
+// says something wins, then the global scope. DenyOpen and FTPDeny accumulate over all of them, and the lists of users and groups over
 // the matching blocks.
 func (p *Policy) rulesFor(s Subject, now time.Time, tr *trail) Rules {
 	var merged Rules
@@ -116,7 +118,9 @@ func (r *Rules) add(later *Rules) {
 	first(&r.FTPUpstreamTLSMaxVersion, later.FTPUpstreamTLSMaxVersion)
 	appendLines(&r.FTPUpstreamTLS, later.FTPUpstreamTLS)
 	appendLines(&r.FTPUpstreamTLSPin, later.FTPUpstreamTLSPin)
+	first(&r.FTPAllow, later.FTPAllow)
 	appendLines(&r.DenyOpen, later.DenyOpen)
+	appendLines(&r.FTPDeny, later.FTPDeny)
 }
 
 func (r *Rules) addWho(later *Rules) {
@@ -156,13 +160,21 @@ func first[T any](have **Line[T], later *Line[T]) {
 
 // ftp returns the FTP settings in force.
 func (r *Rules) ftp() *FTP {
-	return &FTP{
+	f := &FTP{
 		DataPorts:     value(r.FTPDataPorts),
 		DataAddresses: value(r.FTPDataAddress),
 		DataTimeout:   value(r.FTPDataTimeout),
 		Access:        value(r.FTPAccess),
 		Active:        value(r.FTPActive),
+		Deny:          r.FTPDeny,
 	}
+	if allow := r.FTPAllow; allow != nil && allow.Source != "" { // the default goes without saying
+		f.Allow = allow
+	}
+	if r.FTPAccess != nil {
+		f.AccessRule = r.FTPAccess.Source
+	}
+	return f
 }
 
 func value[T any](l *Line[T]) T {
