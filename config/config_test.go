@@ -48,6 +48,7 @@ var compareWords = cmp.Options{
 	cmp.Transformer("listen", func(p policy.ListenPattern) string { return p.String() }),
 	cmp.Transformer("user", func(p policy.UserPattern) string { return p.String() }),
 	cmp.Transformer("group", func(p policy.GroupPattern) string { return p.String() }),
+	cmp.Transformer("path", func(p policy.PathPattern) string { return p.String() }),
 }
 
 func TestDefaults(t *testing.T) {
@@ -81,6 +82,7 @@ func TestDefaults(t *testing.T) {
 		FTP:                 policy.FTP{DataTimeout: time.Minute, TLSMaxVersion: policy.TLS13},
 		FTPUpstreamTLS:      []policy.Targeted[policy.TLS]{{}},
 		FTPUpstreamTLSPin:   []policy.Targeted[[]policy.Pin]{{}},
+		FTPAllow:            []policy.PathPattern{policy.AnyPath()},
 		LogLevel:            slog.LevelInfo,
 	}
 	if diff := cmp.Diff(want, got, compareWords); diff != "" {
@@ -146,6 +148,9 @@ func TestEveryKeyword(t *testing.T) {
 		{"FTPUpstreamTLSMaxVersion 1.2", func(s Settings) any { return s.FTP.TLSMaxVersion == policy.TLS12 }, "true"},
 		{"FTPOpaqueTLS 50000-50100 60000", func(s Settings) any { return s.FTP.OpaquePorts }, "[50000-50100 60000]"},
 		{"FTPAccess list-only", func(s Settings) any { return s.FTP.Access == policy.ListOnly }, "true"},
+		{"FTPDeny /a/\nFTPDeny none\nFTPDeny any", func(s Settings) any { return s.FTPDeny }, "[/a /]"},
+		{"FTPAllow none\nFTPAllow /b", func(s Settings) any { return len(s.FTPAllow) }, "0"},
+		{"Match all\nFTPAllow /b /c/**", func(s Settings) any { return s.FTPAllow }, "[/]"}, // outside of Match
 		{"FTPAccess READ-ONLY", func(s Settings) any { return s.FTP.Access == policy.ReadOnly }, "true"},
 		{"AuditLog /var/log/culvert/audit.jsonl", func(s Settings) any { return s.AuditLog }, "/var/log/culvert/audit.jsonl"},
 		{"AuditLog stderr", func(s Settings) any { return s.AuditLog }, ""},
@@ -284,6 +289,18 @@ MaxSessions 6
 	}
 }
 
+func paths(t *testing.T, words ...string) (all []policy.PathPattern) {
+	t.Helper()
+	for _, word := range words {
+		p, err := policy.ParsePathPattern(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
 func TestPolicyHasTheLinesOfTheFile(t *testing.T) {
 	p := mustParse(t, `HostKey /key
 PermitOpen ftp/ftp.corp:21
@@ -296,6 +313,8 @@ Match User bob Address 192.0.2.0/24
 Match User carol
 	FTPAccess list-only
 	FTPDataAddress 10.4.0.0/16
+	FTPDeny /a /b
+	FTPAllow /c
 `).Policy()
 	bob := policy.Subject{User: "bob", Addr: netip.MustParseAddr("192.0.2.7")}
 	for _, test := range []struct {
@@ -309,7 +328,9 @@ Match User carol
 		}},
 		{policy.Subject{User: "carol"}, "198.51.100.1", "sshd_config:2", &policy.FTP{
 			Data: true, DataPorts: []policy.PortRange{{First: 50000, Last: 50100}}, DataTimeout: time.Minute,
-			DataAddresses: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/16")}, Access: policy.ListOnly,
+			DataAddresses: []netip.Prefix{netip.MustParsePrefix("10.4.0.0/16")}, Access: policy.ListOnly, AccessRule: "sshd_config:10",
+			Deny:  []policy.Line[[]policy.PathPattern]{{Source: "sshd_config:12", Value: paths(t, "/a", "/b")}},
+			Allow: &policy.Line[[]policy.PathPattern]{Source: "sshd_config:13", Value: paths(t, "/c")},
 		}},
 		{policy.Subject{User: "alice"}, "127.0.0.1", "sshd_config:3", nil},
 		{bob, "198.51.100.1", "sshd_config:6", nil},

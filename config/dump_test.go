@@ -166,6 +166,8 @@ var someValues = map[string][]string{
 	"FTPUpstreamTLSMaxVersion":        {"1.2", "1.3"},
 	"FTPOpaqueTLS":                    {"none", "50000-50100 60000"},
 	"FTPAccess":                       {"read-write", "read-only", "list-only"},
+	"FTPDeny":                         {"any", "none", "/a /b/*/c?/**/d", `"/a b/" /x`},
+	"FTPAllow":                        {"any", "none", "/ /a", "/pub/** /home/*/in"},
 	"LoginGraceTime":                  {"0", "1h30m", "20"},
 	"MaxAuthTries":                    {"1", "1000"},
 	"MaxConnections":                  {"none", "1", "100"},

@@ -130,6 +130,13 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"FTPOpaqueTLS 1000-2000", `FTPOpaqueTLS: "1000-2000": a data port below 1024 is never opened`},
 		{"FTPOpaqueTLS 2000-3000 4000-5000", `FTPOpaqueTLS: these are 2002 ports, and at most 1024 are opened without an announcement: name the passive ports of the FTP server`},
 		{"FTPOpaqueTLS any", `FTPOpaqueTLS: port "any" is not a number`},
+		{"FTPDeny secret", `FTPDeny: "secret" would match nothing, as a path begins with /; write "/**/secret" for the name in any directory`},
+		{"FTPAllow /a any", `FTPAllow: "any" stands alone`},
+		{"FTPAllow /a//b", `FTPAllow: "/a//b" has a name that is empty: one slash goes between two names`},
+		{"FTPDeny /a/../b", `FTPDeny: "/a/../b" has .. in it: write the path as it is without`},
+		{"FTPDeny /a**", `FTPDeny: "/a**" has "a**" in it: ** stands for whole names, between slashes`},
+		{"FTPDeny /[ab]", `FTPDeny: "/[ab]" has [, { or \ in it, with which a path is always refused: there are *, ? and **`},
+		{"FTPDeny /" + strings.Repeat("a/", 61), `FTPDeny: "/` + strings.Repeat("a/", 61) + `" has more than 60 names`},
 		{"FTPAccess none", `FTPAccess: unknown value "none"`},
 		{"LogLevel LOUD", `LogLevel: unknown value "LOUD"`},
 		{"Match", `Match: it has no criteria: it wants user, group, host, address, localaddress, localport or time with a value, invalid-user, or all`},
@@ -257,6 +264,14 @@ func TestWarnings(t *testing.T) {
 		{"PermitOpen ftp/*:21 a:21", `f:2: PermitOpen: "a:21" has no effect: the word "ftp/*:21" before it matches first` + "\n" +
 			`f:2: PermitOpen: stock sshd doesn't start on "ftp/*:21"`},
 		{"PermitOpen a:21 ftp/*:21", `f:2: PermitOpen: stock sshd doesn't start on "ftp/*:21"`},
+		{"FTPDeny /a\nMatch user x\nFTPAllow /b", "f:2: FTPDeny: it has no effect: nothing is read as FTP without ftp/ in front of a word of PermitOpen"},
+		{"PermitOpen ftp/a:21\nFTPDeny /a/*\nMatch user x\nFTPDeny /x\nFTPAllow /x/y /a/b/c /a /*\nMatch user y\nFTPAllow /x", "" +
+			`f:2: PermitOpen: stock sshd doesn't start on "ftp/a:21"` + "\n" +
+			`f:6: FTPAllow: "/a/b/c" has no effect: FTPDeny /a/* in f:3 wins` + "\n" +
+			`f:6: FTPAllow: "/x/y" has no effect: FTPDeny /x in f:5 wins`},
+		{"PermitOpen ftp/a:21\nFTPAllow /a\nFTPAllow /b", "" +
+			`f:2: PermitOpen: stock sshd doesn't start on "ftp/a:21"` + "\n" +
+			"f:4: FTPAllow: it is not used: the first one counts, and that is f:3"},
 		{"PermitOpen 10.0.0.0/8:22", `f:2: PermitOpen: stock sshd doesn't start on "10.0.0.0/8:22"`},
 		{"PermitOpen a:22 b:80-90", `f:2: PermitOpen: stock sshd doesn't start on "b:80-90"`},
 		{"PermitOpen a:22,23", `f:2: PermitOpen: stock sshd doesn't start on "a:22,23"`},

@@ -51,8 +51,28 @@ var ftpKeywords = []keyword{
 		rule: func(r *policy.Rules, source string, s Settings) {
 			firstRule(&r.FTPAccess, source, s.FTP.Access)
 		},
+	}, {
+		name: ftpDeny, repeats: accumulates,
+		wants: "paths on the FTP server such as /secret or /home/*/private, or any or none alone",
+		value: pathWords(func(s *Settings) *[]policy.PathPattern { return &s.FTPDeny }),
+		rule: func(r *policy.Rules, source string, s Settings) {
+			r.FTPDeny = append(r.FTPDeny, policy.Line[[]policy.PathPattern]{Source: source, Value: s.FTPDeny})
+		},
+	}, {
+		name:     ftpAllow,
+		wants:    "paths on the FTP server such as /pub or /home/*/incoming, or any or none alone",
+		standard: []string{"any"},
+		value:    pathWords(func(s *Settings) *[]policy.PathPattern { return &s.FTPAllow }),
+		rule: func(r *policy.Rules, source string, s Settings) {
+			firstRule(&r.FTPAllow, source, s.FTPAllow)
+		},
 	},
 }
+
+const (
+	ftpDeny  = "FTPDeny"
+	ftpAllow = "FTPAllow"
+)
 
 var accesses = []choice[policy.Access]{
 	{"read-write", policy.ReadWrite},
@@ -112,4 +132,44 @@ func showFTPDataPorts(s *Settings) [][]string {
 
 func showFTPDataAddress(s *Settings) [][]string {
 	return [][]string{append([]string{"control"}, wordsOf(s.FTP.DataAddresses, network)...)}
+}
+
+// pathWords is the value of FTPDeny and FTPAllow.
+func pathWords(field func(*Settings) *[]policy.PathPattern) value {
+	parse := func(words []string) (setter, error) {
+		patterns, err := parsePathWords(words)
+		return func(s *Settings) { *field(s) = append(*field(s), patterns...) }, err
+	}
+	show := func(s *Settings) [][]string {
+		words := wordsOf(*field(s), form[policy.PathPattern]{show: policy.PathPattern.String})
+		switch {
+		case len(words) == 0:
+			words = []string{"none"}
+		case len(words) == 1 && (*field(s))[0].IsAny():
+			words = []string{"any"}
+		}
+		return [][]string{words}
+	}
+	return value{parse, show}
+}
+
+func parsePathWords(words []string) ([]policy.PathPattern, error) {
+	patterns := []policy.PathPattern{}
+	for _, word := range words {
+		if word == "any" || word == "none" {
+			if len(words) > 1 {
+				return nil, fmt.Errorf("%q stands alone", word)
+			}
+			if word == "any" {
+				patterns = append(patterns, policy.AnyPath())
+			}
+			break
+		}
+		p, err := policy.ParsePathPattern(word)
+		if err != nil {
+			return nil, err
+		}
+		patterns = append(patterns, p)
+	}
+	return patterns, nil
 }

@@ -83,6 +83,8 @@ type Settings struct {
 	Banner string     // path, empty for none
 	FTP    policy.FTP // what isn't different for each target
 
+	FTPDeny           []policy.PathPattern
+	FTPAllow          []policy.PathPattern          // empty allows nothing
 	FTPUpstreamTLS    []policy.Targeted[policy.TLS] // the first that is for the target counts
 	FTPUpstreamTLSPin []policy.Targeted[[]policy.Pin]
 

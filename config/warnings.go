@@ -21,6 +21,7 @@ func (r *reader) warnWhole(file string) {
 			r.warnWords(l)
 			r.warnTargets(l, sc.lines[:j])
 			r.warnOpaque(l, sc)
+			r.warnPaths(l, sc)
 			r.warnNames(l)
 			r.warnStock(l)
 			var s Settings
@@ -30,6 +31,7 @@ func (r *reader) warnWhole(file string) {
 		}
 		r.warnBlock(i, sc)
 	}
+	r.warnUnreadPaths()
 	permits := func(sc *scope) bool {
 		return slices.ContainsFunc(sc.lines, func(l line) bool { return l.keyword.name == permitOpen })
 	}
