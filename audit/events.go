@@ -202,12 +202,16 @@ type ListenClosed struct {
 // FTPCommand: the server answered a command for good, or it was refused here.
 type FTPCommand struct {
 	Conn
-	Control string `json:"control"`        // the request number of the control channel
-	Command string `json:"command"`        // the verb; "?" if it is none that is known, as it may be a password that was typed too early
-	Class   string `json:"class"`          // "session", "transfer", "list", "read", "write" or "other"
-	Path    string `json:"path,omitempty"` // the argument, where it is a path
-	Code    int    `json:"code"`           // of the final reply; 0 if none came
-	By      string `json:"by"`             // whose answer it is: "server" or "bastion"
+	Control  string `json:"control"`            // the request number of the control channel
+	Command  string `json:"command"`            // the verb; "?" if it is none that is known, as it may be a password that was typed too early
+	Class    string `json:"class"`              // "session", "transfer", "list", "read", "write" or "other"
+	Path     string `json:"path,omitempty"`     // the argument, where it is a path
+	Code     int    `json:"code"`               // of the final reply; 0 if none came
+	By       string `json:"by"`                 // whose answer it is: "server" or "bastion"
+	Number   string `json:"number,omitempty"`   // what the client was told, if FTPAccess, FTPDeny or FTPAllow refused it
+	Resolved string `json:"resolved,omitempty"` // then, the path as the server would have seen it; none if it can't be known
+	Rule     string `json:"rule,omitempty"`     // then, file:line that refused it
+	Reason   string `json:"reason,omitempty"`   // then, in words
 }
 
 // FTPTransfer: a transfer ended.

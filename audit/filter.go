@@ -11,7 +11,7 @@ import (
 // A Filter picks events. Its zero value picks all; of several fields, all must fit.
 type Filter struct {
 	User   string
-	Conn   string       // of a connection, or the number of a request on it
+	Conn   string       // of a connection, or the number of a request on it, or of an FTP command that was refused
 	Event  string       // a name, or the beginning of one with "*" behind it
 	Since  time.Time    // of this time or later
 	Until  time.Time    // before this time
@@ -29,6 +29,7 @@ type fields struct {
 	Source  netip.Prefix   `json:"source"`
 	Request string         `json:"request"`
 	Control string         `json:"control"`
+	Number  string         `json:"number"`
 	Result  string         `json:"result"`
 	By      string         `json:"by"`
 }
@@ -79,7 +80,7 @@ func eachEvent(r io.Reader, do func(line []byte) (event bool, err error)) (forei
 func (f Filter) fits(e fields) bool {
 	switch {
 	case f.User != "" && f.User != e.User:
-	case f.Conn != "" && f.Conn != e.Conn && f.Conn != e.Request && f.Conn != e.Control:
+	case f.Conn != "" && f.Conn != e.Conn && f.Conn != e.Request && f.Conn != e.Control && f.Conn != e.Number:
 	case !fitsName(f.Event, e.Event):
 	case !f.Since.IsZero() && e.Time.Before(f.Since):
 	case !f.Until.IsZero() && !e.Time.Before(f.Until):

@@ -193,6 +193,9 @@ func describeFTP(e Event) (tone, string) {
 		if e.By == "bastion" {
 			answer += " from the bastion"
 		}
+		if e.Number != "" {
+			answer += fmt.Sprintf(", number %s%s%s%s", e.Number, to(e.Resolved), by(e.Rule), why(e.Reason))
+		}
 		return tone{2, e.Code == 0 || e.Code >= 400}, fmt.Sprintf("%s %s%s: %s", e.Control, e.Command, to(e.Path), answer)
 	case FTPTransfer:
 		how := ""

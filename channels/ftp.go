@@ -79,15 +79,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 	}
 	err = control.Run(o.Conn.ctx, control.Config{
 		Client: untilEnd{s.channel, func() { o.opaques.remove(f) }}, Server: server, StartTLS: f.startTLS, Opaque: f.goOpaque,
-		Session: ftp.NewSession(ftp.Options{
-			Peer: f.peer, Hop: f.peer,
-			ForeignAddress: f.foreign,
-			Access:         ftp.Access(d.FTP.Access),
-			Active:         activeMode(d.FTP),
-			TLS:            ftp.TLS(d.FTP.TLS),
-			Opaque:         len(d.FTP.OpaquePorts) > 0,
-			WithoutTLS:     "this bastion speaks to it by TLS or not at all",
-		}),
+		Session:   ftp.NewSession(f.options()),
 		Endpoints: f, Record: &f.transfers, Note: f.note, Log: o.cfg.Log, Count: &s.count,
 	})
 	o.expectations.forget(f.request)
@@ -105,6 +97,15 @@ func activeMode(rules *policy.FTP) ftp.Active {
 		return ftp.ActiveForwarded
 	}
 	return ftp.ActiveRefused
+}
+
+func (f *ftpControl) options() ftp.Options {
+	o := ftpOptions(f.rules)
+	o.Peer, o.Hop, o.Request = f.peer, f.peer, f.request
+	o.ForeignAddress, o.Active = f.foreign, activeMode(f.rules)
+	o.TLS, o.Opaque = ftp.TLS(f.rules.TLS), len(f.rules.OpaquePorts) > 0
+	o.WithoutTLS = "this bastion speaks to it by TLS or not at all"
+	return o
 }
 
 // foreign reports whether FTPDataAddress lets the server announce a.
@@ -166,10 +167,12 @@ func (f *ftpControl) decision() policy.Decision {
 	if !d.Allowed() || d.FTP == nil {
 		return d
 	}
-	if d.FTP.Access > f.rules.Access {
+	switch {
+	case d.FTP.Access > f.rules.Access:
 		return policy.Decision{Rule: d.Rule, Reason: "FTPAccess permits less"}
-	}
-	if f.unread.Load() && len(d.FTP.OpaquePorts) == 0 {
+	case d.FTP.HasPathRules() && !d.FTP.SamePathRules(f.rules):
+		return policy.Decision{Rule: d.Rule, Reason: "FTPDeny or FTPAllow are others"}
+	case f.unread.Load() && len(d.FTP.OpaquePorts) == 0:
 		return policy.Decision{Rule: d.Rule, Reason: "what can't be read is not permitted (FTPOpaqueTLS)"}
 	}
 	if rule := f.outdated(f.upstream, d.FTP); rule != "" {

@@ -51,7 +51,7 @@ func TestTranscripts(t *testing.T) {
 func notHere(tr transcript.Transcript) string {
 	for _, o := range tr.Options {
 		switch {
-		case o.Key == "record", o.Key == "access", o.Key == "foreign", o.Key == "client" && o.Value == "unknown":
+		case o.Key == "record", o.Key == "access", o.Key == "deny", o.Key == "request", o.Key == "foreign", o.Key == "client" && o.Value == "unknown":
 		case o.Key == "driver" && o.Value == "culvertd":
 		case o.Key == "hop" && o.Value == "::1" && tr.Option("peer") == "2001:db8::5":
 		case o.Key == "peer" && o.Value == "2001:db8::5" && tr.Option("hop") == "::1":
@@ -157,6 +157,13 @@ func transcriptPolicy(t *testing.T, tr transcript.Transcript, at netip.AddrPort,
 		p.Global.FTPAccess = &policy.Line[policy.Access]{Value: policy.ReadOnly}
 	case "list-only":
 		p.Global.FTPAccess = &policy.Line[policy.Access]{Value: policy.ListOnly}
+	}
+	for word := range strings.FieldsSeq(tr.Option("deny")) {
+		denied, err := policy.ParsePathPattern(word)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Global.FTPDeny = append(p.Global.FTPDeny, policy.Line[[]policy.PathPattern]{Value: []policy.PathPattern{denied}})
 	}
 	if foreign := tr.Option("foreign"); foreign != "" {
 		network := netip.MustParsePrefix(strings.Replace(foreign, "192.168.1.", "127.168.1.", 1))

@@ -82,6 +82,7 @@ func (t *transfers) Answered(e ftp.Answered) {
 		t.f.record(audit.FTPCommand{
 			Conn: t.f.cfg.ID, Control: t.f.request, Command: e.Command.Verb, Class: string(e.Command.Class),
 			Path: e.Command.Path, Code: e.Code, By: by,
+			Number: e.Refusal.Number, Resolved: e.Refusal.Path, Rule: e.Refusal.Rule, Reason: e.Refusal.Reason,
 		})
 		return
 	}

@@ -209,8 +209,13 @@ func (r *reader) warnOpaque(l line, sc *scope) {
 	if l.keyword.name != opaqueTLS {
 		return
 	}
-	if s := r.config.settings([]*scope{sc}); len(s.FTP.OpaquePorts) > 0 && s.FTP.Access != policy.ReadWrite {
+	s := r.config.settings([]*scope{sc})
+	switch {
+	case len(s.FTP.OpaquePorts) == 0:
+	case s.FTP.Access != policy.ReadWrite:
 		r.warn(l.at, l.keyword.name, fmt.Sprintf("it has no effect: FTPAccess is %s, and what can't be read can't be kept to it", s.FTP.Access))
+	case s.restrictsPaths():
+		r.warn(l.at, l.keyword.name, "it has no effect: there are FTPDeny or FTPAllow, and what can't be read can't be kept to them")
 	}
 }
 

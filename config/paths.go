@@ -60,3 +60,12 @@ func (r *reader) warnUnreadPaths() {
 		r.warn(first.at, first.keyword.name, "it has no effect: nothing is read as FTP without ftp/ in front of a word of PermitOpen")
 	}
 }
+
+// restrictsPaths reports whether FTPDeny or FTPAllow refuses anything.
+func (s *Settings) restrictsPaths() bool {
+	f := policy.FTP{
+		Deny:  []policy.Line[[]policy.PathPattern]{{Value: s.FTPDeny}},
+		Allow: &policy.Line[[]policy.PathPattern]{Value: s.FTPAllow},
+	}
+	return f.HasPathRules()
+}

@@ -137,8 +137,9 @@ func (s *Session) plan(c command) plan {
 	if advice, ok := notOffered[c.verb]; ok {
 		return answer("502 " + c.verb + " is not offered here, " + advice)
 	}
-	if !s.opt.Access.allows(c) {
-		return answer("550 Permission denied here")
+	judged, ok := s.judge(c)
+	if !ok {
+		return judged
 	}
 	switch c.verb {
 	case "REIN":
@@ -154,11 +155,14 @@ func (s *Session) plan(c command) plan {
 	case "MODE":
 		return planMODE(c)
 	}
-	k := kinds[c.verb]
-	if k == transfer && !(s.live && (!s.used || s.block)) {
+	if k := kinds[c.verb]; k != plain {
+		judged.entry.kind, judged.entry.name = k, c.arg()
+	}
+	if judged.entry.kind == transfer && !(s.live && (!s.used || s.block)) {
 		return answer("425 Use PORT or PASV first")
 	}
-	return plan{entry{kind: k, name: c.arg()}, c.verb + c.rest}
+	judged.line = c.verb + c.rest
+	return judged
 }
 
 const answerOnlyEPSV = "503 EPSV ALL is in force, use EPSV"

@@ -34,6 +34,10 @@ const (
 	// probe is a NOOP of our own, after an ABOR of which nobody knows whether another reply is due. Its reply
 	// tells, and goes no further.
 	probe
+	// What Options.Paths needs to know: CWD and its kin, RNFR, and a PWD of our own, whose reply goes no further.
+	move
+	rename
+	location
 )
 
 // barrier reports whether a command of kind k goes out only when no other reply is due, and is then the
@@ -43,7 +47,7 @@ const (
 // The greeting is one, so nothing goes to a server before it has shown that it speaks FTP.
 func (k kind) barrier() bool {
 	switch k {
-	case greeting, passive, active, epsvAll, modeChange, rein, probe, clientAuth, auth, bufferSize, protection:
+	case greeting, passive, active, epsvAll, modeChange, rein, probe, clientAuth, auth, bufferSize, protection, move, rename, location:
 		return true
 	}
 	return false
@@ -58,6 +62,10 @@ type entry struct {
 	name  string // userName: the argument
 	block bool   // modeChange: block or compressed
 	local string // not empty: the answer given here
+	alone bool   // it is a barrier, whatever its kind
+
+	refusal  Refusal // local: why, if that is numbered
+	numbered bool    // local: the number isn't in it yet
 
 	waits netip.AddrPort // passive, active: where the client waits, if mode is PORT or EPRT
 
@@ -72,6 +80,8 @@ type entry struct {
 	// If nothing came to show it until there is something else to be sent, a probe goes out first.
 	during bool
 }
+
+func (e *entry) barrier() bool { return e.alone || e.kind.barrier() }
 
 // mayGet reports whether a reply with this code can be meant for e. It is asked only where more than one
 // entry is in question: during a transfer and after an ABOR. A failure is possible for anything.
@@ -103,8 +113,9 @@ func (s *Session) next() int {
 		return -1
 	}
 	transferring, aborting := false, false
-	for _, e := range s.due {
-		if e.kind.barrier() {
+	for i := range s.due {
+		e := &s.due[i]
+		if e.barrier() {
 			return -1
 		}
 		transferring = transferring || e.kind == transfer
@@ -116,12 +127,17 @@ func (s *Session) next() int {
 		return s.overtaker(command.aborts)
 	case aborting:
 		return -1
-	case len(s.due) == 0 || !s.plan(s.held[0]).entry.kind.barrier():
+	case len(s.due) == 0 || !s.headIsBarrier():
 		return 0
 	case transferring:
 		return s.overtaker(command.overtakes)
 	}
 	return -1
+}
+
+func (s *Session) headIsBarrier() bool {
+	p := s.plan(s.held[0])
+	return p.entry.barrier()
 }
 
 func (s *Session) overtaker(is func(command) bool) int {
@@ -133,7 +149,7 @@ func (s *Session) overtaker(is func(command) bool) int {
 
 // pump lets go of what is held back, as far as it may go.
 func (s *Session) pump() {
-	for !s.waits() {
+	for !s.waits() && !s.asksWhere() {
 		i := s.next()
 		if i < 0 {
 			break
@@ -186,7 +202,8 @@ func (s *Session) carryOut(c command, p plan) {
 		p.entry.local = logInFirst
 	}
 	if p.entry.local != "" {
-		if c.refusal == "" { // what is no command was noted when it came
+		s.number(&p.entry)
+		if c.refusal == "" && !p.entry.numbered { // what is no command was noted when it came, and what is numbered goes on record
 			s.note(NoteRefused, c.shown()+" was answered here: "+p.entry.local)
 		}
 		s.due = append(s.due, p.entry)
@@ -212,6 +229,7 @@ func (s *Session) carryOut(c command, p plan) {
 			}
 		}
 	}
+	s.where.renames = ""
 	s.due = append(s.due, p.entry)
 	s.toServer(p.line)
 }
@@ -220,7 +238,7 @@ func (s *Session) carryOut(c command, p plan) {
 func (s *Session) flush() {
 	for !s.waits() && len(s.due) > 0 && s.due[0].local != "" {
 		e := s.pop(0)
-		s.answering = answering{command: e.command, here: true}
+		s.answering = answering{command: e.command, here: true, refusal: e.refusal}
 		s.toClient(e.local)
 	}
 }

@@ -61,6 +61,8 @@ type Session struct {
 	due        []entry
 
 	answering answering
+	refusals  int // that were numbered
+	where     whereabouts
 
 	securing  bool  // TLS is wanted, and isn't there yet
 	greeting  reply // which the client hasn't seen, while securing
@@ -102,7 +104,7 @@ type input struct {
 // NewSession returns the state of a control connection on which nothing has been said yet.
 func NewSession(o Options) *Session {
 	o.Peer, o.Hop, o.Client = o.Peer.Unmap(), o.Hop.Unmap(), o.Client.Unmap()
-	o.Opaque = o.Opaque && o.TLS == TLSOff && o.Access == ReadWrite
+	o.Opaque = o.Opaque && o.TLS == TLSOff && o.Access == ReadWrite && o.Paths == nil
 	return &Session{opt: o, due: []entry{{kind: greeting}}, securing: o.TLS != TLSOff}
 }
 

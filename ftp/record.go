@@ -47,41 +47,54 @@ func (c Command) Direction() Direction {
 type argument int
 
 const (
-	noPath argument = iota
-	path
-	secondPath // after a word that is none
+	noPath     argument = iota
+	path                // all of it
+	secondPath          // after a word that is none
+	timedPath           // all of it, or after a time
+	digest              // all of it, or before one or two numbers
+	listing             // after options
+	ownName             // all of it, or the server chooses a name
+	directory           // all of it, which becomes the working directory
+	parent              // none, and the directory above becomes the working directory
+	ahead               // that of the command in it, which is to come
+	anywhere            // somewhere, if at all
 )
 
-// verbs tells the commands that are known, with what may be said of them.
-var verbs = func() map[string]struct {
+// verb is what is known of a command.
+type verb struct {
 	class    Class
 	argument argument
-} {
-	m := make(map[string]struct {
-		class    Class
-		argument argument
-	})
+}
+
+// verbs tells the commands that are known, with what may be said of them.
+var verbs = func() map[string]verb {
+	m := make(map[string]verb)
 	for _, v := range []struct {
 		class    Class
 		argument argument
 		verbs    string
 	}{
-		{ClassSession, noPath, "USER PASS ACCT REIN QUIT FEAT OPTS LANG CLNT CSID SYST HELP NOOP CDUP XCUP PWD XPWD"},
+		{ClassSession, noPath, "USER PASS ACCT REIN QUIT FEAT OPTS LANG CLNT CSID SYST HELP NOOP PWD XPWD"},
 		{ClassSession, noPath, "AUTH PBSZ PROT CCC ADAT MIC CONF ENC HOST"},
-		{ClassSession, path, "CWD XCWD SMNT"},
+		{ClassSession, directory, "CWD XCWD"},
+		{ClassSession, parent, "CDUP XCUP"},
+		{ClassSession, anywhere, "SMNT"},
 		{ClassTransfer, noPath, "TYPE STRU MODE REST RANG ALLO PASV P@SW EPSV PORT EPRT ABOR"},
 		{ClassTransfer, noPath, "LPSV LPRT SPSV SPAS SPOR CPSV SSCN CEPR ESTA ESTP"},
-		{ClassList, path, "LIST NLST MLSD MLST STAT SIZE MDTM"},
-		{ClassRead, path, "RETR HASH MD5 MMD5 XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512"},
-		{ClassWrite, path, "STOR STOU APPE DELE RMD XRMD MKD XMKD RNFR RNTO"},
+		{ClassTransfer, ahead, "PRET"},
+		{ClassList, listing, "LIST NLST MLSD MLST STAT"},
+		{ClassList, path, "SIZE"},
+		{ClassList, timedPath, "MDTM"},
+		{ClassRead, path, "RETR MD5"},
+		{ClassRead, digest, "HASH XCRC XMD5 XSHA XSHA1 XSHA256 XSHA512"},
+		{ClassRead, anywhere, "MMD5"},
+		{ClassWrite, path, "STOR APPE DELE RMD XRMD MKD XMKD RNFR RNTO"},
+		{ClassWrite, ownName, "STOU"},
 		{ClassWrite, secondPath, "MFMT MFCT MFF"},
-		{ClassWrite, noPath, "SITE"},
+		{ClassWrite, anywhere, "SITE"},
 	} {
-		for _, verb := range strings.Fields(v.verbs) {
-			m[verb] = struct {
-				class    Class
-				argument argument
-			}{v.class, v.argument}
+		for _, name := range strings.Fields(v.verbs) {
+			m[name] = verb{v.class, v.argument}
 		}
 	}
 	return m
@@ -98,8 +111,12 @@ func (c command) recorded() Command {
 	}
 	r := Command{Verb: c.verb, Class: v.class}
 	switch v.argument {
-	case path:
+	case path, timedPath, digest, listing, ownName, directory:
 		r.Path = escape(c.arg())
+	case anywhere:
+		if c.verb != "SITE" { // whose argument may be a new password
+			r.Path = escape(c.arg())
+		}
 	case secondPath:
 		_, second, _ := strings.Cut(strings.TrimLeft(c.arg(), " "), " ")
 		r.Path = escape(second)
@@ -112,6 +129,7 @@ type answering struct {
 	command Command
 	here    bool
 	aborted bool
+	refusal Refusal
 }
 
 // answer emits the record of the command whose final reply goes out with this code, if there is one.
@@ -121,7 +139,7 @@ func (s *Session) answer(code int) {
 		return
 	}
 	s.answering = answering{}
-	s.emit(Answered{Command: a.command, Code: code, Here: a.here, Aborted: a.aborted})
+	s.emit(Answered{Command: a.command, Code: code, Here: a.here, Aborted: a.aborted, Refusal: a.refusal})
 }
 
 // Unanswered returns the commands that went to the server and have no final reply: what a driver must still put on record

@@ -97,6 +97,7 @@ func (s *Session) answered(r reply) {
 	case i < 0 && announces(r.code):
 		s.unasked(r)
 	case i < 0:
+		s.lost()     // if it answers our PWD, what was taken for the answer wasn't
 		s.forward(r) // nobody asked, but it can do no harm
 	case r.code < 200 && ownCommands[s.due[i].kind] != "":
 		// The client doesn't know what would be preliminary.
@@ -154,9 +155,12 @@ func (s *Session) finish(i int, r reply) {
 	case rein:
 		s.finishREIN(r)
 	case probe: // its reply has served
+	case location:
+		s.located(r)
 	default:
 		s.forward(r)
 	}
+	s.moved(e, r)
 	s.flush()
 }
 

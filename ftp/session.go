@@ -27,6 +27,15 @@ type Options struct {
 
 	// Access says which commands pass.
 	Access Access
+	// AccessRule is the line that says it, for the record.
+	AccessRule string
+
+	// Paths is asked about each path that a command names, before the command goes to the server; it must depend on its argument alone.
+	// For it the session follows the working directory, which it asks the server for. If nil, every path passes.
+	Paths func(PathRequest) PathDecision
+
+	// Request is what the number of a refusal begins with.
+	Request string
 
 	// Active says what becomes of PORT and EPRT.
 	Active Active
@@ -35,7 +44,7 @@ type Options struct {
 	TLS TLS
 
 	// Opaque lets the client begin TLS with the server itself (AUTH), after which neither side is read. It counts only if TLS is TLSOff, and if
-	// Access is ReadWrite, as nothing can be kept to it then.
+	// Access is ReadWrite and Paths nil, as nothing can be kept to them then.
 	Opaque bool
 
 	// WithoutTLS is what a client is told to do about a server that takes no TLS, where it is required: words
@@ -185,6 +194,7 @@ type Answered struct {
 	Code    int  // of that reply; 0 if one reply answered this command and another
 	Here    bool // the server never saw the command
 	Aborted bool // an ABOR was sent during it
+	Refusal Refusal
 }
 
 // Close ends the session once the effects before it are done. It is the last effect

@@ -40,7 +40,7 @@ func (s *Session) finishGreeting(r reply) {
 }
 
 // ownCommands are what the session asks of the server by itself.
-var ownCommands = map[kind]string{auth: "AUTH TLS", bufferSize: "PBSZ 0", protection: "PROT P"}
+var ownCommands = map[kind]string{auth: "AUTH TLS", bufferSize: "PBSZ 0", protection: "PROT P", location: "PWD"}
 
 // ask sends a command of our own, whose reply goes no further.
 func (s *Session) ask(k kind) {

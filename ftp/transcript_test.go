@@ -182,9 +182,25 @@ func setOption(t *testing.T, o *Options, option transcript.Option) {
 		o.Opaque = true
 	case "without-tls":
 		o.WithoutTLS = option.Value
+	case "deny": // a path and what is below
+		o.Paths = denying(option.Value)
+	case "request":
+		o.Request = option.Value
 	case "driver": // for those who play a transcript to one
 	default:
 		t.Fatalf("%s: unknown option %q", option.Where, option.Key)
+	}
+}
+
+// denying is an Options.Paths that denies some paths with all that is below them.
+func denying(paths string) func(PathRequest) PathDecision {
+	return func(r PathRequest) PathDecision {
+		for _, denied := range strings.Fields(paths) {
+			if r.Path == denied || strings.HasPrefix(r.Path, denied+"/") || r.From == denied {
+				return PathDecision{Rule: "sshd_config:7", Reason: "FTPDeny " + denied}
+			}
+		}
+		return PathDecision{Allowed: true}
 	}
 }
 
@@ -281,6 +297,9 @@ func writtenWithRecord(effects []Effect) (lines []string) {
 			}
 			if e.Aborted {
 				line += ", aborted"
+			}
+			if r := e.Refusal; r.Number != "" {
+				line += fmt.Sprintf(", number %s, path %q, rule %q, %s", r.Number, r.Path, r.Rule, r.Reason)
 			}
 			lines = append(lines, line)
 		default:

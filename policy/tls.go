@@ -129,6 +129,8 @@ func (r *Rules) opaque(f *FTP, tr *trail) {
 		against = "FTPUpstreamTLS is " + f.TLS.String()
 	case f.Access != ReadWrite:
 		against = "FTPAccess is " + f.Access.String()
+	case f.HasPathRules():
+		against = "there are FTPDeny or FTPAllow"
 	case !f.Data:
 		against = "there are no data connections"
 	default:

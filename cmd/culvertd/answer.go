@@ -83,6 +83,8 @@ func (p part) result() string {
 			words[i] = netip.AddrPortFrom(addr, p.port).String()
 		}
 		return "allow, and it listens on " + strings.Join(words, " and ")
+	case p.unread:
+		return "allow, as the connection isn't read as FTP"
 	case d.FTP == nil:
 		return "allow"
 	case !d.FTP.Data:

@@ -94,6 +94,7 @@ type answer struct {
 type part struct {
 	address netip.Addr // not valid if the name is refused before it is looked up, and of a listen
 	port    uint16
+	unread  bool // it is about an FTP command, and nobody reads those
 	policy.Explanation
 }
 
@@ -145,9 +146,28 @@ func (e *explainer) parts(s policy.Subject, q question) ([]part, error) {
 		} else {
 			one.Explanation = e.policy.Explain(r)
 		}
+		if q.ftp != "" {
+			one.command(q.ftp)
+		}
 		parts = append(parts, one)
 	}
 	return parts, nil
+}
+
+// command goes on to a command on the control channel, if that may be opened.
+func (p *part) command(line string) {
+	rules := p.Decision.FTP
+	switch {
+	case !p.Decision.Allowed():
+		p.Decision.Reason = "the control channel: " + p.Decision.Reason
+	case rules == nil:
+		p.unread = true
+	default:
+		steps, denied := channels.ExplainFTP(rules, line)
+		if p.Steps = append(p.Steps, steps...); denied != nil {
+			p.Decision = *denied
+		}
+	}
 }
 
 // addresses are those of the host that is asked for.

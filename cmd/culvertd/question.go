@@ -19,6 +19,7 @@ type question struct {
 	target    policy.Target // of an OpenData, that of the control channel
 	addresses []netip.Addr  // of the target; if empty, they are looked up
 	data      netip.AddrPort
+	ftp       string // a command on the control channel that open= makes; empty for none
 	time      time.Time
 }
 
@@ -72,6 +73,12 @@ var words = []word{
 		}
 		return nil
 	}},
+	{"ftp", func(q *question, value string) error {
+		if q.ftp = value; value == "" {
+			return errors.New("it wants an FTP command such as RETR /pub/x")
+		}
+		return nil
+	}},
 	{"listen", func(q *question, value string) (err error) {
 		q.action = policy.Listen
 		q.target.Host, q.target.Port, err = splitListen(value)
@@ -107,6 +114,8 @@ func parseQuestion(args []string, now time.Time) (question, error) {
 		return question{}, &usageError{"explain wants user= and addr="}
 	case q.action == 0 || seen["open"] == seen["listen"], seen["data"] && !seen["open"]:
 		return question{}, &usageError{"explain wants open= or listen=, or data= with the open= of its control channel"}
+	case seen["ftp"] && (!seen["open"] || seen["data"]):
+		return question{}, &usageError{"ftp= is a command on the control channel that open= makes"}
 	case seen["address"] && !seen["open"]:
 		return question{}, &usageError{"address= says what the host of open= is"}
 	}

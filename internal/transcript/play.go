@@ -284,8 +284,13 @@ func (p *playing) rewrite(s string) string {
 
 var announcement = regexp.MustCompile(`^client: (227 Entering Passive Mode|229 Entering Extended Passive Mode) \([0-9,|]+\)$`)
 
-// anyAddress takes the address out of an announcement to the client.
-func anyAddress(line string) string { return announcement.ReplaceAllString(line, "client: $1") }
+// numbered is a refusal to the client, whose number begins as the driver says.
+var numbered = regexp.MustCompile(`^(client: 550 Permission denied here, number )\S+$`)
+
+// anyAddress takes the address out of an announcement to the client, and the number out of a refusal.
+func anyAddress(line string) string {
+	return numbered.ReplaceAllString(announcement.ReplaceAllString(line, "client: $1"), "$1")
+}
 
 // anyAnnouncement is the reply to the client that a question is about.
 func anyAnnouncement(question string) string {
