@@ -266,6 +266,64 @@ func TestPlainPermissionBringsNoDataChannels(t *testing.T) {
 	b.mustRefuse("127.0.0.1", s.data.Port(), ssh.Prohibited)
 }
 
+func TestRefusedCommandHasANumberThatIsOnRecord(t *testing.T) {
+	s := newFTPServer(t, honest)
+	b := newFTPBastion(t, s, func(p *policy.Policy) {
+		denied, err := policy.ParsePathPattern("/secret")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Global.FTPAccess = &policy.Line[policy.Access]{Source: "sshd_config:7", Value: policy.ReadOnly}
+		p.Global.FTPDeny = []policy.Line[[]policy.PathPattern]{{Source: "sshd_config:8", Value: []policy.PathPattern{denied}}}
+	})
+	d := b.login(s) // to PWD, this server says 200, so nobody knows where it is
+	for i, tt := range []struct{ command, resolved, rule, reason string }{
+		{"DELE /pub/x", "<nil>", "sshd_config:7", "FTPAccess is against it"},
+		{"SIZE /pub/./x", "", "", ""},
+		{"SIZE /./Secret//x", "/Secret/x", "sshd_config:8", "FTPDeny /secret"},
+		{"SIZE x", "<nil>", "<nil>", "the path is relative, and the working directory isn't known"},
+	} {
+		d.say(tt.command)
+		if tt.reason == "" {
+			d.want("200 ok")
+			continue
+		}
+		d.want("550 Permission denied here, number c1-1.")
+		_, number, _ := strings.Cut(d.replies.Text(), "number ")
+		e := b.audit.event("ftp.command") // it is on record before it is said
+		got := fmt.Sprint(e["number"], " ", e["resolved"], " ", e["rule"], " ", e["reason"], " ", e["by"])
+		if want := number + " " + tt.resolved + " " + tt.rule + " " + tt.reason + " bastion"; got != want {
+			t.Errorf("%d: %s is on record as %s, want %s", i, tt.command, got, want)
+		}
+	}
+}
+
+func TestExplainFTPAgreesWithTheControlChannel(t *testing.T) {
+	denied, err := policy.ParsePathPattern("/secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rules := &policy.FTP{Access: policy.ReadOnly, AccessRule: "f:1", Deny: []policy.Line[[]policy.PathPattern]{{Source: "f:2", Value: []policy.PathPattern{denied}}}}
+	for _, tt := range []struct{ command, want string }{
+		{"RETR /secret/x", "FTPDeny /secret f:2"},
+		{"retr /pub/x", ""},
+		{"RETR x", "the path is relative, and the working directory isn't known "},
+		{"STOR /pub/x", "FTPAccess is against it f:1"},
+		{"NOOP", ""},
+		{" NOOP", "500 Syntax error, no command there "},
+		{"", "500 Syntax error, no command there "},
+	} {
+		_, d := channels.ExplainFTP(rules, tt.command)
+		got := ""
+		if d != nil {
+			got = d.Reason + " " + d.Rule
+		}
+		if got != tt.want {
+			t.Errorf("%q: got %q, want %q", tt.command, got, tt.want)
+		}
+	}
+}
+
 func TestKeyThatPermitsNoFTPIsReadAllTheSame(t *testing.T) {
 	s := newFTPServer(t, honest)
 	p := permit(t, "ftp/"+s.at.String(), "")

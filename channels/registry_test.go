@@ -173,6 +173,9 @@ func TestDataChannelFollowsItsControlChannel(t *testing.T) {
 		{"less access", func(p *policy.Policy, s *ftpServer) {
 			p.Global.FTPAccess = &policy.Line[policy.Access]{Source: "sshd_config:8", Value: policy.ReadOnly}
 		}, "FTPAccess permits less", "FTPAccess permits less"},
+		{"paths that were not denied", func(p *policy.Policy, _ *ftpServer) {
+			p.Global.FTPDeny = []policy.Line[[]policy.PathPattern]{{Source: "sshd_config:9", Value: []policy.PathPattern{policy.AnyPath()}}}
+		}, "FTPDeny or FTPAllow are others", "FTPDeny or FTPAllow are others"},
 		{"no change", func(*policy.Policy, *ftpServer) {}, "", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

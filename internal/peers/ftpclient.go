@@ -225,6 +225,11 @@ func curlUpload(t Target, local, remote string) string {
 	return "url = " + t.url(remote, false) + "\nupload-file = " + local + "\n"
 }
 
+// LFTP runs commands of lftp's own, and ends at the first that fails.
+func (t Target) LFTP(ctx context.Context, commands ...string) (string, error) {
+	return lftp(ctx, t, commands...)
+}
+
 func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
 	script := append([]string{
 		"set cmd:fail-exit true",

@@ -40,13 +40,14 @@ type playing struct {
 	live   *Endpoint
 	closed bool
 	ended  bool // the client's end reached the server
+	asked  bool // after the login the server is asked where it is, for rules on paths
 }
 
 // Play goes through the transcript, and returns the endpoint that is alive at its end, or nil. The connections are still there; End
 // ends them.
 func (p *Player) Play(tb testing.TB, tr Transcript) (live *Endpoint) {
 	tb.Helper()
-	pl := &playing{Player: p, tb: tb, steps: tr.Steps}
+	pl := &playing{Player: p, tb: tb, steps: tr.Steps, asked: tr.Option("deny") != ""}
 	for pl.at = 0; pl.at < len(pl.steps); pl.at++ {
 		pl.step(pl.steps[pl.at])
 		if tb.Failed() {
@@ -90,6 +91,9 @@ func (p *playing) step(s Step) {
 	if s.Head == "login" {
 		for _, l := range login {
 			l.Where, l.Line = s.Where, s.Line
+			if p.asked && bytes.HasPrefix(l.Data, []byte("230 ")) {
+				l.Want = append(slices.Clip(l.Want), "server: PWD")
+			}
 			p.do(l)
 			p.hear(l.Want...)
 		}
