@@ -61,22 +61,28 @@ func newNetwork(t *testing.T) *network {
 	return n
 }
 
-// serve starts an FTP server in the vault, at addr, with the file "byte" in it.
-func (n *network) serve(t *testing.T, kind peers.FTPServer, addr string, lines ...string) *peers.FTP {
+// serve starts an FTP server in the vault, with the file "byte" in it, at c's address or else vaultAddr.
+func (n *network) serve(t *testing.T, kind peers.FTPServer, c peers.FTPConfig) *peers.FTP {
 	t.Helper()
-	root := t.TempDir()
-	if err := os.WriteFile(filepath.Join(root, "byte"), []byte{0xff}, 0o644); err != nil {
+	c.Root, c.On = t.TempDir(), n.vault.Do
+	if err := os.WriteFile(filepath.Join(c.Root, "byte"), []byte{0xff}, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return peers.TestFTP(t, kind, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr(addr), On: n.vault.Do, Lines: lines})
+	if !c.Addr.IsValid() {
+		c.Addr = netip.MustParseAddr(vaultAddr)
+	}
+	return peers.TestFTP(t, kind, c)
 }
 
 // open puts the path to server into operation, with culvert listening at bind.
 func (n *network) open(t *testing.T, p path, server *peers.FTP, bind string) *tunnel {
 	t.Helper()
-	return route{
-		path: p, bind: bind, bastion: netip.MustParseAddr(bastionAtDesk), onDesk: n.desk.Do, onBastion: n.bastion.Do,
-	}.open(t, server)
+	return n.route(p, bind).open(t, server)
+}
+
+// route is the path through the network, with culvert listening at bind.
+func (n *network) route(p path, bind string) route {
+	return route{path: p, bind: bind, bastion: netip.MustParseAddr(bastionAtDesk), onDesk: n.desk.Do, onBastion: n.bastion.Do}
 }
 
 // wantByte has the client, on a machine, get the file "byte", and put it back where it can.
@@ -109,7 +115,7 @@ func TestFTPServerThatOnlyTheBastionReaches(t *testing.T) {
 		return
 	}
 	n := newNetwork(t)
-	server := n.serve(t, peers.VSFTPD, vaultAddr, "pasv_address=192.168.77.7")
+	server := n.serve(t, peers.VSFTPD, peers.FTPConfig{Lines: []string{"pasv_address=192.168.77.7"}})
 	n.desk.Do(func() {
 		if conn, err := net.Dial("tcp", server.Addr.String()); err == nil {
 			conn.Close()
@@ -132,7 +138,7 @@ func TestClientsOnOtherMachines(t *testing.T) {
 		return
 	}
 	n := newNetwork(t)
-	server := n.serve(t, peers.ProFTPD, vaultAddr)
+	server := n.serve(t, peers.ProFTPD, peers.FTPConfig{})
 	for _, p := range []path{culvertCulvertd, culvertSSHD} {
 		tun := n.open(t, p, server, "*:0")
 		for _, hop := range []string{deskAtOther, deskAtOther6} {
@@ -143,6 +149,13 @@ func TestClientsOnOtherMachines(t *testing.T) {
 					continue
 				}
 				t.Run(string(p)+"/"+hop+"/"+string(client), func(t *testing.T) { n.wantByte(t, n.other, client, target) })
+			}
+			target.Active = true
+			for _, client := range peers.ActiveClients() {
+				if target.Addr.Addr().Is6() && !client.ActiveIPv6() {
+					continue
+				}
+				t.Run(string(p)+"/"+hop+"/"+string(client)+" in active mode", func(t *testing.T) { n.wantByte(t, n.other, client, target) })
 			}
 		}
 		t.Run(string(p)+"/thief", func(t *testing.T) {
@@ -157,6 +170,7 @@ func TestClientsOnOtherMachines(t *testing.T) {
 			if got, err := io.ReadAll(own); err != nil || string(got) != "\xff" {
 				t.Errorf("data connection: got %q, %v, want one byte", got, err)
 			}
+			own.Close() // proftpd waits for it
 			d.reply(226)
 		})
 	}
@@ -183,4 +197,38 @@ func hear(m *lan.Machine, addr netip.AddrPort) (string, error) {
 	}
 	heard, err := io.ReadAll(conn)
 	return string(heard), err
+}
+
+// TestPlainClientInActiveModeOfAServerThatRequiresTLS is what it is all for. A client that knows nothing but FTP of 1985, in active mode and
+// in the clear, has files of a server that it can't reach, that can't reach it, and that speaks to nobody without TLS.
+func TestPlainClientInActiveModeOfAServerThatRequiresTLS(t *testing.T) {
+	t.Parallel()
+	if apart(t) {
+		return
+	}
+	n := newNetwork(t)
+	ca := peers.TestCA(t, "ca")
+	id := ca.TestIdentity(t, peers.Certificate{Names: []string{vaultAddr}})
+	files := makeFilesOf(t, 4<<20, 3)
+	server := n.serve(t, peers.VSFTPD, peers.FTPConfig{TLS: &peers.FTPTLS{Identity: id}})
+	files.linkInto(t, filepath.Join(server.Root, "files"))
+
+	for _, p := range []path{culvertSSHD, culvertCulvertd} {
+		r := n.route(p, "*:0")
+		if p.hasCulvertd() {
+			r.culvertd = []string{"FTPUpstreamTLS require", "FTPUpstreamTLSCAFile " + ca.Path}
+		} else {
+			r.culvert = []string{"-o", "FTPUpstreamTLS=require", "-o", "FTPUpstreamTLSCAFile=" + ca.Path}
+		}
+		tun := r.open(t, server)
+		at := tun.target
+		at.Active = true
+		t.Run(string(p)+"/on the desk", func(t *testing.T) {
+			n.desk.Do(func() { files.cell(t, peers.TNFTP, at, server.Root) })
+		})
+		at.Addr = netip.AddrPortFrom(netip.MustParseAddr(deskAtOther), at.Addr.Port())
+		t.Run(string(p)+"/on another machine", func(t *testing.T) {
+			n.other.Do(func() { files.cell(t, peers.TNFTP, at, server.Root) })
+		})
+	}
 }
