@@ -72,12 +72,12 @@ func (c *connection) listenByForward(ctx context.Context, w *awaited) error {
 	case from == netip.IPv6Loopback():
 		told = from
 	case from.IsLoopback():
-		told = netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		told = loopback4
 	default:
 		return fmt.Errorf("the FTP server at %s must be told an address of the SSH server to connect to: set FTPActiveAddress", from)
 	}
 	w.accepts = func(a *arrival) error {
-		if a.origin.Addr() != from && !(from.IsLoopback() && a.origin.Addr().IsLoopback()) {
+		if a.origin.Addr() != from {
 			return fmt.Errorf("the FTP server is %s", from)
 		}
 		return nil
@@ -108,7 +108,7 @@ func (w *awaited) waits(forget func()) {
 // server returns the address that the FTP server's connection comes from.
 func (w *awaited) server() (netip.Addr, error) {
 	if strings.EqualFold(w.Host, "localhost") {
-		return netip.AddrFrom4([4]byte{127, 0, 0, 1}), nil
+		return loopback4, nil
 	}
 	a, err := netip.ParseAddr(w.Host)
 	if err != nil {

@@ -17,9 +17,6 @@ import (
 	"github.com/culvert-ssh/culvert/internal/peers"
 )
 
-// activeOnly is the line of a vsftpd that refuses passive mode.
-const activeOnly = "pasv_enable=NO"
-
 // TestActiveClients is each server and each client that knows active mode, which culvert turns into passive mode, by the bytes.
 func TestActiveClients(t *testing.T) {
 	t.Parallel()
@@ -46,19 +43,20 @@ func TestActiveClients(t *testing.T) {
 	}
 }
 
-// TestServerWithoutPassiveMode has the FTP server connect to the SSH server, for clients in active mode and in passive mode.
-func TestServerWithoutPassiveMode(t *testing.T) {
+// TestServerThatConnectsForCulvert has the FTP server connect to the SSH server, for clients in active mode and in passive mode, as culvert is told
+// to. An OpenSSH server knows nothing of it.
+func TestServerThatConnectsForCulvert(t *testing.T) {
 	t.Parallel()
-	files := makeFilesOf(t, 2<<20, 20)
+	files := makeFilesOf(t, 2<<20, 10)
 	for _, addr := range []string{"127.0.0.1", "::1"} {
-		for _, p := range forwardingPaths {
+		for _, p := range []path{culvertSSHD, culvertCulvertd} {
 			t.Run(addr+"/"+string(p), func(t *testing.T) {
 				t.Parallel()
 				root := t.TempDir()
 				files.linkInto(t, filepath.Join(root, "files"))
-				server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr(addr), Lines: []string{activeOnly}})
+				server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr(addr), Lines: []string{noPassive}})
 				target := p.openForwarding(t, server)
-				for _, client := range []peers.FTPClient{peers.Curl, peers.LFTP, peers.TNFTP} {
+				for _, client := range []peers.FTPClient{peers.Curl, peers.TNFTP} {
 					t.Run(string(client)+" in passive mode", func(t *testing.T) { files.session(t, client, target, root) })
 				}
 				target.Active = true
@@ -68,6 +66,22 @@ func TestServerWithoutPassiveMode(t *testing.T) {
 			})
 		}
 	}
+}
+
+// openForwarding puts the path to a server without passive mode into operation.
+func (p path) openForwarding(t *testing.T, server *peers.FTP) peers.Target {
+	t.Helper()
+	target := server.Target()
+	forward := "ftp/" + netip.AddrPortFrom(server.Addr.Addr(), 0).String() + ":" + server.Addr.String()
+	if p == culvertSSHD {
+		key := peers.TestKey(t, "id_ed25519")
+		sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: server.Addr.Addr()})
+		_, target.Addr = startForward(t, sshd.Addr, sshd.User, key, forward, "-o", "FTPActive=forward")
+		return target
+	}
+	b := startCulvertd(t, server.Addr.Addr(), "PermitOpen ftp/"+server.Addr.String(), "FTPActive forward")
+	_, target.Addr = startForward(t, b.addr, user, b.key, forward, "-o", "FTPActive=forward")
+	return target
 }
 
 // activeClients are those that can use active mode with the server.
@@ -111,20 +125,6 @@ func (f *files) session(t *testing.T, c peers.FTPClient, target peers.Target, ro
 		t.Fatalf("Upload: %v", err)
 	}
 	f.want(t, filepath.Join(up, "big"), "big", out)
-}
-
-// forwardingPaths are those on which a server can connect to the other side.
-var forwardingPaths = []path{culvertSSHD}
-
-// openForwarding puts the path to a server without passive mode into operation.
-func (p path) openForwarding(t *testing.T, server *peers.FTP) peers.Target {
-	t.Helper()
-	target := server.Target()
-	forward := "ftp/" + netip.AddrPortFrom(server.Addr.Addr(), 0).String() + ":" + server.Addr.String()
-	key := peers.TestKey(t, "id_ed25519")
-	sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: server.Addr.Addr()})
-	_, target.Addr = startForward(t, sshd.Addr, sshd.User, key, forward, "-o", "FTPActive=forward")
-	return target
 }
 
 // activeDialog is a control connection of a client in active mode.
