@@ -50,6 +50,8 @@ type incoming struct {
 	arrived chan struct{}              // closed when it has come, or can't come any more
 	conns   chan *relay.TCP            // to whom it is for
 	conn    func() (*relay.TCP, error) // waits for it; the caller owns it from then on
+	taken   chan struct{}              // closed when the client has answered whether it takes it, if it is in active mode
+	refusal error                      // its answer; valid once taken is closed
 	joined  atomic.Pointer[relay.TCP]  // what conn has returned
 }
 
@@ -88,7 +90,7 @@ func (f *ftpControl) Listen(ctx context.Context, l ftp.Listen) (netip.AddrPort, 
 	}
 	in := &incoming{
 		f: f, ln: ln, at: ln.Addr(), client: l.Client, use: new(dataUse),
-		arrived: make(chan struct{}), conns: make(chan *relay.TCP),
+		arrived: make(chan struct{}), conns: make(chan *relay.TCP), taken: make(chan struct{}),
 	}
 	in.ctx, in.stop = context.WithCancelCause(f.ctx)
 	in.conn = sync.OnceValues(in.receive)
@@ -231,11 +233,34 @@ func (in *incoming) wait() bool {
 	return false
 }
 
+// end waits for the answer of a client in active mode, but not for a server that says that all is done and doesn't come.
+func (in *incoming) end(ctx context.Context) error {
+	switch {
+	case !in.client.IsValid():
+		return nil // it has connected itself, and sees how that has ended
+	case !in.wait():
+		in.stop(errNeverCame)
+	}
+	select {
+	case <-in.taken:
+		return in.refusal
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// answered is told once whether the client has taken the connection.
+func (in *incoming) answered(err error) {
+	in.refusal = err
+	close(in.taken)
+}
+
 // forward opens a channel to where the client waits, once the server has connected. What the client can't take is reset.
 func (in *incoming) forward(x *expectation) {
 	f := in.f
 	tcp, err := in.conn()
 	if err != nil {
+		in.answered(err)
 		return
 	}
 	o := &opening{
@@ -259,6 +284,7 @@ func (s *stream) forwardData(x *expectation) error {
 		d = policy.Decision{Rule: s.cfg.Line("MaxChannels"), Reason: "MaxChannels is reached"}
 	}
 	if !d.Allowed() {
+		s.incoming.answered(errors.New(d.Reason))
 		s.tcp.Abort()
 		s.rule = d.Rule
 		s.refused(d.Reason)
@@ -266,11 +292,12 @@ func (s *stream) forwardData(x *expectation) error {
 	}
 	if !s.record(audit.FTPConsumed{Conn: s.cfg.ID, Control: x.control, Request: s.request, Address: x.address}) ||
 		!s.unconfirmed.acquire(s.owner.ctx) {
+		s.incoming.answered(errClosed)
 		s.tcp.Abort()
 		s.channels.give()
 		return errClosed
 	}
-	return s.forward(s.owner.ctx)
+	return s.forward(s.owner.ctx, s.incoming.answered)
 }
 
 func (in *incoming) Read(p []byte) (int, error) {

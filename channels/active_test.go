@@ -232,6 +232,21 @@ func TestClientThatRefusesTheServersConnectionHasItReset(t *testing.T) {
 	s.transfer(`RETR download "f" 0 bytes failed 425`)
 }
 
+func TestSuccessIsKeptFromAClientThatRefusesTheServersConnection(t *testing.T) {
+	s := newActiveStage(t)
+	at := s.port()
+	s.ask("RETR f")
+	server := s.mustConnect(at)
+	io.WriteString(server, "a file")
+	server.CloseWrite()
+	fmt.Fprint(s.server, "226 that was quick\r\n")
+	(<-s.offers).Reject(ssh.ConnectionFailed, "nobody there")
+	s.want("426 ")
+	s.transfer(`RETR download "f" 0 bytes aborted 426`)
+	s.say("RETR f")
+	s.want("425 ")
+}
+
 func TestPassiveClientOfAServerThatConnects(t *testing.T) {
 	for _, first := range []string{"the client", "the server"} {
 		t.Run(first+" comes first", func(t *testing.T) {

@@ -53,10 +53,18 @@ func TestPassiveClientIsResetWhereTheServerDoesNotConnect(t *testing.T) {
 	}
 }
 
+// unconnected is a transfer that the server takes for complete, and that the client hears has failed.
+func (s *activeStage) unconnected(command, reply string) {
+	s.t.Helper()
+	s.ask(command)
+	fmt.Fprint(s.server, reply+"\r\n")
+	s.want("426 ")
+}
+
 func TestListeningForTheServerEnds(t *testing.T) {
 	for name, end := range map[string]func(s *activeStage){
 		"550":            func(s *activeStage) { s.exchange("RETR f", "550 no") },
-		"226":            func(s *activeStage) { s.exchange("NLST", "226 nothing there") },
+		"226":            func(s *activeStage) { s.unconnected("NLST", "226 nothing there") },
 		"REIN":           func(s *activeStage) { s.exchange("REIN", "220 again") },
 		"gone":           func(s *activeStage) { s.Close() },
 		"PORT":           func(s *activeStage) { s.port() },

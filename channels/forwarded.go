@@ -71,7 +71,7 @@ func (l *listener) connected(tcp *relay.TCP) bool {
 	}
 	s := &stream{opening: o, tcp: tcp, rule: l.rule, listener: l}
 	taken := l.channels.take()
-	if taken && l.spawn("forwarded-tcpip", func() { _ = s.forward(l.Conn.ctx) }) { // it is on record how it ended
+	if taken && l.spawn("forwarded-tcpip", func() { _ = s.forward(l.Conn.ctx, func(error) {}) }) { // it is on record how it ended
 		return true
 	}
 	tcp.Abort()
@@ -85,11 +85,12 @@ func (l *listener) connected(tcp *relay.TCP) bool {
 }
 
 // forward asks the client for a channel and moves the connection's bytes until it has ended, and returns why if that was no
-// clean end.
-func (s *stream) forward(ctx context.Context) error {
+// clean end. The client's answer is given to answered.
+func (s *stream) forward(ctx context.Context, answered func(error)) error {
 	defer s.channels.give()
 	err := s.offer()
 	s.unconfirmed.release()
+	answered(err)
 	if err != nil {
 		s.tcp.Abort()
 		s.refused(err.Error())

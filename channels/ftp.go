@@ -149,8 +149,14 @@ func (f *ftpControl) Begin(context.Context) {
 	}
 }
 
-// End knows of no failure: who connects to the client is the SSH client, and a data channel that it doesn't take ends in a reset.
-func (f *ftpControl) End(context.Context) error { return nil }
+// End asks whether the SSH client has taken the server's connection for an FTP client in active mode. A server may have sent a small file
+// by then, and not have met the reset yet.
+func (f *ftpControl) End(ctx context.Context) error {
+	if f.incoming == nil { // it was withdrawn, so that there is no transfer
+		return nil
+	}
+	return f.incoming.end(ctx)
+}
 
 // Cancel withdraws the expectation, if it is unused, and has nobody wait for the server any more.
 func (f *ftpControl) Cancel(reason string) {
