@@ -80,6 +80,9 @@ func playTranscript(t *testing.T, tr transcript.Transcript, piece int) {
 		t.Fatal(err)
 	}
 	control := newFarEnd(t)
+	near, server := &readStream{Stream: control.near}, &saying{TCPConn: control.far}
+	near.changed.L = &near.mu
+	control.near = near
 	far := &farServer{t: t, control: control, host: f.Host, expected: make(map[string]bool), data: make(chan *net.TCPConn, 2*maxData)}
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -90,8 +93,8 @@ func playTranscript(t *testing.T, tr transcript.Transcript, piece int) {
 	defer func() { stop(); <-ended; far.end() }()
 
 	p := transcript.Player{
-		Client: transcript.NewPeer("client", client), Server: transcript.NewPeer("server", control.far), Piece: piece,
-		Announcing: far.announcing,
+		Client: transcript.NewPeer("client", client), Server: transcript.NewPeer("server", server), Piece: piece,
+		Announcing: far.announcing, Read: func() { near.wait(server.said) },
 		Offered: func(_ transcript.Endpoint, reply string, begins bool) {
 			far.offered = dataAddress(t, hop, reply)
 			if begins {
@@ -239,4 +242,48 @@ func newFarEnd(t *testing.T) farEnd {
 		t.Fatal(err)
 	}
 	return farEnd{relay.NewTCP(near.(*net.TCPConn)), far.(*net.TCPConn)}
+}
+
+// readStream knows when all that was said has been read and dealt with: whoever reads on has done with what came before.
+type readStream struct {
+	relay.Stream
+	mu      sync.Mutex
+	changed sync.Cond
+	reading bool
+	read    int
+	ended   bool
+}
+
+func (r *readStream) Read(p []byte) (int, error) {
+	r.change(func() { r.reading = true })
+	n, err := r.Stream.Read(p)
+	r.change(func() { r.reading, r.read, r.ended = false, r.read+n, err != nil })
+	return n, err
+}
+
+func (r *readStream) change(how func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	how()
+	r.changed.Broadcast()
+}
+
+func (r *readStream) wait(said int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for !r.ended && !(r.reading && r.read == said) {
+		r.changed.Wait()
+	}
+}
+
+// saying counts what is said.
+type saying struct {
+	*net.TCPConn
+	said int
+}
+
+func (s *saying) Write(p []byte) (int, error) {
+	n, err := s.TCPConn.Write(p)
+	s.said += n
+	return n, err
 }

@@ -251,6 +251,13 @@ func TestRandomSessions(t *testing.T) {
 
 // addTranscripts makes seeds of what the transcripts feed.
 func addTranscripts(f *testing.F) {
+	for _, s := range transcriptScripts(f) {
+		f.Add(byte(0), s)
+	}
+}
+
+// transcriptScripts returns what each transcript feeds, after a login.
+func transcriptScripts(f *testing.F) (scripts [][]byte) {
 	all, err := transcript.Load("testdata")
 	if err != nil {
 		f.Fatal(err)
@@ -271,8 +278,9 @@ func addTranscripts(f *testing.F) {
 				p = p[n:]
 			}
 		}
-		f.Add(byte(0), s)
+		scripts = append(scripts, s)
 	}
+	return scripts
 }
 
 var (

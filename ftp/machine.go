@@ -291,7 +291,7 @@ func (s *Session) forward(r reply) {
 func (s *Session) note(k NoteKind, text string) {
 	s.notes[k]++
 	switch n := s.notes[k]; {
-	case k != NoteTelnet && k != NoteMalformed || n < maxNotes:
+	case k != NoteTelnet && k != NoteMalformed && k != NoteUnsolicited || n < maxNotes:
 		s.emit(Note{k, text})
 	case n == maxNotes:
 		s.emit(Note{k, text + " (further ones are not noted)"})

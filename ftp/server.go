@@ -96,9 +96,13 @@ func (s *Session) answered(r reply) {
 	switch {
 	case i < 0 && announces(r.code):
 		s.unasked(r)
+	case i < 0 && r.code == 421:
+		s.forward(r)
+		s.close("the FTP server ended the session: " + quote(r.lines[0]))
 	case i < 0:
-		s.lost()     // if it answers our PWD, what was taken for the answer wasn't
-		s.forward(r) // nobody asked, but it can do no harm
+		s.lost() // if it answers our PWD, what was taken for the answer wasn\'t
+		// The next command of the client, which may be on its way, would be taken for answered.
+		s.note(NoteUnsolicited, "dropped, as it answers nothing: "+quote(r.lines[0]))
 	case r.code < 200 && ownCommands[s.due[i].kind] != "":
 		// The client doesn't know what would be preliminary.
 	case r.code < 200:

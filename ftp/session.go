@@ -225,7 +225,7 @@ type NoteKind int
 const (
 	NoteMismatch    NoteKind = iota // the announced address is not the peer; the peer's is used
 	NoteRefused                     // a command or an endpoint was refused here
-	NoteUnsolicited                 // a 227 or 229 that nobody asked for was dropped
+	NoteUnsolicited                 // a reply that nobody asked for was dropped
 	NoteTelnet                      // a Telnet sequence was removed
 	NoteMalformed                   // bytes that the grammar forbids were replaced or dropped
 	NoteClear                       // TLS is preferred, and the server takes none

@@ -17,6 +17,8 @@ type Player struct {
 
 	// Rewrite, if not nil, replaces addresses in what is said and in the effects.
 	Rewrite func(string) string
+	// Read, if not nil, waits until the driver has done with all that the server has said. Without it, a Silent transcript can't be played.
+	Read func()
 	// Announcing is called before the server announces an endpoint. If refused, the driver must not be able to reach it.
 	Announcing func(e Endpoint, refused bool)
 	// Offered is called when the client was told of an endpoint by a 227 or 229. Begins says that a transfer will begin on it.
@@ -48,6 +50,9 @@ type playing struct {
 func (p *Player) Play(tb testing.TB, tr Transcript) (live *Endpoint) {
 	tb.Helper()
 	pl := &playing{Player: p, tb: tb, steps: tr.Steps, asked: tr.Option("deny") != ""}
+	if p.Read == nil && tr.Silent() {
+		tb.Fatalf("%s can't be played without Read", tr.Name)
+	}
 	for pl.at = 0; pl.at < len(pl.steps); pl.at++ {
 		pl.step(pl.steps[pl.at])
 		if tb.Failed() {
@@ -105,6 +110,9 @@ func (p *playing) step(s Step) {
 	}
 	p.do(s)
 	p.hear(s.Want...)
+	if s.dropped() && p.Read != nil {
+		p.Read()
+	}
 }
 
 // asks returns the question that effects end with, if there is one.

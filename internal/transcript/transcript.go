@@ -60,6 +60,22 @@ func (t Transcript) Long() bool {
 	return slices.ContainsFunc(t.Steps, func(s Step) bool { return len(s.Data) > largest })
 }
 
+// Silent reports whether the client goes on after the server has said something that has no effect but to be dropped. Whoever doesn't know
+// when that was read can't play it: it might be taken for the answer to what comes next.
+func (t Transcript) Silent() bool {
+	for i, s := range t.Steps {
+		if s.dropped() && i+1 < len(t.Steps) && t.Steps[i+1].Head[0] == 'C' {
+			return true
+		}
+	}
+	return false
+}
+
+// dropped reports whether the end of what the server says here is nobody's.
+func (s Step) dropped() bool {
+	return s.Head[0] == 'S' && len(s.Want) > 0 && strings.HasPrefix(s.Want[len(s.Want)-1], "note unsolicited: ")
+}
+
 // Load reads all transcripts of a directory.
 func Load(directory string) (all []Transcript, err error) {
 	files, err := filepath.Glob(filepath.Join(directory, "*.txtar"))
