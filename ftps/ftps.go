@@ -111,7 +111,8 @@ func (s *Session) Control(ctx context.Context, under relay.Stream) (*Stream, err
 func (s *Session) Data(under relay.Stream) *Stream { return s.wrap(under, s.data) }
 
 func (s *Session) wrap(under relay.Stream, c *tls.Config) *Stream {
-	return &Stream{under: under, session: s, tls: tls.Client(&wire{Stream: under}, c)}
+	w := &wire{Stream: under}
+	return &Stream{under: under, wire: w, session: s, tls: tls.Client(w, c)}
 }
 
 func (s *Session) verifyPin(cs tls.ConnectionState) error {

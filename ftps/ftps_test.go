@@ -71,7 +71,7 @@ type strict struct{ net.Conn }
 func (s strict) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	if err == io.EOF {
-		err = io.ErrUnexpectedEOF
+		err = errors.New("an end without close_notify") // package tls takes io.ErrUnexpectedEOF for io.EOF
 	}
 	return n, err
 }
@@ -352,6 +352,60 @@ func TestUploadEndsWithCloseNotify(t *testing.T) {
 	c.Abort()
 	if got := <-all; got.err == nil {
 		t.Errorf("the server reads %q and an end of an upload that was aborted", got.data)
+	}
+}
+
+// orderly is a stream of which somebody on the way makes an orderly end whatever happens, as OpenSSH's sshd does.
+type orderly struct{ relay.Stream }
+
+func (o orderly) Abort() { _ = o.Stream.CloseWrite(); _ = o.Stream.Close() }
+
+// Servers that take any end for the end of an upload are told otherwise, and those that send are not disturbed.
+func TestAbortedUploadIsSpoiled(t *testing.T) {
+	ca := peers.TestCA(t, "ca")
+	id := ca.TestIdentity(t, peers.Certificate{Names: []string{"ftp.corp"}})
+	begun, heard := make(chan struct{}, 1), make(chan error, 1)
+	s := serve(t, id, func(c *tls.Conn) {
+		begun <- struct{}{}
+		_, err := io.ReadAll(c)
+		heard <- err
+	})
+	abort := func(sent string) error {
+		c := ftps.Config{Roots: roots(t, ca)}.NewSession("ftp.corp").Data(orderly{s.dial()})
+		var reading sync.WaitGroup
+		reading.Go(func() { _, _ = io.ReadAll(c) }) // as relay.Join does
+		if _, err := io.WriteString(c, sent); err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		c.Abort()
+		reading.Wait()
+		if _, err := io.WriteString(c, "more"); !errors.Is(err, relay.ErrAborted) {
+			t.Errorf("after the abort, Write returns %v, want ErrAborted", err)
+		}
+		if err := c.CloseWrite(); !errors.Is(err, relay.ErrAborted) {
+			t.Errorf("after the abort, CloseWrite returns %v, want ErrAborted", err)
+		}
+		return <-heard
+	}
+	for _, sent := range []string{"", "half"} {
+		if err := abort(sent); err == nil || !strings.Contains(err.Error(), "bad record MAC") {
+			t.Errorf("after %q, the server reads %v, want a record that it can't open", sent, err)
+		}
+	}
+
+	s = serve(t, id, func(c *tls.Conn) {
+		io.WriteString(c, "data")
+		_, err := io.ReadAll(c)
+		heard <- err
+	})
+	c := ftps.Config{Roots: roots(t, ca)}.NewSession("ftp.corp").Data(orderly{s.dial()})
+	if _, err := io.ReadFull(c, make([]byte, len("data"))); err != nil {
+		t.Fatal(err)
+	}
+	c.Abort()
+	if err := <-heard; err == nil || !strings.Contains(err.Error(), "without close_notify") {
+		t.Errorf("in a download, the server reads %v, want an end without close_notify and nothing else", err)
 	}
 }
 

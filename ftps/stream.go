@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,12 +19,14 @@ var errCut = fmt.Errorf("%w: the server ended the connection, but not the TLS se
 // Stream is a [relay.Stream] inside TLS.
 type Stream struct {
 	under   relay.Stream
+	wire    *wire
 	tls     *tls.Conn
 	session *Session
 	control bool // an end without close_notify is one
 
 	sent, received atomic.Bool // any data
 	ended, over    atomic.Bool // we have said close_notify; so has the server
+	aborted        atomic.Bool
 }
 
 // Read returns io.EOF after the server's close_notify, and no other end but on a control connection, and where there was only something to
@@ -61,6 +64,9 @@ func (c *Stream) Write(p []byte) (int, error) {
 // CloseWrite says that the data is complete: by close_notify, then below it.
 func (c *Stream) CloseWrite() error {
 	err := c.tls.Handshake() // of an empty file nothing was written
+	if c.aborted.Load() {
+		err = relay.ErrAborted
+	}
 	if err == nil {
 		c.ended.Store(true)
 		err = c.tls.CloseWrite()
@@ -80,8 +86,15 @@ func (c *Stream) CloseWrite() error {
 // Close releases the stream after both directions have ended.
 func (c *Stream) Close() error { return c.under.Close() }
 
-// Abort ends the stream without close_notify.
-func (c *Stream) Abort() { c.under.Abort() }
+// Abort ends the stream without close_notify. A server that is being sent something, and hasn't sent anything itself, is told by
+// more than that: see spoil.
+func (c *Stream) Abort() {
+	upload := c.wire.heard.Load() && !c.received.Load() && !c.ended.Load() && !c.over.Load()
+	if !c.aborted.Swap(true) && upload && !c.control {
+		c.wire.spoil()
+	}
+	c.under.Abort()
+}
 
 // explain makes an error of the handshake one that says what to do, and any one an abort.
 func (c *Stream) explain(err error) error {
@@ -94,11 +107,15 @@ func (c *Stream) explain(err error) error {
 	return err
 }
 
-// wire is a stream as package tls wants it. That takes an io.EOF between two records for a close_notify; here it
-// never gets to see one.
+// wire is a stream as package tls wants it. That takes an io.EOF between two records for a close_notify, and an io.ErrUnexpectedEOF as well;
+// here it never gets to see one.
 type wire struct {
 	relay.Stream
-	err error // that came together with data
+	err   error       // that came together with data
+	heard atomic.Bool // the server has said anything
+
+	writing sync.Mutex
+	spoiled bool
 }
 
 func (w *wire) Read(p []byte) (n int, err error) {
@@ -106,13 +123,53 @@ func (w *wire) Read(p []byte) (n int, err error) {
 		return 0, w.err
 	}
 	n, err = w.Stream.Read(p)
-	if err == io.EOF {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = errCut
 	}
 	if n > 0 {
+		w.heard.Store(true)
 		w.err, err = err, nil
 	}
 	return n, err
+}
+
+func (w *wire) Write(p []byte) (int, error) {
+	w.writing.Lock()
+	defer w.writing.Unlock()
+	if w.spoiled {
+		return 0, relay.ErrAborted
+	}
+	return w.Stream.Write(p)
+}
+
+// spoilTimeout is how long an abort waits for a server that doesn't read.
+const spoilTimeout = 3 * time.Second
+
+// unreadable is a record that nobody can open, as long as they come (RFC 8446, section 5.2).
+var unreadable = append([]byte{23, 3, 3, 0x40, 0}, make([]byte, 1<<14)...)
+
+// spoil writes a record that the server can't open. Many servers take the end of the TCP connection for the end of an upload, close_notify
+// or not, and a foreign SSH server makes such an end of every abort; but a record that can't be opened is the end of nothing to any of them.
+//
+// A reset says as much by itself.
+func (w *wire) spoil() {
+	if _, tcp := w.Stream.(*relay.TCP); tcp {
+		return
+	}
+	done := make(chan struct{})
+	go func() { // ends with the stream at the latest
+		defer close(done)
+		w.writing.Lock()
+		defer w.writing.Unlock()
+		w.spoiled = true
+		_, _ = w.Stream.Write(unreadable) // if it fails, the stream is broken already
+	}()
+	late := time.NewTimer(spoilTimeout)
+	defer late.Stop()
+	select {
+	case <-done:
+	case <-late.C:
+	}
 }
 
 // Close is called at the end of a handshake's time.

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -22,6 +23,8 @@ type puppet struct {
 	t         *testing.T
 	transfers chan *puppetTransfer
 	refuse    map[string]bool // verbs answered by 502
+	tls       *tls.Config     // for AUTH TLS; nil: it is answered by 502
+	agrees    string          // what it says to AUTH TLS, in one segment
 	serving   sync.WaitGroup
 	done      chan struct{}
 
@@ -33,6 +36,7 @@ type puppet struct {
 type puppetTransfer struct {
 	verb    string
 	control *net.TCPConn
+	voice   net.Conn // control, or TLS in it
 	data    *net.TCPConn
 	over    chan struct{} // to be closed when the server may read commands again
 }
@@ -40,10 +44,18 @@ type puppetTransfer struct {
 // newPuppet starts a server for the duration of a test.
 func newPuppet(t *testing.T, refuse ...string) *puppet {
 	t.Helper()
+	return newTLSPuppet(t, nil, "", refuse...)
+}
+
+// newTLSPuppet is newPuppet with a server that takes TLS, and agrees to it in these words. What there is inside data connections is
+// the test's matter.
+func newTLSPuppet(t *testing.T, conf *tls.Config, agrees string, refuse ...string) *puppet {
+	t.Helper()
 	l := listenLoopback(t)
 	p := &puppet{
 		FTP: &peers.FTP{Addr: addrPort(l), User: "anybody", Password: "anything"}, t: t,
 		transfers: make(chan *puppetTransfer), refuse: map[string]bool{}, done: make(chan struct{}),
+		tls: conf, agrees: agrees,
 	}
 	for _, verb := range refuse {
 		p.refuse[verb] = true
@@ -91,15 +103,23 @@ func (p *puppet) keep(c io.Closer) {
 }
 
 // serve is one control connection.
-func (p *puppet) serve(c *net.TCPConn) {
-	defer c.Close()
+func (p *puppet) serve(tcp *net.TCPConn) {
+	defer tcp.Close()
+	var c net.Conn = tcp
 	say(c, "220 pulled by strings")
 	var l *net.TCPListener
-	for in := bufio.NewScanner(c); in.Scan(); {
+	in := bufio.NewScanner(c)
+	for in.Scan() {
 		verb, _, _ := strings.Cut(strings.ToUpper(in.Text()), " ")
 		switch {
 		case p.refuse[verb]:
 			say(c, "502 Not today")
+		case verb == "AUTH" && p.tls != nil:
+			say(c, p.agrees)
+			c = tls.Server(tcp, p.tls)
+			in = bufio.NewScanner(c)
+		case verb == "PBSZ" || verb == "PROT":
+			say(c, "200 "+verb)
 		case verb == "USER":
 			say(c, "331 Go on")
 		case verb == "PASS":
@@ -121,7 +141,7 @@ func (p *puppet) serve(c *net.TCPConn) {
 				say(c, fmt.Sprintf("227 (127,0,0,1,%d,%d)", port>>8, port&0xff))
 			}
 		case verb == "RETR", verb == "STOR":
-			if !p.transfer(c, l, verb) {
+			if !p.transfer(tcp, c, l, verb) {
 				return
 			}
 		case verb == "QUIT":
@@ -134,7 +154,7 @@ func (p *puppet) serve(c *net.TCPConn) {
 }
 
 // transfer hands a transfer to the test, and reports whether there is a next command to read.
-func (p *puppet) transfer(c *net.TCPConn, l *net.TCPListener, verb string) bool {
+func (p *puppet) transfer(control *net.TCPConn, c net.Conn, l *net.TCPListener, verb string) bool {
 	data, err := l.AcceptTCP()
 	if err != nil {
 		say(c, "425 "+err.Error())
@@ -145,7 +165,7 @@ func (p *puppet) transfer(c *net.TCPConn, l *net.TCPListener, verb string) bool 
 		say(c, "425 "+err.Error())
 		return true
 	}
-	x := &puppetTransfer{verb: verb, control: c, data: data, over: make(chan struct{})}
+	x := &puppetTransfer{verb: verb, control: control, voice: c, data: data, over: make(chan struct{})}
 	select {
 	case p.transfers <- x:
 	case <-p.done:
@@ -172,9 +192,9 @@ func (p *puppet) next() *puppetTransfer {
 }
 
 // say replies. A client that is gone doesn't hear it, which is the test's own matter.
-func (x *puppetTransfer) say(reply string) { say(x.control, reply) }
+func (x *puppetTransfer) say(reply string) { say(x.voice, reply) }
 
-func say(c *net.TCPConn, reply string) { _, _ = io.WriteString(c, reply+"\r\n") }
+func say(c net.Conn, reply string) { _, _ = io.WriteString(c, reply+"\r\n") }
 
 // played has play do each transfer that comes, until stop is called.
 func (p *puppet) played(play func(x *puppetTransfer)) (stop func()) {
