@@ -37,6 +37,7 @@ type dialler struct {
 var (
 	errWithdrawn  = errors.New("it was withdrawn")
 	errNotReached = errors.New("the FTP client can't be connected to")
+	errNotBegun   = fmt.Errorf("no transfer began within %v", endpointTimeout)
 )
 
 func newDialler(ctx context.Context, server serverSide, client netip.AddrPort, dial func(context.Context, netip.AddrPort) (*relay.TCP, error), log *slog.Logger) *dialler {
@@ -55,19 +56,24 @@ func (d *dialler) begin(ctx context.Context) {
 	}
 	d.began = true
 	close(d.begun)
-	if d.comesByItself {
-		select {
-		case <-d.reached:
-		default:
-			return // a server may say that it begins, and connect then
-		}
+	if d.comesByItself && !d.isReached() {
+		return // a server may say that it begins, and connect then
 	}
 	await(ctx, d.dialled)
 }
 
-// withdraw ends it, unless its transfer has begun.
+func (d *dialler) isReached() bool {
+	select {
+	case <-d.reached:
+		return true
+	default:
+		return false
+	}
+}
+
+// withdraw ends it, unless its transfer has begun. One that has failed without the server's side needs it no more.
 func (d *dialler) withdraw() {
-	if !d.began {
+	if !d.began || !d.isReached() {
 		d.cancel(errWithdrawn)
 	}
 }
@@ -89,7 +95,7 @@ func (d *dialler) serve(ctx context.Context) {
 func (d *dialler) notMade(ctx context.Context, err error) {
 	level := slog.LevelError
 	switch {
-	case ctx.Err() != nil || errors.Is(err, errWithdrawn):
+	case ctx.Err() != nil || errors.Is(err, errWithdrawn) || errors.Is(err, errNotBegun):
 		level = slog.LevelDebug
 	case errors.Is(err, errNotReached):
 		level = slog.LevelWarn
@@ -137,7 +143,7 @@ func (d *dialler) dialBegun(ctx context.Context) (*relay.TCP, error) {
 	case <-d.unused.Done():
 		return nil, context.Cause(d.unused)
 	case <-late.C:
-		return nil, fmt.Errorf("no transfer began within %v", endpointTimeout)
+		return nil, errNotBegun
 	}
 }
 

@@ -306,6 +306,23 @@ func TestDiallerWaitsForAServerThatConnects(t *testing.T) {
 	<-a.closed
 }
 
+func TestServerThatFailsToConnectIsWaitedForNoLonger(t *testing.T) {
+	e, _ := testEndpoints(t)
+	for range 2 * maxData { // none of them takes a place for long
+		ln, end := waiting(t)
+		end.Listening = true
+		a := &pretendArrival{conns: make(chan relay.Stream), closed: make(chan struct{}, 2)}
+		e.listening = a
+		if _, err := e.Open(t.Context(), end); err != nil {
+			t.Fatal(err)
+		}
+		e.Begin(t.Context())
+		e.Cancel("the transfer failed (425)")
+		<-a.closed
+		_ = ln.Close()
+	}
+}
+
 // pretendArrival is an Arrival that a test makes.
 type pretendArrival struct {
 	conns  chan relay.Stream
