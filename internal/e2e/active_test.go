@@ -55,7 +55,7 @@ func TestServerThatConnectsForCulvert(t *testing.T) {
 				root := t.TempDir()
 				files.linkInto(t, filepath.Join(root, "files"))
 				server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr(addr), Lines: []string{noPassive}})
-				target := p.openForwarding(t, server)
+				target := forwarding(p).open(t, server).target
 				for _, client := range []peers.FTPClient{peers.Curl, peers.TNFTP} {
 					t.Run(string(client)+" in passive mode", func(t *testing.T) { files.session(t, client, target, root) })
 				}
@@ -68,20 +68,9 @@ func TestServerThatConnectsForCulvert(t *testing.T) {
 	}
 }
 
-// openForwarding puts the path to a server without passive mode into operation.
-func (p path) openForwarding(t *testing.T, server *peers.FTP) peers.Target {
-	t.Helper()
-	target := server.Target()
-	forward := "ftp/" + netip.AddrPortFrom(server.Addr.Addr(), 0).String() + ":" + server.Addr.String()
-	if p == culvertSSHD {
-		key := peers.TestKey(t, "id_ed25519")
-		sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: server.Addr.Addr()})
-		_, target.Addr = startForward(t, sshd.Addr, sshd.User, key, forward, "-o", "FTPActive=forward")
-		return target
-	}
-	b := startCulvertd(t, server.Addr.Addr(), "PermitOpen ftp/"+server.Addr.String(), "FTPActive forward")
-	_, target.Addr = startForward(t, b.addr, user, b.key, forward, "-o", "FTPActive=forward")
-	return target
+// forwarding is a path on which a server without passive mode connects to the SSH server, as culvert is told to.
+func forwarding(p path) route {
+	return route{path: p, culvert: []string{"-o", "FTPActive=forward"}, culvertd: []string{"FTPActive forward"}}
 }
 
 // activeClients are those that can use active mode with the server.

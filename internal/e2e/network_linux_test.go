@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -26,12 +27,13 @@ type network struct {
 
 // The addresses of network.
 const (
-	otherAddr     = "10.3.0.3"
-	deskAtOther   = "10.3.0.2"
-	deskAtOther6  = "fd03::2"
-	bastionAtDesk = "10.1.0.1"
-	vaultAddr     = "10.2.0.2"
-	linkLocal     = "fe80::2" // the desk's at the other, and the vault's
+	otherAddr      = "10.3.0.3"
+	deskAtOther    = "10.3.0.2"
+	deskAtOther6   = "fd03::2"
+	bastionAtDesk  = "10.1.0.1"
+	bastionAtVault = "10.2.0.1"
+	vaultAddr      = "10.2.0.2"
+	linkLocal      = "fe80::2" // the desk's at the other, and the vault's
 )
 
 // apart runs the test in a process that may make a network.
@@ -55,7 +57,7 @@ func newNetwork(t *testing.T) *network {
 		lan.Plug{Machine: n.bastion, Addrs: []string{bastionAtDesk + "/24", "fd01::1/64"}},
 	)
 	lan.Cable(
-		lan.Plug{Machine: n.bastion, Addrs: []string{"10.2.0.1/24", "fd02::1/64", "fe80::1/64"}},
+		lan.Plug{Machine: n.bastion, Addrs: []string{bastionAtVault + "/24", "fd02::1/64", "fe80::1/64"}},
 		lan.Plug{Machine: n.vault, Addrs: []string{vaultAddr + "/24", "fd02::2/64", linkLocal + "/64"}},
 	)
 	return n
@@ -197,6 +199,30 @@ func hear(m *lan.Machine, addr netip.AddrPort) (string, error) {
 	}
 	heard, err := io.ReadAll(conn)
 	return string(heard), err
+}
+
+// TestServerThatConnectsToTheBastionsOtherSide has a server without passive mode, which must be told the address of the bastion that it
+// reaches: culvertd knows it, and for sshd culvert is told.
+func TestServerThatConnectsToTheBastionsOtherSide(t *testing.T) {
+	t.Parallel()
+	if apart(t) {
+		return
+	}
+	n := newNetwork(t)
+	server := n.serve(t, peers.VSFTPD, peers.FTPConfig{Lines: []string{noPassive}})
+	for _, p := range []path{culvertSSHD, culvertCulvertd} {
+		r := n.route(p, "127.0.0.1:0")
+		r.culvertd = []string{"FTPActive forward"}
+		r.culvert = []string{"-o", "FTPActive=forward", "-o", "FTPActiveAddress=" + bastionAtVault}
+		r.sshd = []string{"GatewayPorts clientspecified"}
+		target := r.open(t, server).target
+		for _, active := range []bool{false, true} {
+			target.Active = active
+			for _, client := range []peers.FTPClient{peers.LFTP, peers.TNFTP} {
+				t.Run(fmt.Sprintf("%s/%s, active mode %v", p, client, active), func(t *testing.T) { n.wantByte(t, n.desk, client, target) })
+			}
+		}
+	}
 }
 
 // TestPlainClientInActiveModeOfAServerThatRequiresTLS is what it is all for. A client that knows nothing but FTP of 1985, in active mode and

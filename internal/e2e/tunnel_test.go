@@ -125,6 +125,7 @@ type route struct {
 	path
 	control, wire *gate    // nil, or what the FTP control connection and the SSH connection go through
 	culvertd      []string // lines of its configuration
+	sshd          []string // the same of OpenSSH's
 	culvert       []string // arguments
 
 	// implicit has culvert expect TLS from the first byte on.
@@ -166,7 +167,7 @@ func (r route) open(t *testing.T, server *peers.FTP) *tunnel {
 		ssh, key = tun.bastion.addr, tun.bastion.key
 	} else {
 		key = peers.TestKey(t, "id_ed25519")
-		sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: r.bastion, On: r.onBastion})
+		sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: r.bastion, On: r.onBastion, Lines: r.sshd})
 		ssh, login = sshd.Addr, sshd.User
 	}
 	if r.wire != nil {
