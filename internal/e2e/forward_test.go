@@ -54,3 +54,30 @@ func TestServerConnectsOnlyWhereFTPActiveIsForward(t *testing.T) {
 		t.Errorf("the server heard of PORT:\n%s", log)
 	}
 }
+
+// TestServerThatConnectsAndRequiresTLS has the bastion speak TLS on what the server connects: it is the TLS client whoever connects.
+func TestServerThatConnectsAndRequiresTLS(t *testing.T) {
+	t.Parallel()
+	ca := peers.TestCA(t, "ca")
+	id := ca.TestIdentity(t, peers.Certificate{Names: []string{"127.0.0.1"}})
+	files := makeFilesOf(t, 1<<20, 5)
+	for _, p := range []path{culvertCulvertd, sshCulvertd} {
+		t.Run(string(p), func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			files.linkInto(t, filepath.Join(root, "files"))
+			server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: root, TLS: &peers.FTPTLS{Identity: id}, Lines: []string{noPassive}})
+			r := route{
+				path: p, culvert: []string{"-o", "FTPActive=forward"},
+				culvertd: []string{"FTPActive forward", "FTPUpstreamTLS require", "FTPUpstreamTLSCAFile " + ca.Path},
+			}
+			tun := r.open(t, server)
+			files.cell(t, p.clients()[0], tun.target, root)
+			if p.hasCulvert() {
+				tun.target.Active = true
+				files.cell(t, peers.Ftplib, tun.target, root)
+			}
+			tun.bastion.await(`"event":"ftp.transfer".*"protection":"TLS 1.3, verified"`)
+		})
+	}
+}
