@@ -91,22 +91,22 @@ func TestListeningForTheServerEnds(t *testing.T) {
 	})
 }
 
-// steal connects from another address, and must be reset, which may happen before the connection is seen.
-func (s *activeStage) steal(at netip.AddrPort) {
+// mustBeReset connects and must be reset, which may happen before the connection is seen.
+func (s *activeStage) mustBeReset(from string, at netip.AddrPort) {
 	s.t.Helper()
-	c, err := s.connectFrom("127.0.0.2", at)
+	c, err := s.connectFrom(from, at)
 	if err == nil {
 		_, err = io.Copy(io.Discard, c)
 	}
 	if !errors.Is(err, syscall.ECONNRESET) {
-		s.t.Errorf("who isn't the server met %v, want a reset", err)
+		s.t.Errorf("a connection from %s met %v, want a reset", from, err)
 	}
 }
 
 func TestOnlyTheServerMayConnect(t *testing.T) {
 	s := newActiveStage(t)
 	at := s.port()
-	s.steal(at)
+	s.mustBeReset("127.0.0.2", at)
 	if e := s.b.audit.wait(t, "ftp.refused"); !strings.Contains(fmt.Sprint(e["reason"]), "a data connection from 127.0.0.2:") {
 		t.Errorf("audit: %v", e)
 	}
@@ -119,10 +119,42 @@ func TestTooManyOthersCloseTheListener(t *testing.T) {
 	s := newActiveStage(t)
 	at := s.port()
 	for range 10 {
-		s.steal(at)
+		s.mustBeReset("127.0.0.2", at)
 	}
 	s.noListener(at)
 	if e := s.b.audit.wait(t, "ftp.expired"); !strings.Contains(fmt.Sprint(e["reason"]), "10 connections of others") {
+		t.Errorf("audit: %v", e)
+	}
+}
+
+func TestActiveDataGoesOnAfterItsControlConnection(t *testing.T) {
+	s := newActiveStage(t)
+	server := s.mustConnect(s.port())
+	s.data = accept(t, <-s.offers)
+	s.exchange("RETR f", "150 go")
+	s.server.Close()
+	s.b.audit.waitFor(t, "channel.closed", "c1-1")
+	io.WriteString(server, "a file")
+	server.CloseWrite()
+	if got, err := io.ReadAll(s.data); string(got) != "a file" {
+		t.Errorf("the client read %q, %v", got, err)
+	}
+	s.complete(0)
+	if e := s.b.audit.waitFor(t, "channel.closed", "c1-2"); e["result"] != "clean" {
+		t.Errorf("audit: %v", e)
+	}
+}
+
+func TestServersConnectionIsOneOfMaxChannels(t *testing.T) {
+	other := echo(t, "127.0.0.1:0")
+	s := newActiveStage(t, func(p *policy.Policy) {
+		p.Global.PermitOpen.Value = append(p.Global.PermitOpen.Value, permit(t, other.String(), "").Global.PermitOpen.Value...)
+	})
+	for range 7 { // of 8, with the control channel
+		s.b.mustOpen("127.0.0.1", other.Port())
+	}
+	s.mustBeReset("127.0.0.1", s.port())
+	if e := s.b.audit.wait(t, "channel.refused"); e["reason"] != "MaxChannels is reached" || e["type"] != "forwarded-tcpip" {
 		t.Errorf("audit: %v", e)
 	}
 }
