@@ -178,7 +178,7 @@ type Penalty struct {
 type ListenOpened struct {
 	Conn
 	Request string           `json:"request"`        // the number of what was asked for
-	Target  string           `json:"target"`         // as the client spelled it
+	Target  string           `json:"target"`         // as the client spelled it; begins with ftp/ if what comes there is read as FTP
 	Bound   []netip.AddrPort `json:"bound"`          // the addresses and ports that are listened on
 	Rule    string           `json:"rule,omitempty"` // the file:line that permits it
 }
@@ -187,7 +187,7 @@ type ListenOpened struct {
 type ListenRefused struct {
 	Conn
 	Request string `json:"request"`          // the number of what was asked for
-	Target  string `json:"target,omitempty"` // as the client spelled it
+	Target  string `json:"target,omitempty"` // as the client spelled it; begins with ftp/ if what comes there is read as FTP
 	Rule    string `json:"rule,omitempty"`   // the deciding file:line
 	Reason  string `json:"reason"`           // in words
 }

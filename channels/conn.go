@@ -277,7 +277,7 @@ func (c *Conn) GlobalRequest(r *ssh.Request) (ok bool, payload []byte) {
 	case "no-more-sessions@openssh.com":
 		c.noMore.Store(true)
 		return true, nil
-	case "tcpip-forward":
+	case "tcpip-forward", ftpForward:
 		_ = c.asking.Wait(c.ctx)
 		return c.listen(r)
 	case "cancel-tcpip-forward":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -70,8 +71,12 @@ func (l *listener) connected(tcp *relay.TCP) bool {
 		generation: l.generation, // the listener's: if the policy has changed since, it is asked
 	}
 	s := &stream{opening: o, tcp: tcp, rule: l.rule, listener: l}
+	serve := func() { _ = s.forward(l.Conn.ctx, func(error) {}) } // it is on record how it ended
+	if l.ftp {
+		serve = s.forwardFTP
+	}
 	taken := l.channels.take()
-	if taken && l.spawn("forwarded-tcpip", func() { _ = s.forward(l.Conn.ctx, func(error) {}) }) { // it is on record how it ended
+	if taken && l.spawn("forwarded-tcpip", serve) {
 		return true
 	}
 	tcp.Abort()
@@ -88,7 +93,16 @@ func (l *listener) connected(tcp *relay.TCP) bool {
 // clean end. The client's answer is given to answered.
 func (s *stream) forward(ctx context.Context, answered func(error)) error {
 	defer s.channels.give()
-	err := s.offer()
+	if err := s.confirm(answered); err != nil {
+		return err
+	}
+	return s.join(ctx)
+}
+
+// confirm asks the client for a channel, gives its answer to answered, and puts the channel on record. If that fails, it has reset the
+// connection.
+func (s *stream) confirm(answered func(error)) error {
+	err := s.offer(relay.AddrPort(s.tcp.RemoteAddr()), s.tcp.Abort)
 	s.unconfirmed.release()
 	answered(err)
 	if err != nil {
@@ -101,14 +115,14 @@ func (s *stream) forward(ctx context.Context, answered func(error)) error {
 		return errNoRecord
 	}
 	s.register()
-	return s.join(ctx)
+	return nil
 }
 
-// offer opens the channel. x/crypto/ssh waits for the client's answer for good; whoever has connected doesn't.
-func (s *stream) offer() error {
-	late := time.AfterFunc(confirmTimeout, s.tcp.Abort)
+// offer opens the channel for a connection. x/crypto/ssh waits for the client's answer for good; whoever has connected doesn't,
+// and is let go.
+func (s *stream) offer(from netip.AddrPort, letGo func()) error {
+	late := time.AfterFunc(confirmTimeout, letGo)
 	endOfData := s.endOfData.Load()
-	from := relay.AddrPort(s.tcp.RemoteAddr())
 	ch, reqs, err := s.cfg.SSH.OpenChannel("forwarded-tcpip", ssh.Marshal(forwardedTCPIP{
 		Host: s.host, Port: uint32(s.port),
 		OriginatorHost: from.Addr().String(), OriginatorPort: uint32(from.Port()),

@@ -173,18 +173,27 @@ func (f *ftpControl) decision() policy.Decision {
 	if !d.Allowed() || d.FTP == nil {
 		return d
 	}
-	switch {
-	case d.FTP.Access > f.rules.Access:
-		return policy.Decision{Rule: d.Rule, Reason: "FTPAccess permits less"}
-	case d.FTP.HasPathRules() && !d.FTP.SamePathRules(f.rules):
-		return policy.Decision{Rule: d.Rule, Reason: "FTPDeny or FTPAllow are others"}
-	case f.unread.Load() && len(d.FTP.OpaquePorts) == 0:
+	if reason := f.narrowed(d.FTP); reason != "" {
+		return policy.Decision{Rule: d.Rule, Reason: reason}
+	}
+	if f.unread.Load() && len(d.FTP.OpaquePorts) == 0 {
 		return policy.Decision{Rule: d.Rule, Reason: "what can't be read is not permitted (FTPOpaqueTLS)"}
 	}
 	if rule := f.outdated(f.upstream, d.FTP); rule != "" {
 		return policy.Decision{Rule: cmp.Or(d.FTP.TLSRule, d.Rule), Reason: rule + " wants another connection to the server"}
 	}
 	return d
+}
+
+// narrowed returns why the commands can't be read any more as they were when the connection was opened, or nothing.
+func (f *ftpControl) narrowed(now *policy.FTP) string {
+	switch {
+	case now.Access > f.rules.Access:
+		return "FTPAccess permits less"
+	case now.HasPathRules() && !now.SamePathRules(f.rules):
+		return "FTPDeny or FTPAllow are others"
+	}
+	return ""
 }
 
 // dataDecision asks the policy about a data endpoint that was announced here: whether the control channel

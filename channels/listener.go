@@ -45,13 +45,14 @@ type listenAt struct {
 
 func (a listenAt) String() string { return net.JoinHostPort(a.host, strconv.Itoa(int(a.port))) }
 
-// listener is one remote forwarding: what a tcpip-forward request was granted. It belongs to its connection
+// listener is one remote forwarding: what a tcpip-forward request, or an ftp-forward@culvert, was granted. It belongs to its connection
 // alone.
 type listener struct {
 	*Conn
 	request string
 	asked   listenAt // by the client
 	at      listenAt // the same with the port that is bound
+	ftp     bool     // its connections are read as FTP
 	rule    string
 	since   time.Time
 
@@ -62,15 +63,19 @@ type listener struct {
 	cancel  context.CancelCauseFunc
 }
 
-// listen answers a tcpip-forward request. It waits for nothing, as other requests wait for it.
+// listen answers a tcpip-forward or ftp-forward@culvert request. It waits for nothing, as other requests wait for it.
 func (c *Conn) listen(r *ssh.Request) (ok bool, payload []byte) {
-	l := &listener{Conn: c, request: c.nextRequest(), since: c.cfg.Now(), generation: c.registry.generation()}
+	l := &listener{Conn: c, request: c.nextRequest(), since: c.cfg.Now(), generation: c.registry.generation(), ftp: r.Type == ftpForward}
 	asked, err := parseForward(r.Payload)
 	if err != nil {
 		l.refuse(policy.Decision{Reason: err.Error()})
 		return false, nil
 	}
 	l.asked = asked
+	if l.ftp && !c.endOfData.Load() {
+		l.refuse(policy.Decision{Reason: "FTP is listened for only for a client that has agreed on " + relay.EndOfDataRequest})
+		return false, nil
+	}
 	d := l.decision()
 	if !d.Allowed() {
 		l.refuse(d)
@@ -101,7 +106,7 @@ func (l *listener) open(r *ssh.Request, payload []byte) bool {
 	for i, s := range l.sockets {
 		addrs[i] = relay.AddrPort(s.Addr())
 	}
-	on := l.record(audit.ListenOpened{Conn: l.cfg.ID, Request: l.request, Target: l.at.String(), Bound: addrs, Rule: l.rule})
+	on := l.record(audit.ListenOpened{Conn: l.cfg.ID, Request: l.request, Target: l.target(), Bound: addrs, Rule: l.rule})
 	if on && r.WantReply {
 		_ = r.Reply(true, payload) // fails only on a dead connection
 		r.WantReply = false
@@ -111,7 +116,7 @@ func (l *listener) open(r *ssh.Request, payload []byte) bool {
 		l.closed(errClosed)
 		return false
 	}
-	l.cfg.Log.Info("listening for the client", "request", l.request, "target", l.at.String(), "rule", l.rule)
+	l.cfg.Log.Info("listening for the client", "request", l.request, "target", l.target(), "rule", l.rule)
 	l.forwards.put(l)
 	if !l.enroll(l, l.generation) {
 		l.recheck()
@@ -178,11 +183,26 @@ func parseForward(payload []byte) (listenAt, error) {
 	return listenAt{m.Host, uint16(m.Port)}, nil
 }
 
+// target is where it listens, for people.
+func (l *listener) target() string { return l.spell(l.at) }
+
+// spell writes a place as the words of PermitListen are written.
+func (l *listener) spell(at listenAt) string {
+	if l.ftp {
+		return "ftp/" + at.String()
+	}
+	return at.String()
+}
+
 // decision asks the policy about the listener.
 func (l *listener) decision() policy.Decision {
+	action := policy.Listen
+	if l.ftp {
+		action = policy.ListenFTP
+	}
 	return l.cfg.Decide(policy.Request{
 		Subject: l.cfg.Subject(),
-		Action:  policy.Listen,
+		Action:  action,
 		Target:  policy.Target{Host: l.asked.host, Port: l.asked.port},
 		Time:    l.cfg.Now(),
 	})
@@ -211,14 +231,18 @@ func (l *listener) recheck() bool {
 }
 
 func (l *listener) info() Info {
+	kind := "tcpip-forward"
+	if l.ftp {
+		kind = ftpForward
+	}
 	return Info{
-		Request: l.request, Type: "tcpip-forward", Target: l.at.String(), Address: relay.AddrPort(l.sockets[0].Addr()),
+		Request: l.request, Type: kind, Target: l.target(), Address: relay.AddrPort(l.sockets[0].Addr()),
 		Rule: l.rule, Since: l.since,
 	}
 }
 
 func (l *listener) refuse(d policy.Decision) {
-	target := l.asked.String()
+	target := l.spell(l.asked)
 	l.record(audit.ListenRefused{Conn: l.cfg.ID, Request: l.request, Target: target, Rule: d.Rule, Reason: d.Reason})
 	l.cfg.Log.Info("remote forwarding refused", "request", l.request, "target", target, "rule", d.Rule, "reason", d.Reason)
 }

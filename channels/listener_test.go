@@ -47,7 +47,12 @@ func newListening(t *testing.T, addrs ...string) *bastion {
 // forward sends a tcpip-forward, and returns the port, 0 if it was refused.
 func (b *bastion) forward(host string, port uint32) uint16 {
 	b.t.Helper()
-	ok, payload, err := b.client.SendRequest("tcpip-forward", true, ssh.Marshal(struct {
+	return b.request("tcpip-forward", host, port)
+}
+
+func (b *bastion) request(name, host string, port uint32) uint16 {
+	b.t.Helper()
+	ok, payload, err := b.client.SendRequest(name, true, ssh.Marshal(struct {
 		Host string
 		Port uint32
 	}{host, port}))
@@ -59,7 +64,7 @@ func (b *bastion) forward(host string, port uint32) uint16 {
 	case port == 0 && len(payload) == 4:
 		return uint16(binary.BigEndian.Uint32(payload))
 	case len(payload) != 0:
-		b.t.Fatalf("tcpip-forward of port %d: answered with %q", port, payload)
+		b.t.Fatalf("%s of port %d: answered with %q", name, port, payload)
 	}
 	return uint16(port)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -26,9 +27,12 @@ type stream struct {
 	isOpaque bool      // data that was not announced
 	listener *listener // of a forwarded-tcpip channel; nil of a direct-tcpip one
 
+	remote *remoteControl // whose control or data connection it is, if the FTP client is near the bastion
+	at     netip.AddrPort // where such a client was told to connect to for data; not valid if it was connected to
+
 	channel *relay.Channel // from open on
 	since   time.Time
-	count   relay.Counters // A is the client
+	count   relay.Counters // A is the client; of the control connection of a remote, the FTP client
 	ended   atomic.Pointer[error]
 }
 
@@ -82,9 +86,10 @@ func (s *stream) join(ctx context.Context) error {
 // closed puts the end on record, and returns why if it was no clean one.
 func (s *stream) closed(err error) error {
 	s.dismiss(s)
+	up, down := s.moved()
 	e := audit.ChannelClosed{
 		Conn: s.cfg.ID, Request: s.request, Type: s.kind(),
-		Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
+		Up: up, Down: down,
 		Seconds: s.cfg.Now().Sub(s.since).Seconds(), Result: "clean",
 	}
 	if why := s.ended.Load(); why != nil && err != nil {
@@ -109,10 +114,19 @@ func (s *stream) abort(why error) {
 	}
 }
 
+// moved returns the bytes from the SSH client and those to it.
+func (s *stream) moved() (up, down int64) {
+	if s.remote != nil && !s.isData {
+		return s.count.BToA.Load(), s.count.AToB.Load()
+	}
+	return s.count.AToB.Load(), s.count.BToA.Load()
+}
+
 func (s *stream) info() Info {
+	up, down := s.moved()
 	return Info{
 		Request: s.request, Type: s.kind(), Target: s.target(), Address: relay.AddrPort(s.tcp.RemoteAddr()), Rule: s.rule,
-		FTP: s.ftp(), Since: s.since, Up: s.count.AToB.Load(), Down: s.count.BToA.Load(),
+		FTP: s.ftp(), Since: s.since, Up: up, Down: down,
 	}
 }
 
@@ -131,6 +145,8 @@ func (s *stream) recheck() bool {
 // decideAgain asks the policy about an open stream.
 func (s *stream) decideAgain() policy.Decision {
 	switch {
+	case s.remote != nil:
+		return s.remote.decideAgain(s)
 	case s.incoming != nil:
 		return s.owner.activeDecision()
 	case s.isOpaque:

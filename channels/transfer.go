@@ -161,7 +161,7 @@ func (u *dataUse) take(d ftp.Direction) int64 {
 		return 0
 	}
 	n := u.stream.count.BToA.Load()
-	if d == ftp.Upload {
+	if (d == ftp.Upload) != (u.stream.remote != nil) { // then the SSH client is where the server is
 		n = u.stream.count.AToB.Load()
 	}
 	n, u.told = n-u.told, n

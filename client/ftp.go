@@ -32,7 +32,7 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *ne
 	log.Debug("FTP control connection accepted")
 
 	// ABOR comes as TCP urgent data, and without this its bytes are missing from the stream.
-	if err := oobInline(conn); err != nil {
+	if err := control.KeepUrgent(conn); err != nil {
 		local.Abort()
 		log.Error("a connection was reset", "err", err)
 		return

@@ -53,7 +53,7 @@ func (r *remote) serveFTP(a *arrival) {
 		Client: channel, Server: inside, StartTLS: e.upstream.begin, Endpoints: e, Log: log,
 		Note: func(n ftp.Note) { logNote(log, n) },
 		Session: ftp.NewSession(ftp.Options{
-			Peer: e.server, Hop: e.hop, Client: a.origin.Addr(), Active: r.active(), TLS: e.upstream.mode,
+			Peer: e.server, Hop: e.hop, Client: a.origin.Addr(), Active: r.cfg.Active, TLS: e.upstream.mode,
 		}),
 	})
 	logControlEnd(r.ctx, log, err)
@@ -122,14 +122,6 @@ func (r *remote) hop(client netip.Addr) netip.Addr {
 
 // toCulvertd reports whether the bastion listens for FTP clients itself.
 func (r *remote) toCulvertd() bool { return r.FTP && r.conn.channel.EndOfData }
-
-// active says what becomes of PORT and EPRT. culvertd does it itself.
-func (r *remote) active() ftp.Active {
-	if r.toCulvertd() {
-		return ftp.ActiveRefused
-	}
-	return ftp.ActiveTranslated
-}
 
 // Open has a connection that the client makes to the bastion carried to end.
 func (e *remoteEndpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPort, err error) {

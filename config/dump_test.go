@@ -149,7 +149,7 @@ var someValues = map[string][]string{
 	"DisableForwarding":               {"yes", "no"},
 	"PermitOpen":                      {"any", "none", "a:1 ftp/*.corp:21,2121", "[2001:db8::/32]:443 10.1.0.0/16:22"},
 	"DenyOpen":                        {"any", "none", "a:1", "[::1]:* 127.0.0.0/8:1-5"},
-	"PermitListen":                    {"any", "none", "8080 localhost:1", "[::1]:5"},
+	"PermitListen":                    {"any", "none", "8080 localhost:1", "[::1]:5", "ftp/2121 ftp/localhost:*"},
 	"GatewayPorts":                    {"yes", "no", "clientspecified"},
 	"PermitTTY":                       {"yes", "no"},
 	"ForceCommand":                    {"none", "internal-sftp", "internal-sftp -l INFO"},

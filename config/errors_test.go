@@ -263,6 +263,7 @@ func TestWarnings(t *testing.T) {
 			`f:2: PermitOpen: stock sshd doesn't start on "ftp/ftp.corp:21"`},
 		{"PermitOpen ftp/*:21 a:21", `f:2: PermitOpen: "a:21" has no effect: the word "ftp/*:21" before it matches first` + "\n" +
 			`f:2: PermitOpen: stock sshd doesn't start on "ftp/*:21"`},
+		{"PermitListen 2121 ftp/2121", `f:2: PermitListen: stock sshd doesn't start on "ftp/*:2121"`},
 		{"PermitOpen a:21 ftp/*:21", `f:2: PermitOpen: stock sshd doesn't start on "ftp/*:21"`},
 		{"FTPDeny /a\nMatch user x\nFTPAllow /b", "f:2: FTPDeny: it has no effect: nothing is read as FTP without ftp/ in front of a word of PermitOpen"},
 		{"PermitOpen ftp/a:21\nFTPDeny /a/*\nMatch user x\nFTPDeny /x\nFTPAllow /x/y /a/b/c /a /*\nMatch user y\nFTPAllow /x", "" +

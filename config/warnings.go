@@ -131,13 +131,16 @@ func namesHost(list string) bool {
 	return false
 }
 
-// warnStock says of words in PermitOpen what stock sshd makes of them.
+// warnStock says of words in PermitOpen and PermitListen what stock sshd makes of them.
 func (r *reader) warnStock(l line) {
+	var s Settings
+	l.set(&s)
+	if i := slices.IndexFunc(s.PermitListen, policy.ListenPattern.FTP); i >= 0 {
+		r.note(l.at, l.keyword.name, fmt.Sprintf("stock sshd doesn't start on %q", s.PermitListen[i]))
+	}
 	if l.keyword.name != permitOpen {
 		return
 	}
-	var s Settings
-	l.set(&s)
 	literally := func(p policy.OpenPattern) bool {
 		return !refusedByStock(p) && strings.ContainsAny(hostOf(p), "*?") && hostOf(p) != "*"
 	}

@@ -43,7 +43,7 @@ var whatKeywords = []keyword{
 		},
 	}, {
 		name:  "PermitListen",
-		wants: "words such as 8080 or localhost:8080, or any or none alone",
+		wants: "words such as 8080, localhost:8080 or ftp/2121, or any or none alone",
 		value: value{parsePermitListen, showPermitListen},
 		rule: func(r *policy.Rules, source string, s Settings) {
 			firstRule(&r.PermitListen, source, s.PermitListen)

@@ -14,6 +14,7 @@ type binding struct {
 	host string     // in lower case, an address in its canonical text; as it was spelled otherwise
 	addr netip.Addr // if it is an address
 	port uint16     // 0 is one that the system chooses
+	ftp  bool       // what comes there is read as FTP
 }
 
 var (
@@ -23,8 +24,8 @@ var (
 
 // newBinding refuses what isn't an address, localhost, or one of the words for all of them: names aren't looked up to
 // listen on.
-func newBinding(t Target) (binding, error) {
-	b := binding{host: lower(t.Host), port: t.Port}
+func newBinding(t Target, ftp bool) (binding, error) {
+	b := binding{host: lower(t.Host), port: t.Port, ftp: ftp}
 	if b.port != 0 && b.port < lowestListenPort {
 		return b, errors.New("a port to listen on is 1024 or more")
 	}
@@ -74,7 +75,12 @@ func (r *Rules) decideListen(key *KeyRules, b binding, tr *trail) Decision {
 	}
 	bind := b.addresses(value(r.GatewayPorts))
 	tr.bind(r.GatewayPorts, bind)
-	return Decision{Rule: r.PermitListen.Source, Reason: "PermitListen " + word.String(), Bind: bind, allowed: true}
+	d := Decision{Rule: r.PermitListen.Source, Reason: "PermitListen " + word.String(), Bind: bind, allowed: true}
+	if b.ftp {
+		d.FTP = r.ftp()
+		d.FTP.Data = true
+	}
+	return d
 }
 
 func firstListen(words []ListenPattern, b binding) (ListenPattern, bool) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"strings"
 	"testing"
 	"time"
 )
@@ -15,6 +16,9 @@ func TestDecideListen(t *testing.T) {
 	}
 	gateway := func(g GatewayPorts) func(*Policy, *KeyRules) {
 		return func(p *Policy, _ *KeyRules) { p.Global.GatewayPorts = &Line[GatewayPorts]{Source: "f:3", Value: g} }
+	}
+	ftpListen := func(words string) func(*Policy, *KeyRules) {
+		return func(p *Policy, _ *KeyRules) { p.Global.PermitListen.Value = listenWords(t, words) }
 	}
 	none := func(*Policy, *KeyRules) {}
 	const loopback, all = "127.0.0.1 ::1", "0.0.0.0 ::"
@@ -53,6 +57,20 @@ func TestDecideListen(t *testing.T) {
 		{"DisableForwarding", func(p *Policy, _ *KeyRules) { p.Global.DisableForwarding = &Line[bool]{"f:5", true} }, "localhost", 8080, answer{rule: "f:5"}, "DisableForwarding"},
 		{"DisableForwarding no", func(p *Policy, _ *KeyRules) { p.Global.DisableForwarding = &Line[bool]{"f:5", false} }, "localhost", 8080, answer{true, "", loopback, "f:1"}, "PermitListen localhost:8080"},
 		{"no-port-forwarding", func(_ *Policy, k *KeyRules) { k.NoPortForwarding = true }, "localhost", 8080, answer{rule: "k:1"}, "the key has no port-forwarding"},
+		{"FTP by a word without ftp/", none, "ftp/localhost", 8080, answer{rule: "f:1"}, "not in PermitListen"},
+		{"FTP", ftpListen("localhost:8080 ftp/*:8080"), "ftp/localhost", 8080, answer{true, "ftp", loopback, "f:1"}, "PermitListen ftp/*:8080"},
+		{"FTP at another port", ftpListen("ftp/2121"), "ftp/localhost", 8080, answer{rule: "f:1"}, "not in PermitListen"},
+		{"FTP at a port below 1024", ftpListen("ftp/*"), "ftp/localhost", 21, answer{}, "a port to listen on is 1024 or more"},
+		{"anything by a word with ftp/", ftpListen("ftp/*"), "localhost", 8080, answer{rule: "f:1"}, "not in PermitListen"},
+		{"FTP by any", func(p *Policy, _ *KeyRules) { p.Global.PermitListen.Value = []ListenPattern{AnyListen()} }, "ftp/localhost", 8080, answer{rule: "f:1"}, "not in PermitListen"},
+		{"FTP and permitlisten", func(p *Policy, k *KeyRules) {
+			ftpListen("ftp/*")(p, k)
+			k.PermitListen = listenWords(t, "ftp/localhost:8080")
+		}, "ftp/localhost", 8080, answer{true, "ftp", loopback, "f:1"}, "PermitListen ftp/*:*"},
+		{"FTP and permitlisten without ftp/", func(p *Policy, k *KeyRules) {
+			ftpListen("ftp/*")(p, k)
+			k.PermitListen = listenWords(t, "localhost:8080")
+		}, "ftp/localhost", 8080, answer{rule: "k:1"}, "not in the key's permitlisten"},
 		{"permitlisten", func(_ *Policy, k *KeyRules) { k.PermitListen = listenWords(t, "localhost:*") }, "localhost", 8080, answer{true, "", loopback, "f:1"}, "PermitListen localhost:8080"},
 		{"another permitlisten", func(_ *Policy, k *KeyRules) { k.PermitListen = listenWords(t, "localhost:8081") }, "localhost", 8080, answer{rule: "k:1"}, "not in the key's permitlisten"},
 		{"permitlisten permits nothing by itself", func(p *Policy, k *KeyRules) {
@@ -62,7 +80,12 @@ func TestDecideListen(t *testing.T) {
 	} {
 		p, key := base(), &KeyRules{Source: "k:1"}
 		test.change(p, key)
-		d := p.Decide(Request{Subject{User: "alice", KeyRules: key}, Listen, Target{Host: test.host, Port: test.port}, time.Time{}})
+		action := Listen
+		host, ftp := strings.CutPrefix(test.host, "ftp/")
+		if ftp {
+			action = ListenFTP
+		}
+		d := p.Decide(Request{Subject{User: "alice", KeyRules: key}, action, Target{Host: host, Port: test.port}, time.Time{}})
 		if got := answerOf(d); got != test.want || d.Reason != test.reason {
 			t.Errorf("%s: %q:%d\n got %+v %q\nwant %+v %q", test.name, test.host, test.port, got, d.Reason, test.want, test.reason)
 		}

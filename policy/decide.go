@@ -12,6 +12,9 @@ import "slices"
 // read is what FTPAccess holds by; its data endpoints may be opened only if both have. ftps/ counts as ftp/, and TLS is implicit
 // if either has it.
 //
+// A word of PermitListen, or of permitlisten=, with ftp/ is for connections that are read as FTP, and one without it for those
+// that aren't: neither permits what the other says.
+//
 // The host as spelled matches names; the address, whether spelled or resolved, matches
 // addresses and networks. DenyOpen is also asked about the IPv4 address that NAT64 would make of it.
 func (p *Policy) Decide(r Request) Decision { return p.decide(r, nil) }
@@ -32,8 +35,8 @@ func (p *Policy) decide(r Request, tr *trail) Decision {
 			return d
 		}
 		return rules.decideTarget(r, t, tr)
-	case Listen:
-		b, err := newBinding(r.Target)
+	case Listen, ListenFTP:
+		b, err := newBinding(r.Target, r.Action == ListenFTP)
 		if err != nil {
 			return Decision{Reason: err.Error()}
 		}

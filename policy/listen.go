@@ -8,6 +8,7 @@ import (
 
 // ListenPattern is one word of PermitListen or permitlisten=. The zero ListenPattern matches nothing.
 type ListenPattern struct {
+	ftp  bool   // it is for connections that are read as FTP, and for no others
 	host string // a pattern in lower case, an address in its canonical text
 	port uint16 // 0 is every port, and one that the system chooses
 }
@@ -21,18 +22,19 @@ const (
 	GatewayClientSpecified                     // those that are asked for
 )
 
-// ParseListenPattern reads [host:]port. The host is a pattern of the bind address as the client spells it: an address, which may stand in
+// ParseListenPattern reads [ftp/][host:]port. The host is a pattern of the bind address as the client spells it: an address, which may stand in
 // brackets and must if there are colons in it, localhost, or the like with * and ? in it; without it, every one.
 // The port is a number, or * for every one.
 func ParseListenPattern(word string) (ListenPattern, error) {
-	host, number := "*", word
-	if strings.ContainsAny(word, ":[") {
+	rest, ftp := strings.CutPrefix(word, "ftp/")
+	host, number := "*", rest
+	if strings.ContainsAny(rest, ":[") {
 		var err error
-		if host, number, err = splitPorts(word); err != nil {
+		if host, number, err = splitPorts(rest); err != nil {
 			return ListenPattern{}, err
 		}
 	}
-	p := ListenPattern{host: lower(host)}
+	p := ListenPattern{ftp: ftp, host: lower(host)}
 	if addr, err := netip.ParseAddr(p.host); err == nil {
 		if addr.Zone() != "" {
 			return ListenPattern{}, fmt.Errorf("address %q has a zone", host)
@@ -51,13 +53,16 @@ func ParseListenPattern(word string) (ListenPattern, error) {
 	return p, nil
 }
 
-// AnyListen is what PermitListen any says: every port of every address.
+// AnyListen is what PermitListen any says: every port of every address, not read as FTP.
 func AnyListen() ListenPattern { return ListenPattern{host: "*"} }
+
+// FTP reports whether the word has the prefix ftp/.
+func (p ListenPattern) FTP() bool { return p.ftp }
 
 // matches reports whether p is for b as the client spelled it, as with sshd: the addresses that GatewayPorts makes of it are not
 // asked about.
 func (p ListenPattern) matches(b binding) bool {
-	return (p.port == 0 || p.port == b.port) && p.host != "" && glob(p.host, b.host)
+	return p.ftp == b.ftp && (p.port == 0 || p.port == b.port) && p.host != "" && glob(p.host, b.host)
 }
 
 // String returns the value as it is written.
@@ -78,5 +83,9 @@ func (p ListenPattern) String() string {
 	if p.port != 0 {
 		port = PortRange{p.port, p.port}.String()
 	}
-	return host + ":" + port
+	prefix := ""
+	if p.ftp {
+		prefix = "ftp/"
+	}
+	return prefix + host + ":" + port
 }

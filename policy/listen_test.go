@@ -15,6 +15,10 @@ func TestParseListenPattern(t *testing.T) {
 		"[::ffff:10.1.2.3]:8080": "10.1.2.3:8080",
 		"10.1.*:8080":            "10.1.*:8080",
 		"[2001:db8:*]:8080":      "[2001:db8:*]:8080",
+		"ftp/2121":               "ftp/*:2121",
+		"ftp/*":                  "ftp/*:*",
+		"ftp/[::1]:2121":         "ftp/[::1]:2121",
+		"ftp/localhost:*":        "ftp/localhost:*",
 	} {
 		if p, err := ParseListenPattern(word); err != nil || p.String() != want {
 			t.Errorf("%q: got %q, %v, want %q", word, p, err, want)
@@ -35,6 +39,10 @@ func TestParseListenPatternErrors(t *testing.T) {
 		"[::1]":           `"[::1]" has no port: write [::1]:22, or [::1]:* for every port`,
 		"[fe80::1%e]:22":  `address "fe80::1%e" has a zone`,
 		"10.0.0.0/8:22":   `"10.0.0.0/8" is no pattern of an address to listen on`,
+		"ftp/":            `port "" is not a number`,
+		"ftp/ftp/21":      `port "ftp/21" is not a number`,
+		"sftp/22":         `port "sftp/22" is not a number`,
+		"FTP/2121":        `port "FTP/2121" is not a number`,
 		"!localhost:22":   `"!localhost" is no pattern of an address to listen on`,
 	} {
 		if p, err := ParseListenPattern(word); err == nil || err.Error() != want {
@@ -45,7 +53,7 @@ func TestParseListenPatternErrors(t *testing.T) {
 
 // FuzzParseListenPattern holds that what is read is written in a form that reads back to the same.
 func FuzzParseListenPattern(f *testing.F) {
-	for _, word := range []string{"8080", "*", "localhost:8080", "[::1]:*", "10.1.*:22", "[::ffff:10.1.2.3]:1", "[fe80::1%e]:1"} {
+	for _, word := range []string{"8080", "*", "localhost:8080", "[::1]:*", "10.1.*:22", "[::ffff:10.1.2.3]:1", "[fe80::1%e]:1", "ftp/2121", "ftp/[::1]:*"} {
 		f.Add(word)
 	}
 	f.Fuzz(func(t *testing.T, word string) {

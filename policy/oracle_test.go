@@ -152,7 +152,7 @@ var (
 )
 
 func (o oracle) decide() answer {
-	if o.r.Action == Listen {
+	if o.r.Action == Listen || o.r.Action == ListenFTP {
 		return o.decideListen()
 	}
 	allowed, ftp, rule := o.decideOpen()

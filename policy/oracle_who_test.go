@@ -24,21 +24,26 @@ func (o oracle) decideListen() answer {
 		return answer{}
 	}
 	rule := fmt.Sprintf("listen:%d", at)
-	if !oracleListen(o.scopes[at].listen, spelled, port) {
+	ftp := o.r.Action == ListenFTP
+	if !oracleListen(o.scopes[at].listen, ftp, spelled, port) {
 		return answer{rule: rule}
 	}
-	if key := strings.Fields(o.keyListen); len(key) > 0 && !oracleListen(key, spelled, port) {
+	if key := strings.Fields(o.keyListen); len(key) > 0 && !oracleListen(key, ftp, spelled, port) {
 		return answer{rule: "key"}
 	}
 	gateway := "no"
 	if i := o.first(func(sc sketchScope) bool { return sc.gateway != "" }); i >= 0 {
 		gateway = o.scopes[i].gateway
 	}
-	return answer{allowed: true, rule: rule, bind: oracleBind(gateway, spelled)}
+	return answer{allowed: true, ftp: map[bool]string{true: "ftp"}[ftp], rule: rule, bind: oracleBind(gateway, spelled)}
 }
 
-func oracleListen(list []string, spelled string, port uint16) bool {
+func oracleListen(list []string, ftp bool, spelled string, port uint16) bool {
 	for _, word := range list {
+		if strings.HasPrefix(word, "ftp/") != ftp {
+			continue
+		}
+		word = strings.TrimPrefix(word, "ftp/")
 		host, number := "*", word
 		if colon := strings.LastIndex(word, ":"); colon >= 0 {
 			host, number = strings.Trim(word[:colon], "[]"), word[colon+1:]

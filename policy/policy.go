@@ -58,6 +58,8 @@ const (
 	// Listen is a tcpip-forward request (RFC 4254, section 7.1): the target is where to listen, and port 0 is one that the system
 	// chooses.
 	Listen
+	// ListenFTP is an ftp-forward@culvert request: the same for connections that are read as FTP, with a port besides for each data connection.
+	ListenFTP
 )
 
 // Target is where to.
@@ -83,12 +85,12 @@ type Decision struct {
 	Rule string
 	// Reason says why in a few words, for the log and for explain; the peer doesn't see it.
 	Reason string
-	// FTP is set if the target is to be read as FTP, on an allowed Open of an address. The
+	// FTP is set if the target is to be read as FTP, on an allowed Open of an address, and on an allowed ListenFTP. The
 	// answer to whether a name may be resolved never has it, as the address may change it.
 	// It is not to be written to.
 	FTP *FTP
 
-	// Bind are the addresses to listen on, of an allowed Listen: each for its own family alone, and one that the machine
+	// Bind are the addresses to listen on, of an allowed Listen or ListenFTP: each for its own family alone, and one that the machine
 	// hasn't got may be left out if another can be had, as sshd does. It is not to be written to.
 	Bind []netip.Addr
 

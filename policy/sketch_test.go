@@ -145,6 +145,7 @@ var (
 	}
 	sketchListens = []string{
 		"8080", "*", "*:9000", "localhost:8080", "localhost:*", "127.0.0.1:8080", "127.*:*", "[::1]:*", "[2001:db8::1]:8080", "10.1.2.3:8080", "0.0.0.0:*",
+		"ftp/8080", "ftp/*", "ftp/localhost:8080", "ftp/[::1]:*", "ftp/127.*:*",
 	}
 	sketchUsers  = []string{"alice", "bob", "al*", "*", "alice@192.0.2.0/24", "*@192.0.2.7", "alice@198.51.100.*", "*@192.0.2.0/24,!192.0.2.7"}
 	sketchGroups = []string{"finance", "guests", "wheel", "f*", "*"}
@@ -256,12 +257,12 @@ func randomSubject(rng *rand.Rand, key *KeyRules) Subject {
 func randomRequest(rng *rand.Rand, key *KeyRules) Request {
 	r := Request{
 		Subject: randomSubject(rng, key),
-		Action:  pick(rng, []Action{Open, Open, Open, OpenData, Listen}),
+		Action:  pick(rng, []Action{Open, Open, Open, Open, OpenData, Listen, Listen, ListenFTP}),
 		Target:  Target{Host: pick(rng, targetHosts), Port: pick(rng, targetPorts)},
 		// Three weeks of minutes.
 		Time: time.Date(2026, time.June, 1, 0, rng.IntN(3*7*minutesOfDay), 0, 0, time.UTC),
 	}
-	if r.Action == Listen {
+	if r.Action == Listen || r.Action == ListenFTP {
 		r.Target = Target{Host: pick(rng, listenHosts), Port: pick(rng, listenPorts)}
 		return r
 	}

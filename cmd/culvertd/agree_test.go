@@ -40,7 +40,7 @@ func (r chance) listens() string {
 	}
 	var all []string
 	for range 1 + r.IntN(3) {
-		all = append(all, r.of("localhost:", "*:", "127.0.0.1:", "127.*:", "[::1]:", "0.0.0.0:", "")+r.of("*", r.of(r.ports...)))
+		all = append(all, r.of("", "", "ftp/")+r.of("localhost:", "*:", "127.0.0.1:", "127.*:", "[::1]:", "0.0.0.0:", "")+r.of("*", r.of(r.ports...)))
 	}
 	return strings.Join(all, " ")
 }
@@ -100,7 +100,7 @@ func (r chance) options() string {
 		all = append(all, fmt.Sprintf("permitopen=%q", r.words(1, "", "ftp/")))
 	}
 	for range r.IntN(4) - 2 {
-		all = append(all, fmt.Sprintf("permitlisten=%q", r.of("localhost:", "")+r.of(r.ports...)))
+		all = append(all, fmt.Sprintf("permitlisten=%q", r.of("", "", "ftp/")+r.of("localhost:", "")+r.of(r.ports...)))
 	}
 	switch r.IntN(12) {
 	case 0:
@@ -121,6 +121,9 @@ func (r chance) ask(q question) question {
 	port, _ := policy.ParsePort(r.of(r.ports...))
 	if r.IntN(3) == 0 {
 		q.action = policy.Listen
+		if r.IntN(3) == 0 {
+			q.action = policy.ListenFTP
+		}
 		q.target.Host = r.of("", "*", "localhost", "LocalHost", "127.0.0.1", "::1", "0.0.0.0", "127.0.0.3", "::ffff:127.0.0.1", "127.1", "gate.corp", "::1%lo")
 		if q.target.Port = port; r.IntN(4) == 0 {
 			q.target.Port = uint16(r.IntN(2) * 80) // one that the system chooses, or one that is root's
@@ -176,6 +179,8 @@ func TestExplainAgreesWithTheServer(t *testing.T) {
 			ask := askOpen
 			if q.action == policy.Listen {
 				ask = askListen
+			} else if q.action == policy.ListenFTP {
+				ask = askListenFTP
 			}
 			happened := ask(t, client, q.target.Host, q.target.Port)
 			if what := disagreement(a, happened, b.ledger.take()); what != "" {
@@ -189,7 +194,8 @@ func TestExplainAgreesWithTheServer(t *testing.T) {
 	for answer, least := range map[string]int{
 		"login true": policies / 2, "login false": policies / 20,
 		fmt.Sprint(policy.Open, " true"): 300, fmt.Sprint(policy.Open, " false"): 300,
-		fmt.Sprint(policy.Listen, " true"): 40, fmt.Sprint(policy.Listen, " false"): 100,
+		fmt.Sprint(policy.Listen, " true"): 30, fmt.Sprint(policy.Listen, " false"): 100,
+		fmt.Sprint(policy.ListenFTP, " true"): 10, fmt.Sprint(policy.ListenFTP, " false"): 50,
 	} {
 		if counts[answer] < least {
 			t.Errorf("%s was the answer %d times only: %v", answer, counts[answer], counts)

@@ -82,7 +82,11 @@ func (p part) result() string {
 		for i, addr := range d.Bind {
 			words[i] = netip.AddrPortFrom(addr, p.port).String()
 		}
-		return "allow, and it listens on " + strings.Join(words, " and ")
+		text := "allow, and it listens on " + strings.Join(words, " and ")
+		if f := d.FTP; f != nil {
+			text += ", for FTP, with ports for its data " + dataPorts(f) + remotely(f)
+		}
+		return text
 	case p.unread:
 		return "allow, as the connection isn't read as FTP"
 	case d.FTP == nil:
@@ -91,6 +95,17 @@ func (p part) result() string {
 		return "allow, read as FTP, without data connections"
 	}
 	return "allow, and its announced data ports " + dataPorts(d.FTP) + besides(d.FTP)
+}
+
+// remotely is what else there is to say of FTP servers near the client.
+func remotely(f *policy.FTP) (text string) {
+	if f.Access != policy.ReadWrite {
+		text += ", " + f.Access.String()
+	}
+	if f.Active != policy.ActiveNo {
+		text += ", active mode as well"
+	}
+	return text
 }
 
 // besides is what else there is to say of FTP.

@@ -211,11 +211,25 @@ func askOpen(t *testing.T, c *ssh.Client, host string, port uint16) bool {
 // askListen asks for a remote forwarding, and gives it back. It reports what the server said.
 func askListen(t *testing.T, c *ssh.Client, host string, port uint16) bool {
 	t.Helper()
+	return listens(t, c, "tcpip-forward", host, port)
+}
+
+// askListenFTP is askListen for connections that are read as FTP.
+func askListenFTP(t *testing.T, c *ssh.Client, host string, port uint16) bool {
+	t.Helper()
+	if ok, _, err := c.SendRequest("end-of-data@culvert", true, nil); !ok || err != nil {
+		t.Fatalf("end-of-data@culvert: %v, %v", ok, err)
+	}
+	return listens(t, c, "ftp-forward@culvert", host, port)
+}
+
+func listens(t *testing.T, c *ssh.Client, request, host string, port uint16) bool {
+	t.Helper()
 	type forward struct {
 		Host string
 		Port uint32
 	}
-	ok, reply, err := c.SendRequest("tcpip-forward", true, ssh.Marshal(forward{host, uint32(port)}))
+	ok, reply, err := c.SendRequest(request, true, ssh.Marshal(forward{host, uint32(port)}))
 	if err != nil {
 		t.Fatalf("listen on %q:%d: %v", host, port, err)
 	}

@@ -130,7 +130,7 @@ func (e *explainer) parts(s policy.Subject, q question) ([]part, error) {
 		r.Action = policy.Open // of the control channel, first
 	}
 	whole := e.policy.Explain(r)
-	if q.action == policy.Listen || !whole.Decision.Allowed() {
+	if asksToListen(q.action) || !whole.Decision.Allowed() {
 		return []part{{port: q.target.Port, Explanation: whole}}, nil
 	}
 	addrs, err := e.addresses(q)

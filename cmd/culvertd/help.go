@@ -58,12 +58,12 @@ The first prints the events that fit all that is given, as they are, a JSON obje
 `},
 	{"explain", `culvertd explain [-f config_file] [-o option] [--json] user=name addr=address
                 [host=name] [laddr=address] [lport=port] [group=name] [time=when] [key=SHA256:...]
-                open=host:port [address=address] [data=address:port | ftp=command] | listen=[address:]port
+                open=host:port [address=address] [data=address:port | ftp=command] | listen=[ftp/][address:]port
 `, `
   user= addr=       who asks, and from where
   open=             may this be opened? With data=, may this announced FTP data endpoint?
                     With ftp=, may this command go to the FTP server there?
-  listen=           may this be listened on, as by ssh -R?
+  listen=           may this be listened on, as by ssh -R? With ftp/, as by culvert -R ftp/?
   address=          of the host in open=, instead of looking it up
   key=              its fingerprint; group= instead of those of the account
   time=             2026-06-01T08:30, instead of now

@@ -81,6 +81,10 @@ var words = []word{
 	}},
 	{"listen", func(q *question, value string) (err error) {
 		q.action = policy.Listen
+		value, ftp := strings.CutPrefix(value, "ftp/")
+		if ftp {
+			q.action = policy.ListenFTP
+		}
 		q.target.Host, q.target.Port, err = splitListen(value)
 		return err
 	}},
@@ -139,6 +143,9 @@ func splitTarget(value string) (host string, port uint16, err error) {
 	port, err = policy.ParsePort(number)
 	return host, port, err
 }
+
+// asksToListen reports whether a is about a port to listen on.
+func asksToListen(a policy.Action) bool { return a == policy.Listen || a == policy.ListenFTP }
 
 // splitListen reads [address:]port as ssh -R has it: without an address, the client asks for localhost. Port 0 is one that the
 // system chooses.

@@ -1,6 +1,6 @@
 //go:build unix
 
-package client
+package control
 
 import (
 	"errors"
@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// oobInline leaves urgent data in its place in the stream (SO_OOBINLINE).
-func oobInline(conn *net.TCPConn) error {
+// KeepUrgent leaves urgent data of an FTP client in its place in the stream (SO_OOBINLINE): ABOR comes as such, and bytes of it would be missing.
+func KeepUrgent(conn *net.TCPConn) error {
 	raw, err := conn.SyscallConn()
 	if err == nil {
 		var optErr error
