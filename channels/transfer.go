@@ -171,7 +171,7 @@ func (u *dataUse) take(d ftp.Direction) int64 {
 // protection says how the server's data connection was protected; nothing if there was none.
 func (u *dataUse) protection(up *upstream) string {
 	switch {
-	case u.stream == nil:
+	case u.stream == nil, u.stream.remote != nil: // to the server of a remote tunnel it is the SSH client's last leg
 		return ""
 	case u.stream.tls == nil:
 		return inTheClear
