@@ -25,7 +25,7 @@ const (
 )
 
 // serveFTP carries one FTP control connection and the data connections that are announced on it.
-func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *net.TCPConn, log *slog.Logger) {
+func serveFTP(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts, f Forward, conn *net.TCPConn, log *slog.Logger) {
 	local := relay.NewTCP(conn)
 	hop, from := relay.AddrPort(conn.LocalAddr()), relay.AddrPort(conn.RemoteAddr())
 	log = log.With("from", from)
@@ -67,12 +67,14 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, f Forward, conn *ne
 		hop: hop.Addr(), owner: owner, log: log, drain: drainTimeout,
 	})
 	defer e.end()
+	own := &opaqueSession{ports: opaque, at: hop.Addr(), host: f.Host, owner: owner, log: log}
+	defer own.end()
 	err = control.Run(ctx, control.Config{
-		Client: local, Server: server, StartTLS: up.begin, Endpoints: e, Log: log,
+		Client: local, Server: server, StartTLS: up.begin, Opaque: own.begin, Endpoints: e, Log: log,
 		Note: func(n ftp.Note) { logNote(log, n) },
 		Session: ftp.NewSession(ftp.Options{
 			Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active,
-			TLS: up.mode, WithoutTLS: withoutTLS(t.ReadsFTP()),
+			TLS: up.mode, WithoutTLS: withoutTLS(t.ReadsFTP()), Opaque: len(opaque.ports) > 0,
 		}),
 	})
 	logControlEnd(ctx, log, err)

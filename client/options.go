@@ -78,6 +78,7 @@ var keywords = table(
 	keyword{"FTPActive", false, setActive},
 	keyword{"FTPActiveAddress", false, setActiveAddress},
 	keyword{"FTPDataAddress", false, setDataAddress},
+	keyword{"FTPOpaqueTLS", false, setOpaquePorts},
 	keyword{"FTPRemoteAddress", false, setRemoteAddress},
 	keyword{"FTPUpstreamTLS", false, setUpstreamTLS},
 	keyword{"FTPUpstreamTLSCAFile", false, setUpstreamCA},

@@ -69,8 +69,9 @@ func forward(ctx context.Context, cfg *Config, conn *connection, wg *sync.WaitGr
 	if err != nil {
 		return err
 	}
+	opaque := &opaquePorts{ports: cfg.OpaquePorts, transport: conn}
 	for _, l := range listeners {
-		wg.Go(func() { l.serve(ctx, cfg, conn) })
+		wg.Go(func() { l.serve(ctx, cfg, conn, opaque) })
 	}
 	remotes, err := conn.forwardAll(ctx, cfg)
 	if err != nil {

@@ -20,7 +20,7 @@ const maxSessions = 256
 const acceptRetry = time.Second
 
 // serve accepts connections until ctx is done, and then returns when all of them have ended.
-func (l *listener) serve(ctx context.Context, cfg *Config, t Transport) {
+func (l *listener) serve(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts) {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var wg sync.WaitGroup
@@ -53,7 +53,7 @@ func (l *listener) serve(ctx context.Context, cfg *Config, t Transport) {
 		wg.Go(func() {
 			defer func() { <-room }()
 			if l.FTP {
-				serveFTP(ctx, cfg, t, l.Forward, conn, log)
+				serveFTP(ctx, cfg, t, opaque, l.Forward, conn, log)
 			} else {
 				servePlain(ctx, t, l.Forward, conn, log)
 			}

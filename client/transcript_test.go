@@ -88,7 +88,7 @@ func playTranscript(t *testing.T, tr transcript.Transcript, piece int) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		serveFTP(ctx, &Config{}, far, f, accepted.(*net.TCPConn), slog.New(slog.DiscardHandler))
+		serveFTP(ctx, &Config{}, far, new(opaquePorts), f, accepted.(*net.TCPConn), slog.New(slog.DiscardHandler))
 	}()
 	defer func() { stop(); <-ended; far.end() }()
 
