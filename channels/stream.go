@@ -77,8 +77,11 @@ func (s *stream) register() {
 // join moves the stream's bytes until it has ended, and returns why if that was no clean end.
 func (s *stream) join(ctx context.Context) error {
 	far := relay.Stream(s.tcp)
-	if s.tls != nil {
+	switch {
+	case s.tls != nil:
 		far = s.tls
+	case s.isOpaque: // there is TLS in it
+		far = relay.WithLastWord(far)
 	}
 	return s.closed(relay.Join(ctx, s.channel, far, &s.count))
 }

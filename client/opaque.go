@@ -145,9 +145,25 @@ func (g *opaqueGroup) serve(ln *net.TCPListener, t Transport) {
 		}
 		g.wg.Go(func() {
 			defer func() { <-g.room }()
-			servePlain(g.ctx, t, f, conn, log)
+			g.carry(t, f, conn, log)
 		})
 	}
+}
+
+// carry is servePlain for what has TLS in it.
+func (g *opaqueGroup) carry(t Transport, f Forward, conn *net.TCPConn, log *slog.Logger) {
+	local := relay.NewTCP(conn)
+	remote, err := t.Open(g.ctx, f.Host, f.HostPort, relay.AddrPort(conn.RemoteAddr()))
+	if err != nil {
+		local.Abort()
+		if g.ctx.Err() == nil {
+			log.Error("a data connection was reset", "err", err)
+		}
+		return
+	}
+	var count relay.Counters
+	err = relay.Join(g.ctx, relay.WithLastWord(local), remote, &count)
+	logEnd(g.ctx, log, "data connection", err, &count)
 }
 
 // admit takes a place for the owner's connection.

@@ -21,7 +21,7 @@ func (r *run) unread(ctx context.Context) error {
 func (r *run) passOn(ctx context.Context) error {
 	client := &unreadStream{Stream: r.Client, reader: r.client}
 	server := &unreadStream{Stream: r.Server, reader: r.server}
-	return relay.Join(ctx, client, server, r.Count)
+	return relay.Join(ctx, relay.WithLastWord(client), relay.WithLastWord(server), r.Count)
 }
 
 // unreadStream is a stream that a reader may be reading from. What that brings comes first.

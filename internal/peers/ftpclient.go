@@ -52,6 +52,10 @@ type Target struct {
 	User, Password string
 	SOCKS          netip.AddrPort // for CurlSOCKS
 	Active         bool           // use active mode
+
+	// CA is the file of the authority that the server's certificate must come from. If it is not empty, curl and lftp insist on TLS
+	// (AUTH TLS, PROT P); the others don't know it.
+	CA string
 }
 
 // Target returns where clients find the server without a tunnel.
@@ -211,6 +215,9 @@ func (c FTPClient) curl(ctx context.Context, t Target, conf string, more ...stri
 	}
 	args := append(mode, "-q", "-sS", "-K", "-", "--fail-early", "--user", t.User+":"+t.Password)
 	args = append(args, more...)
+	if t.CA != "" {
+		args = append(args, "--ssl-reqd", "--cacert", t.CA)
+	}
 	if c == CurlSOCKS {
 		args = append(args, "--socks5-hostname", t.SOCKS.String())
 	}
@@ -231,7 +238,7 @@ func (t Target) LFTP(ctx context.Context, commands ...string) (string, error) {
 }
 
 func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
-	script := append([]string{
+	script := []string{
 		"set cmd:fail-exit true",
 		"set cmd:interactive false",
 		"set net:max-retries 1",
@@ -244,9 +251,18 @@ func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
 		// further on in the file.
 		"set ftp:rest-stor false",
 		"set ftp:passive-mode " + strconv.FormatBool(!t.Active),
-		"open -u " + t.User + "," + t.Password + " ftp://" + t.Addr.String(),
-	}, commands...)
-	return run(ctx, "", "lftp", "--norc", "-c", strings.Join(script, "; "))
+	}
+	if t.CA != "" {
+		script = append(script,
+			"set ftp:ssl-force true",
+			"set ftp:ssl-protect-data true",
+			"set ftp:prefer-epsv true", // of PASV it would take the address, which is the server's own
+			"set ssl:ca-file "+t.CA,
+			"set ssl:check-hostname false", // it doesn't look for addresses in certificates
+		)
+	}
+	script = append(script, "open -u "+t.User+","+t.Password+" ftp://"+t.Addr.String())
+	return run(ctx, "", "lftp", "--norc", "-c", strings.Join(append(script, commands...), "; "))
 }
 
 // failedReply is a reply that says no, as tnftp shows it.
