@@ -1,9 +1,14 @@
 package relay
 
 import (
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -13,6 +18,9 @@ type TCP struct {
 	*net.TCPConn
 	quick net.Conn // the same, see QuickACK
 	ended sync.Once
+
+	writing sync.Mutex  // held by Write
+	reset   atomic.Bool // Write was told that the peer has reset the connection
 }
 
 // NewTCP makes c a Stream and owns it from now on. It turns on [KeepAlive], so that a
@@ -47,7 +55,31 @@ func KeepAlive(c *net.TCPConn) {
 	})
 }
 
-func (t *TCP) Read(p []byte) (int, error) { return t.quick.Read(p) }
+// Read returns io.EOF only if the peer has ended its data. The kernel tells once that a connection was reset, to whoever asks first: if that
+// is a Write, a Read would find an end after it, of half a file maybe.
+func (t *TCP) Read(p []byte) (int, error) {
+	n, err := t.quick.Read(p)
+	if err == io.EOF && over(t.TCPConn) {
+		t.writing.Lock() // a Write that is under way returns at once, and may be the one that was told
+		defer t.writing.Unlock()
+		if t.reset.Load() {
+			return n, errReset
+		}
+	}
+	return n, err
+}
+
+func (t *TCP) Write(p []byte) (int, error) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	n, err := t.TCPConn.Write(p)
+	if errors.Is(err, syscall.ECONNRESET) {
+		t.reset.Store(true)
+	}
+	return n, err
+}
+
+var errReset = fmt.Errorf("%w: %w", ErrAborted, syscall.ECONNRESET)
 
 // Close releases the connection, and ends the data in order if CloseWrite hasn't.
 func (t *TCP) Close() (err error) {
