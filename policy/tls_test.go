@@ -104,6 +104,10 @@ func TestTLSOfATarget(t *testing.T) {
 
 // What is opaque can't be kept to FTPAccess, and brings data connections only where they may be had.
 func TestOpaquePortsWantWholeAccess(t *testing.T) {
+	secret, err := ParsePathPattern("/secret")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name   string
 		change func(*Policy, *KeyRules)
@@ -112,6 +116,10 @@ func TestOpaquePortsWantWholeAccess(t *testing.T) {
 		{"as it is", func(*Policy, *KeyRules) {}, "50000-50100"},
 		{"read-only", func(p *Policy, _ *KeyRules) { p.Global.FTPAccess = &Line[Access]{"f:20", ReadOnly} }, ""},
 		{"list-only", func(p *Policy, _ *KeyRules) { p.Global.FTPAccess = &Line[Access]{"f:20", ListOnly} }, ""},
+		{"a path is denied", func(p *Policy, _ *KeyRules) {
+			p.Global.FTPDeny = []Line[[]PathPattern]{{"f:20", []PathPattern{secret}}}
+		}, ""},
+		{"a path alone is allowed", func(p *Policy, _ *KeyRules) { p.Global.FTPAllow = &Line[[]PathPattern]{"f:20", []PathPattern{secret}} }, ""},
 		{"TLS is preferred", func(p *Policy, _ *KeyRules) { p.Global.FTPUpstreamTLS[0].Value.Value = TLSPrefer }, ""},
 		{"none", func(p *Policy, _ *KeyRules) { p.Global.FTPOpaqueTLS.Value = nil }, ""},
 		{"not said", func(p *Policy, _ *KeyRules) { p.Global.FTPOpaqueTLS = nil }, ""},
