@@ -243,6 +243,7 @@ func (f *ftpControl) refused(reason string) {
 func (c *Conn) expired(e *expectation, reason string) {
 	if e.incoming != nil {
 		e.incoming.stop(errors.New(reason))
+		e.incoming.ln.Close() // before it is on record
 	}
 	if e.incoming != nil && e.incoming.client.IsValid() {
 		return // who listens says so

@@ -35,6 +35,8 @@ type remoteControl struct {
 type remoteData interface {
 	// begin is told that a transfer begins.
 	begin()
+	// end returns an error if the FTP client was to be connected to, and wasn't.
+	end(ctx context.Context) error
 	// withdraw ends it, if it has not come.
 	withdraw(reason error)
 }
@@ -170,6 +172,14 @@ func (f *remoteControl) Begin(context.Context) {
 	if f.data != nil {
 		f.data.begin()
 	}
+}
+
+// End asks whether a client in active mode was connected to.
+func (f *remoteControl) End(ctx context.Context) error {
+	if f.data == nil {
+		return nil
+	}
+	return f.data.end(ctx)
 }
 
 // Cancel withdraws the endpoint, if it is unused.

@@ -531,3 +531,27 @@ func TestRemoteFTPFollowsThePolicy(t *testing.T) {
 func (r *remoteFTP) audited(name string) netip.AddrPort {
 	return netip.MustParseAddrPort(fmt.Sprint(r.audit.event(name)["address"]))
 }
+
+func TestRemoteFTPActiveClientThatIsNotThere(t *testing.T) {
+	r := newRemoteFTP(t, func(p *policy.Rules) { p.FTPActive = &policy.Line[policy.Active]{Value: policy.ActiveYes} })
+	n := r.login()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := relay.AddrPort(ln.Addr()).Port()
+	ln.Close()
+	n.say(fmt.Sprintf("PORT 127,0,0,1,%d,%d", port>>8, port&255))
+	s := tunnelled(r.offered())
+	n.want("200")
+	n.say("RETR f")
+	n.want("150")
+	if _, err := io.ReadAll(s); !errors.Is(err, relay.ErrAborted) {
+		t.Errorf("the server's channel ended with %v, want an abort", err)
+	}
+	r.done <- struct{}{} // the server has not noticed, and says 226
+	n.want("426")
+	if e := r.audit.wait(t, "ftp.transfer"); e["result"] != "aborted" {
+		t.Errorf("audit: %v", e)
+	}
+}

@@ -109,6 +109,8 @@ func (f *remoteControl) listenOn(port uint16) (*control.DataListener, error) {
 
 func (l *remoteListener) begin() {}
 
+func (l *remoteListener) end(context.Context) error { return nil }
+
 func (l *remoteListener) withdraw(reason error) { l.stop(reason) }
 
 // serve waits for the connection, and carries it.
@@ -183,7 +185,9 @@ type remoteDial struct {
 	to  netip.AddrPort
 	use *dataUse
 
-	once sync.Once
+	once    sync.Once
+	reached chan struct{} // closed when the client was dialled
+	failure error         // why that failed; valid once reached is closed
 }
 
 // prepare opens the channel to the server.
@@ -194,7 +198,7 @@ func (f *remoteControl) prepare(ctx context.Context, e ftp.Endpoint, use *dataUs
 	if !f.announced(e, e.Client) {
 		return nil, errClosed
 	}
-	a := &remoteDial{remoteControl: f, s: f.stream(e.Port), to: e.Client, use: use}
+	a := &remoteDial{remoteControl: f, s: f.stream(e.Port), to: e.Client, use: use, reached: make(chan struct{})}
 	if !f.channels.take() {
 		return nil, errors.New("MaxChannels is reached")
 	}
@@ -252,6 +256,15 @@ func (a *remoteDial) begin() {
 	})
 }
 
+func (a *remoteDial) end(ctx context.Context) error {
+	select {
+	case <-a.reached:
+		return a.failure
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // withdraw waits for no peer.
 func (a *remoteDial) withdraw(reason error) {
 	a.once.Do(func() {
@@ -272,6 +285,8 @@ func (a *remoteDial) carry() {
 func (a *remoteDial) forward() error {
 	s := a.s
 	err := a.reach()
+	a.failure = err
+	close(a.reached)
 	if err != nil {
 		s.channel.Abort()
 		s.refused(err.Error())

@@ -24,6 +24,9 @@ type remoteData struct {
 	protected bool                  // the server speaks TLS on it
 	at        place                 // where the client connects to, if it is not
 
+	reached chan struct{} // closed when a client in active mode was connected to, or couldn't be
+	failure error         // why it couldn't; valid once reached is closed
+
 	mu      sync.Mutex
 	over    bool // it came, or nobody waits for it any more
 	rejects int
@@ -170,18 +173,27 @@ func (d *remoteData) serve(a *arrival) {
 // connect carries a connection to a client in active mode. It is as the server would connect, but for where from: that is the bastion's to choose.
 func (d *remoteData) connect() {
 	defer func() { <-d.room }()
-	server, err := d.reach()
+	client, server, err := d.both()
+	d.failure = err
+	close(d.reached)
 	if err != nil {
-		d.failed("there is no data connection to the FTP server", err)
-		return
-	}
-	client, err := d.conn.Open(d.ctx, d.waits.Addr().String(), d.waits.Port(), relay.AddrPort(server.RemoteAddr()))
-	if err != nil {
-		server.Abort()
-		d.failed("there is no data connection to the FTP client", err)
+		d.failed("there is no data connection", err)
 		return
 	}
 	d.join(client, server)
+}
+
+// both connects to the server, if that isn't done yet, and to the client.
+func (d *remoteData) both() (client relay.Stream, server *relay.TCP, err error) {
+	if server, err = d.reach(); err != nil {
+		return nil, nil, fmt.Errorf("to the FTP server: %w", err)
+	}
+	client, err = d.conn.Open(d.ctx, d.waits.Addr().String(), d.waits.Port(), relay.AddrPort(server.RemoteAddr()))
+	if err != nil {
+		server.Abort()
+		return nil, nil, fmt.Errorf("to the FTP client: %w", err)
+	}
+	return client, server, nil
 }
 
 // reach returns the connection to the server.

@@ -143,7 +143,7 @@ func (e *remoteEndpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.
 	default:
 		return at, fmt.Errorf("more than %d data connections at once", maxData)
 	}
-	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected}
+	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected, reached: make(chan struct{})}
 	if err := d.begin(ctx); err != nil {
 		d.close()
 		<-e.room
@@ -182,8 +182,19 @@ func (e *remoteEndpoints) Begin(context.Context) {
 	}
 }
 
-// End knows of no failure: where the client can't be connected to, the server's data connection is reset, and it says so itself.
-func (e *remoteEndpoints) End(context.Context) error { return nil }
+// End asks whether a client in active mode was connected to. A server may have sent a small file by then, and not have met the reset yet.
+func (e *remoteEndpoints) End(ctx context.Context) error {
+	d := e.current
+	if d == nil || !d.waits.IsValid() {
+		return nil
+	}
+	select {
+	case <-d.reached:
+		return d.failure
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // Cancel withdraws the endpoint announced last, unless a connection came.
 func (e *remoteEndpoints) Cancel(reason string) {

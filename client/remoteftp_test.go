@@ -287,3 +287,15 @@ func wantConn(t *testing.T, ln *net.TCPListener, want []byte) {
 		t.Errorf("got %d bytes, %v; want the %d of the file", len(got), err, len(want))
 	}
 }
+
+func TestActiveClientNearOpenSSHThatIsNotThere(t *testing.T) {
+	server, _, target := remoteFTP(t, peers.PureFTPD, nil)
+	randomFile(t, filepath.Join(server.Root, "small"), 1)
+	f := login(t, target)
+	_ = f.port().Close()
+	f.say("RETR small")
+	f.want("150")
+	f.want("426")
+	f.say("NOOP")
+	f.want("200")
+}
