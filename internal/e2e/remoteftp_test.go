@@ -1,10 +1,19 @@
 package e2e
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/netip"
+	"net/textproto"
+	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
@@ -17,19 +26,26 @@ type remote struct {
 	bastion  []string // lines of the configuration of culvertd, or of sshd
 	forward  string   // [bind:]port of -R; if it is empty, a port of the bastion's choice on 127.0.0.1
 	culvert  []string // arguments
-	audit    string   // path of the audit log; if it is empty, it is among what culvertd writes
-	listener *program // set by open: culvert
+	culvertd *bastion // set by open; nil without it
+	client   *program // set by open: culvert
 }
 
 // open puts the way into operation, and returns what an FTP client near the bastion is told.
-func (r *remote) open(t *testing.T, server *peers.FTP) (peers.Target, *bastion) {
+func (r *remote) open(t *testing.T, server *peers.FTP) peers.Target {
 	t.Helper()
-	var b *bastion
+	target := server.Target()
+	target.Addr = r.openTo(t, server.Addr)[0]
+	return target
+}
+
+// openTo is open for several servers, and returns where their clients connect to.
+func (r *remote) openTo(t *testing.T, servers ...netip.AddrPort) (at []netip.AddrPort) {
+	t.Helper()
 	var ssh netip.AddrPort
 	login, key := user, peers.Key{}
 	if r.hasCulvertd() {
-		b = startCulvertd(t, netip.MustParseAddr("127.0.0.1"), append(r.bastion, "PermitListen ftp/*")...)
-		ssh, key = b.addr, b.key
+		r.culvertd = startCulvertd(t, netip.MustParseAddr("127.0.0.1"), append(r.bastion, "PermitListen ftp/*")...)
+		ssh, key = r.culvertd.addr, r.culvertd.key
 	} else {
 		key = peers.TestKey(t, "id_ed25519")
 		sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Lines: r.bastion})
@@ -41,17 +57,20 @@ func (r *remote) open(t *testing.T, server *peers.FTP) (peers.Target, *bastion) 
 	if r.forward == "" {
 		r.forward = "127.0.0.1:0"
 	}
-	r.listener = start(t, "culvert", append([]string{
+	args := []string{
 		"-N", "-v", "-i", key.Path,
 		"-o", "UserKnownHostsFile=" + filepath.Join(t.TempDir(), "known_hosts"), "-o", "StrictHostKeyChecking=accept-new",
-		"-p", strconv.Itoa(int(ssh.Port())),
-		"-R", "ftp/" + r.forward + ":" + server.Addr.String(),
-		login + "@" + ssh.Addr().String(),
-	}, r.culvert...)...)
-	target := server.Target()
-	port := r.listener.await(`FTP to .* is at \S*:(\d+) of `)[1]
-	target.Addr = netip.MustParseAddrPort("127.0.0.1:" + port)
-	return target, b
+		"-p", strconv.Itoa(int(ssh.Port())), login + "@" + ssh.Addr().String(),
+	}
+	for _, server := range servers {
+		args = append(args, "-R", "ftp/"+r.forward+":"+server.String())
+	}
+	r.client = start(t, "culvert", append(args, r.culvert...)...)
+	for _, server := range servers {
+		port := r.client.await(`FTP to ` + regexp.QuoteMeta(server.String()) + ` is at \S*:(\d+) of `)[1]
+		at = append(at, netip.MustParseAddrPort("127.0.0.1:"+port))
+	}
+	return at
 }
 
 func TestFTPServersNearCulvert(t *testing.T) {
@@ -73,10 +92,148 @@ func TestFTPServersNearCulvert(t *testing.T) {
 			root := t.TempDir()
 			files.linkInto(t, filepath.Join(root, "files"))
 			server := peers.TestFTP(t, cell.server, peers.FTPConfig{Root: root})
-			target, _ := (&remote{path: cell.path}).open(t, server)
+			target := (&remote{path: cell.path}).open(t, server)
 			for _, client := range cell.clients {
 				t.Run(string(client), func(t *testing.T) { files.cell(t, client, target, root) })
 			}
 		})
 	}
+}
+
+// TestRemoteFaultIsNeverTakenForTheEndOfFile strikes in the middle of a download from a server near culvert and of an upload to it.
+func TestRemoteFaultIsNeverTakenForTheEndOfFile(t *testing.T) {
+	for name, strike := range map[string]func(*remote){
+		"culvert is killed":         func(r *remote) { r.client.signal(syscall.SIGKILL) },
+		"culvertd is killed":        func(r *remote) { r.culvertd.signal(syscall.SIGKILL) },
+		"the SSH connection is cut": func(r *remote) { r.wire.cut() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			if err := os.WriteFile(filepath.Join(root, "big"), make([]byte, 64<<20), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			server := peers.TestFTP(t, peers.PureFTPD, peers.FTPConfig{Root: root})
+			r := &remote{path: culvertCulvertd, wire: newTap()}
+			target := r.open(t, server)
+
+			down := login(t, dial(t, target.Addr), server)
+			download := dial(t, netip.AddrPortFrom(target.Addr.Addr(), down.endpoint()))
+			down.command(150, "RETR big")
+			up := login(t, dial(t, target.Addr), server)
+			upload := dial(t, netip.AddrPortFrom(target.Addr.Addr(), up.endpoint()))
+			up.command(150, "STOR part")
+			if _, err := io.CopyN(io.Discard, download, 1<<20); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := upload.Write(make([]byte, 1<<20)); err != nil {
+				t.Fatal(err)
+			}
+			strike(r)
+			if n, err := io.Copy(io.Discard, download); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the download ended after %d bytes with %v, want a reset", n, err)
+			}
+			if _, err := io.Copy(io.Discard, upload); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the upload ended with %v, want a reset", err)
+			}
+			for _, d := range []*dialog{down, up} {
+				if code, _, err := d.ReadResponse(2); err == nil {
+					t.Errorf("got a reply %d, want no success", code)
+				}
+			}
+			idle, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			if err := server.Idle(idle); err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(server.Log(), "part uploaded") {
+				t.Errorf("the server took half a file for a whole one:\n%s", server.Log())
+			}
+		})
+	}
+}
+
+// fixed is an FTP server that announces always the same port.
+func fixed(t *testing.T, addr string, port uint16, content string) netip.AddrPort {
+	t.Helper()
+	listen := func(port uint16) *net.TCPListener {
+		l, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(addr), port)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { l.Close() })
+		return l
+	}
+	data, control := listen(port), listen(0)
+	go func() {
+		for {
+			c, err := control.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				d := textproto.NewConn(c)
+				_ = d.PrintfLine("220 hello")
+				for {
+					line, err := d.ReadLine()
+					if err != nil {
+						return
+					}
+					switch verb, _, _ := strings.Cut(line, " "); verb {
+					case "USER":
+						_ = d.PrintfLine("331 password")
+					case "PASS":
+						_ = d.PrintfLine("230 welcome")
+					case "EPSV":
+						_ = d.PrintfLine("229 here (|||%d|)", port)
+					case "RETR":
+						_ = d.PrintfLine("150 it comes")
+						if c, err := data.Accept(); err == nil {
+							_, _ = io.WriteString(c, content)
+							_ = c.Close()
+						}
+						_ = d.PrintfLine("226 done")
+					}
+				}
+			}()
+		}
+	}()
+	return control.Addr().(*net.TCPAddr).AddrPort()
+}
+
+func TestServersNearCulvertThatAnnounceTheSamePort(t *testing.T) {
+	l, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint16(l.Addr().(*net.TCPAddr).Port)
+	_ = l.Close()
+	servers := []netip.AddrPort{fixed(t, "127.0.0.1", port, "one"), fixed(t, "127.0.0.2", port, "two"), fixed(t, "127.0.0.3", port, "three")}
+	r := &remote{path: culvertCulvertd}
+	var sessions []*dialog
+	var data []*net.TCPConn
+	for _, at := range r.openTo(t, servers...) {
+		d := login(t, dial(t, at), new(peers.FTP))
+		sessions = append(sessions, d)
+		data = append(data, dial(t, netip.AddrPortFrom(at.Addr(), d.endpoint()))) // all are announced before any is used
+	}
+	for i, want := range []string{"one", "two", "three"} {
+		sessions[i].command(150, "RETR f")
+		if got, err := io.ReadAll(data[i]); string(got) != want || err != nil {
+			t.Errorf("server %d: got %q, %v; want %q", i, got, err, want)
+		}
+		sessions[i].reply(226)
+	}
+}
+
+func TestRemoteFTPWithoutAWordForItSaysWhatToAskFor(t *testing.T) {
+	b := startCulvertd(t, netip.MustParseAddr("127.0.0.1"), "PermitListen 8080 ftp/1025", "GatewayPorts no")
+	p := start(t, "culvert", "-N", "-i", b.key.Path,
+		"-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "known_hosts"), "-o", "StrictHostKeyChecking=accept-new",
+		"-o", "ExitOnForwardFailure=yes", "-p", strconv.Itoa(int(b.addr.Port())), "-R", "ftp/8080:127.0.0.1:21", user+"@127.0.0.1")
+	if status := p.ended(); status != 255 || !strings.Contains(p.Output(), "ask its administrator for PermitListen ftp/8080") {
+		t.Errorf("status %d, and it said %q; want what to ask for", status, p.Output())
+	}
+	b.await(`"event":"listen.refused".*"target":"ftp/localhost:8080".*not in PermitListen`)
 }
