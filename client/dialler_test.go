@@ -229,58 +229,6 @@ func listenHelper() bool {
 	return true
 }
 
-func TestWhoWaitsAtAPortIsFound(t *testing.T) {
-	for _, listen := range []string{"127.0.0.1:0", "[::1]:0", "0.0.0.0:0", "[::]:0"} {
-		network := "tcp"
-		if strings.HasPrefix(listen, "0") {
-			network = "tcp4"
-		}
-		ln, err := net.Listen(network, listen)
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := relay.AddrPort(ln.Addr()).Port()
-		dialled := []netip.Addr{relay.AddrPort(ln.Addr()).Addr()}
-		if dialled[0].IsUnspecified() {
-			dialled = []netip.Addr{loopback, netip.IPv6Loopback()} // [::] is for both
-			if network == "tcp4" {
-				dialled = dialled[:1]
-			}
-		}
-		for _, a := range dialled {
-			at := netip.AddrPortFrom(a, port)
-			if uid, err := askKernelForListener(at, a); err != nil || uid != os.Getuid() {
-				t.Errorf("%s, dialled at %s: the kernel answered uid %d, %v; want %d", listen, at, uid, err, os.Getuid())
-			}
-			if uid, err := listenerInTables(at); err != nil || uid != os.Getuid() {
-				t.Errorf("%s, dialled at %s: the tables say uid %d, %v; want %d", listen, at, uid, err, os.Getuid())
-			}
-		}
-		_ = ln.Close()
-		if uid, err := listenerUID(netip.AddrPortFrom(dialled[0], port), dialled[0]); err == nil {
-			t.Errorf("%s, closed: got uid %d, want that it can't be told", listen, uid)
-		}
-	}
-}
-
-// TestConnectionThatSomebodyElseTookIsFound has the port change hands between the question who waits there and the connect.
-func TestConnectionThatSomebodyElseTookIsFound(t *testing.T) {
-	ln, end := waiting(t)
-	c := dial(t, ln.Addr().String())
-	ours := relay.AddrPort(c.LocalAddr())
-	for _, took := range []bool{false, true} { // it is in the queue, and then somebody's
-		if took {
-			accepted(t, ln)
-		}
-		if err := (owner{addr: loopback, uid: os.Getuid()}).took(end.Client, ours); err != nil {
-			t.Errorf("taken %v by the owner: %v, want no error", took, err)
-		}
-		if err := (owner{addr: loopback, uid: os.Getuid() + 1}).took(end.Client, ours); err == nil {
-			t.Errorf("taken %v by somebody else: no error", took)
-		}
-	}
-}
-
 func TestDiallerWaitsForAServerThatConnects(t *testing.T) {
 	e, _ := testEndpoints(t)
 	ln, end := waiting(t)
