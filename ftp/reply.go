@@ -34,7 +34,7 @@ func (r *reply) begin(line string) (ok bool) {
 	return ok
 }
 
-// more takes a further line. It reports whether the reply is still within its bounds.
+// more takes a further line. It reports whether the reply is still within its bounds, as it goes on and will be read again.
 //
 // An inner line that begins with a number gets a SP in front, as RFC 959, section 4.2, asks of the server itself: some
 // clients end a reply at any line that begins with three digits, and would take the rest, which may
@@ -51,7 +51,7 @@ func (r *reply) more(line string) (bounded bool) {
 	}
 	r.size += len(line)
 	r.lines = append(r.lines, line)
-	return r.size <= maxReply && len(r.lines) <= maxReplyLines
+	return len(line) <= maxReplyLine && r.size <= maxReply && len(r.lines) <= maxReplyLines
 }
 
 // withSP completes a code that stands alone.
