@@ -9,7 +9,7 @@ func (s *Session) clientByte(b byte) {
 	}
 	r := &s.client
 	text, removed := r.telnet.next(b)
-	if removed != nil {
+	if removed != nil && s.notes[NoteTelnet] < maxNotes {
 		s.note(NoteTelnet, telnetNote("client", removed))
 	}
 	if !text {

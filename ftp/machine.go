@@ -287,15 +287,21 @@ func (s *Session) forward(r reply) {
 	s.emit(ToClient{r.bytes()})
 }
 
-// note notes, except for what a peer repeats without an end.
-func (s *Session) note(k NoteKind, text string) {
+// note notes, except for what a peer repeats without an end: that would cost more than it cost to say. What a peer has said, if anything,
+// is quoted behind the text.
+func (s *Session) note(k NoteKind, text string, said ...string) {
 	s.notes[k]++
-	switch n := s.notes[k]; {
-	case k != NoteTelnet && k != NoteMalformed && k != NoteUnsolicited || n < maxNotes:
-		s.emit(Note{k, text})
-	case n == maxNotes:
-		s.emit(Note{k, text + " (further ones are not noted)"})
+	n, cheap := s.notes[k], k == NoteTelnet || k == NoteMalformed || k == NoteUnsolicited
+	if cheap && n > maxNotes {
+		return
 	}
+	for _, p := range said {
+		text += quote(p)
+	}
+	if cheap && n == maxNotes {
+		text += " (further ones are not noted)"
+	}
+	s.emit(Note{k, text})
 }
 
 // cancel withdraws the endpoint, if there is one.

@@ -6,7 +6,7 @@ import "fmt"
 func (s *Session) serverByte(b byte) {
 	r := &s.server
 	text, removed := r.telnet.next(b)
-	if removed != nil {
+	if removed != nil && s.notes[NoteTelnet] < maxNotes {
 		s.note(NoteTelnet, telnetNote("server", removed))
 	}
 	if !text {
@@ -27,7 +27,7 @@ func (s *Session) serverByte(b byte) {
 // serverLine takes a line from the server.
 func (s *Session) serverLine(line string, first bool) {
 	if s.server.replaced {
-		s.note(NoteMalformed, "a bare CR, a bare LF or a NUL in a reply became '?': "+quote(line))
+		s.note(NoteMalformed, "a bare CR, a bare LF or a NUL in a reply became '?': ", line)
 	}
 	switch {
 	case s.reply.open:
@@ -46,7 +46,7 @@ func (s *Session) serverLine(line string, first bool) {
 		s.foreignServer([]byte(line))
 		return
 	default:
-		s.note(NoteMalformed, "a line of the server that is no reply was dropped: "+quote(line))
+		s.note(NoteMalformed, "a line of the server that is no reply was dropped: ", line)
 		return
 	}
 	if !s.reply.open {
@@ -102,7 +102,7 @@ func (s *Session) answered(r reply) {
 	case i < 0:
 		s.lost() // if it answers our PWD, what was taken for the answer wasn\'t
 		// The next command of the client, which may be on its way, would be taken for answered.
-		s.note(NoteUnsolicited, "dropped, as it answers nothing: "+quote(r.lines[0]))
+		s.note(NoteUnsolicited, "dropped, as it answers nothing: ", r.lines[0])
 	case r.code < 200 && ownCommands[s.due[i].kind] != "":
 		// The client doesn't know what would be preliminary.
 	case r.code < 200:
@@ -121,7 +121,7 @@ func (s *Session) unasked(r reply) {
 			fmt.Sprintf("the server sent %d announcements that answer no PASV or EPSV; the last was %s", maxUnsolicited, quote(r.lines[0])))
 		return
 	}
-	s.note(NoteUnsolicited, "dropped, as it answers no PASV or EPSV: "+quote(r.lines[0]))
+	s.note(NoteUnsolicited, "dropped, as it answers no PASV or EPSV: ", r.lines[0])
 }
 
 // finish ends the command of entry i with its final reply.
