@@ -17,6 +17,7 @@ vsftpd                vsftpd
 pure-ftpd             pure-ftpd
 pure-pw               pure-ftpd-common
 proftpd               proftpd-core
+mod_deflate.so        proftpd-core
 mod_tls.so            proftpd-mod-crypto
 sshd                  openssh-server
 ssh                   openssh-client

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 )
 
@@ -177,18 +178,19 @@ func (s *FTP) serveProFTPD(path string, more []string) error {
 	if err != nil {
 		return err
 	}
-	conf, err := s.write("proftpd.conf", lines(append([]string{
+	// Of a directive that stands there twice, proftpd takes the first.
+	conf, err := s.write("proftpd.conf", lines(append(more,
 		`ServerName "proftpd"`,
 		"ServerType inetd",
 		"DefaultServer on",
 		"Port 0",
-		"DefaultAddress " + s.Addr.Addr().String(), // not what the machine's name stands for: it may be unknown
+		"DefaultAddress "+s.Addr.Addr().String(), // not what the machine's name stands for: it may be unknown
 		"UseIPv6 on",
 		"UseReverseDNS off",
 		"User nobody",
 		"Group nogroup",
 		"AuthOrder mod_auth_file.c",
-		"AuthUserFile " + users,
+		"AuthUserFile "+users,
 		"RequireValidShell off",
 		"RootLogin on",
 		"Umask 022",
@@ -197,20 +199,32 @@ func (s *FTP) serveProFTPD(path string, more []string) error {
 		"DeleteAbortedStores on",
 		"WtmpLog off",
 		"ScoreboardFile none",
-		"PidFile " + s.folder + "/pid",
-		"SystemLog " + s.folder + "/system.log",
-		"TransferLog " + s.folder + "/transfers.log",
+		"PidFile "+s.folder+"/pid",
+		"SystemLog "+s.folder+"/system.log",
+		"TransferLog "+s.folder+"/transfers.log",
 		`LogFormat replies "%r -> %s"`,
-		"ExtendedLog " + s.folder + "/replies.log ALL replies",
+		"ExtendedLog "+s.folder+"/replies.log ALL replies",
 		"<IfModule mod_delay.c>",
 		"  DelayEngine off",
 		"</IfModule>",
-	}, more...)...))
+	)...))
 	if err != nil {
 		return err
 	}
 	s.serve(nil, path, "--config", conf)
 	return nil
+}
+
+// Module returns the lines with which proftpd loads a module.
+func Module(name string) ([]string, error) {
+	path, err := find(name + ".so")
+	if err == nil {
+		path, err = filepath.EvalSymlinks(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []string{"ModulePath " + filepath.Dir(path), "LoadModule " + name + ".c"}, nil
 }
 
 func lines(l ...string) string { return strings.Join(l, "\n") + "\n" }

@@ -2,7 +2,6 @@ package peers
 
 import (
 	"fmt"
-	"path/filepath"
 )
 
 // FTPTLS has a server refuse whoever doesn't speak TLS, on the control connection and on data connections. vsftpd and proftpd
@@ -41,10 +40,7 @@ func (c *FTPTLS) lines(kind FTPServer, folder string) ([]string, error) {
 		}
 		return []string{"--tls=3", "--certfile=" + file}, nil
 	}
-	module, err := find("mod_tls.so")
-	if err == nil {
-		module, err = filepath.EvalSymlinks(module)
-	}
+	load, err := Module("mod_tls")
 	if err != nil {
 		return nil, err
 	}
@@ -52,16 +48,15 @@ func (c *FTPTLS) lines(kind FTPServer, folder string) ([]string, error) {
 	if c.Implicit {
 		options = "TLSOptions UseImplicitSSL"
 	}
-	return []string{
-		"ModulePath " + filepath.Dir(module),
-		"LoadModule mod_tls.c",
+	return append(
+		load,
 		"TLSEngine on",
 		"TLSRequired on",
 		"TLSProtocol TLSv1.2 TLSv1.3",
-		"TLSECCertificateFile " + file,
-		"TLSECCertificateKeyFile " + file,
+		"TLSECCertificateFile "+file,
+		"TLSECCertificateKeyFile "+file,
 		"TLSVerifyClient off",
-		"TLSLog " + folder + "/tls.log",
+		"TLSLog "+folder+"/tls.log",
 		options,
-	}, nil
+	), nil
 }
