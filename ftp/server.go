@@ -269,6 +269,12 @@ func (s *Session) refused(e entry, r reply) {
 	s.forward(r)
 }
 
+// cantBeUsed is the answer to an endpoint that can't be used, and its code.
+const (
+	cantBeUsed = "500 The server announced an endpoint that can't be used"
+	r500       = 500
+)
+
 // announced takes a 227 or 229 that answers a PASV or EPSV.
 //
 // One limit is left: if PASV is pipelined behind a command whose reply holds a name echoed raw, and the name holds a CRLF
@@ -281,8 +287,14 @@ func (s *Session) announced(e entry, r reply) {
 		return
 	}
 	at, mismatch, err := s.opt.endpoint(e.mode, r.code, r.lines[0])
+	if err != nil && e.verb == "PASV" && !s.opt.Peer.Is4() && s.bridges(e, r500) {
+		// PASV can't name an IPv6 address, which keeps proftpd from nothing: 227 Entering Passive Mode (1,177,149).
+		s.note(NoteRefused, fmt.Sprintf("announcement refused, %v: %s", err, quote(r.lines[0])))
+		s.bridge(e, reply{code: r500, lines: []string{cantBeUsed}})
+		return
+	}
 	if err != nil {
-		s.noEndpoint(e, fmt.Sprintf("announcement refused, %v: %s", err, quote(r.lines[0])), "500 The server announced an endpoint that can't be used")
+		s.noEndpoint(e, fmt.Sprintf("announcement refused, %v: %s", err, quote(r.lines[0])), cantBeUsed)
 		return
 	}
 	if mismatch {
