@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
@@ -66,10 +65,7 @@ func newNetwork(t *testing.T) *network {
 // serve starts an FTP server in the vault, with the file "byte" in it, at c's address or else vaultAddr.
 func (n *network) serve(t *testing.T, kind peers.FTPServer, c peers.FTPConfig) *peers.FTP {
 	t.Helper()
-	c.Root, c.On = t.TempDir(), n.vault.Do
-	if err := os.WriteFile(filepath.Join(c.Root, "byte"), []byte{0xff}, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	c.Root, c.On = withByte(t), n.vault.Do
 	if !c.Addr.IsValid() {
 		c.Addr = netip.MustParseAddr(vaultAddr)
 	}
@@ -87,26 +83,10 @@ func (n *network) route(p path, bind string) route {
 	return route{path: p, bind: bind, bastion: netip.MustParseAddr(bastionAtDesk), onDesk: n.desk.Do, onBastion: n.bastion.Do}
 }
 
-// wantByte has the client, on a machine, get the file "byte", and put it back where it can.
+// wantByte is moveByte on a machine.
 func (n *network) wantByte(t *testing.T, m *lan.Machine, c peers.FTPClient, target peers.Target) {
 	t.Helper()
-	local := filepath.Join(t.TempDir(), "byte")
-	m.Do(func() {
-		out, err := c.Download(t.Context(), target, "byte", local)
-		if err != nil {
-			t.Errorf("Download: %v", err)
-			return
-		}
-		if got, err := os.ReadFile(local); err != nil || string(got) != "\xff" {
-			t.Errorf("Download: got %q, %v; the client said:\n%s", got, err, out)
-		}
-		if !c.Uploads() {
-			return
-		}
-		if _, err := c.Upload(t.Context(), target, local, "byte"); err != nil {
-			t.Errorf("Upload: %v", err)
-		}
-	})
+	m.Do(func() { moveByte(t, c, target) })
 }
 
 // TestFTPServerThatOnlyTheBastionReaches has a server announce an address of which nobody here has heard, as one
