@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -65,8 +66,13 @@ type Config struct {
 	// Notice is told, line by line, what a person wants to see: what is ready, what the
 	// server has to say. If nil, nobody is told.
 	Notice func(line string)
+	// Dialogue is told every line on FTP control connections, which are counted from 1. It is called from several goroutines. If nil,
+	// nobody is told.
+	Dialogue func(connection int, l DialogueLine)
 	// Log is told the rest. If nil, nobody is.
 	Log *slog.Logger
+
+	dialogues atomic.Int64 // control connections so far
 
 	home string
 	set  map[string]bool // keywords that have their value already

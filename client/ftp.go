@@ -71,7 +71,7 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts
 	defer own.end()
 	err = control.Run(ctx, control.Config{
 		Client: local, Server: server, StartTLS: up.begin, Opaque: own.begin, Endpoints: e, Log: log,
-		Note: func(n ftp.Note) { logNote(log, n) },
+		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: cfg.dialogue(log),
 		Session: ftp.NewSession(ftp.Options{
 			Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active,
 			TLS: up.mode, WithoutTLS: withoutTLS(t.ReadsFTP()), Opaque: len(opaque.ports) > 0,

@@ -51,7 +51,7 @@ func (r *remote) serveFTP(a *arrival) {
 	}
 	err = control.Run(r.ctx, control.Config{
 		Client: channel, Server: inside, StartTLS: e.upstream.begin, Endpoints: e, Log: log,
-		Note: func(n ftp.Note) { logNote(log, n) },
+		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: r.cfg.dialogue(log),
 		Session: ftp.NewSession(ftp.Options{
 			Peer: e.server, Hop: e.hop, Client: a.origin.Addr(), Active: r.cfg.Active, TLS: e.upstream.mode,
 		}),

@@ -68,6 +68,9 @@ type Config struct {
 	Record Recorder
 	// Note is told of what the state machine found worth noting. If nil, Log is.
 	Note func(ftp.Note)
+	// Dialogue is told every line of both sides, and what goes on instead of it, in the goroutine of Run. If nil, nobody is, and nothing
+	// is done for it.
+	Dialogue func(Line)
 	// Log is told how the session went. If nil, nobody is.
 	Log *slog.Logger
 	// Count, if not nil, counts the bytes: A is the client, B the server.

@@ -68,6 +68,9 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	r := &run{Config: cfg, wires: []relay.Stream{cfg.Client, cfg.Server}, done: make(chan struct{})}
 	r.client, r.server = r.newReader(), r.newReader()
+	if cfg.Dialogue != nil {
+		r.dialogue = &dialogue{tell: cfg.Dialogue}
+	}
 	stop := context.AfterFunc(ctx, r.abort)
 	defer func() { // also if something below panics
 		stop()
@@ -109,6 +112,7 @@ type run struct {
 	done           chan struct{} // closed when nobody listens to the readers any more
 	readers        sync.WaitGroup
 	clientEnded    bool
+	dialogue       *dialogue // nil if nobody wants it
 }
 
 // chunk is what one Read brought.
@@ -230,6 +234,9 @@ func (r *run) fromClient(ctx context.Context, c chunk) error {
 	if c.bug != nil {
 		panic(c.bug)
 	}
+	if r.dialogue != nil {
+		r.dialogue.came(Client, c.data)
+	}
 	if err := r.do(ctx, r.Session.FromClient(c.data)); err != nil {
 		return err
 	}
@@ -246,6 +253,10 @@ func (r *run) fromClient(ctx context.Context, c chunk) error {
 func (r *run) fromServer(ctx context.Context, c chunk) error {
 	if c.bug != nil {
 		panic(c.bug)
+	}
+	if r.dialogue != nil {
+		r.dialogue.came(Server, c.data)
+		defer r.dialogue.settle()
 	}
 	if err := r.do(ctx, r.Session.FromServer(c.data)); err != nil {
 		return err
@@ -268,11 +279,11 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 	for i := 0; i < len(effects); i++ {
 		switch e := effects[i].(type) {
 		case ftp.ToClient:
-			if err := write(r.Client, e.Data); err != nil {
+			if err := r.say(false, e.Data); err != nil {
 				return fmt.Errorf("write to the FTP client: %w", err)
 			}
 		case ftp.ToServer:
-			if err := write(r.Server, e.Data); err != nil {
+			if err := r.say(true, e.Data); err != nil {
 				return fmt.Errorf("write to the FTP server: %w", err)
 			}
 		case ftp.Announce:

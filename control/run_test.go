@@ -84,6 +84,12 @@ func start(t *testing.T, e *endpoints) *session {
 
 func startSession(t *testing.T, e *endpoints, machine *ftp.Session) *session {
 	t.Helper()
+	return startTold(t, e, machine, nil)
+}
+
+// startTold starts a session whose dialogue goes to tell.
+func startTold(t *testing.T, e *endpoints, machine *ftp.Session, tell func(control.Line)) *session {
+	t.Helper()
 	ourClient, client := tcpPair(t)
 	ourServer, server := tcpPair(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -93,7 +99,7 @@ func startSession(t *testing.T, e *endpoints, machine *ftp.Session) *session {
 	}
 	go func() {
 		s.result <- control.Run(ctx, control.Config{
-			Client: ourClient, Server: ourServer, Endpoints: e, Session: machine,
+			Client: ourClient, Server: ourServer, Endpoints: e, Session: machine, Dialogue: tell,
 		})
 	}()
 	t.Cleanup(cancel)

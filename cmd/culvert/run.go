@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/culvert-ssh/culvert/client"
 )
@@ -66,6 +67,10 @@ func equip(cfg *client.Config, out *printer) {
 	cfg.Log = slog.New(&handler{out: out, level: level})
 	if level <= slog.LevelInfo {
 		cfg.Notice = out.line
+	}
+	if level <= slog.LevelDebug {
+		d := &dialogue{out: out, color: colorful(out.w), now: time.Now}
+		cfg.Dialogue = d.line
 	}
 	cfg.Ask = client.Asker{
 		Askpass: os.Getenv("SSH_ASKPASS"),

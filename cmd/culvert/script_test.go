@@ -141,7 +141,7 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 }
 
 // end SIGNAL N waits, after the signal ("-" for none), for what begin started, and expects it to
-// exit with N. What it wrote meanwhile must match the pattern that may follow.
+// exit with N. What it wrote meanwhile must match the pattern that may follow, and must not match another one behind it.
 func end(ts *testscript.TestScript, _ bool, args []string) {
 	w := ts.Value(worldKey{}).(*world)
 	switch args[0] {
@@ -159,8 +159,12 @@ func end(ts *testscript.TestScript, _ bool, args []string) {
 	if got := w.culvert.ProcessState.ExitCode(); strconv.Itoa(got) != args[1] {
 		ts.Fatalf("exit status %d, want %s", got, args[1])
 	}
-	if len(args) > 2 && !regexp.MustCompile(args[2]).MatchString(strings.Join(rest, "\n")) {
+	said := strings.Join(rest, "\n")
+	if len(args) > 2 && !regexp.MustCompile(args[2]).MatchString(said) {
 		ts.Fatalf("%q doesn't match %q", rest, args[2])
+	}
+	if len(args) > 3 && regexp.MustCompile(args[3]).MatchString(said) {
+		ts.Fatalf("%q matches %q", rest, args[3])
 	}
 }
 
