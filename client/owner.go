@@ -80,7 +80,7 @@ func (o owner) took(at, from netip.AddrPort) error {
 	if o.uid == unknownUID {
 		return nil
 	}
-	if uid, err := socketUID(at, from); err == nil {
+	if uid, err := takenUID(at, from); err == nil {
 		return o.is(uid)
 	}
 	if uid, err := listenerUID(at, from.Addr()); err == nil {

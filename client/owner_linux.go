@@ -46,6 +46,19 @@ func listenerUID(at netip.AddrPort, from netip.Addr) (int, error) {
 	return listenerInTables(at)
 }
 
+// takenUID returns the uid of the program on this machine that has taken the connection from the address from to at. As long as none has,
+// the connection is nobody's, and the tables, which take so long to read, know no more than the kernel.
+func takenUID(at, from netip.AddrPort) (int, error) {
+	uid, err := askKernel(withoutZone(at), withoutZone(from))
+	switch {
+	case err != nil:
+		return socketUID(at, from)
+	case uid < 0:
+		return 0, fmt.Errorf("no program on this machine has taken the connection from %s to %s", from, at)
+	}
+	return uid, nil
+}
+
 func listenerInTables(at netip.AddrPort) (int, error) {
 	uid := -1
 	err := readTables(func(r row) bool {
