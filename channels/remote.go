@@ -132,13 +132,18 @@ func (f *remoteControl) dataDecision(port uint16) policy.Decision {
 	return d
 }
 
-// activeDecision asks the policy whether the bastion may connect to the FTP client.
-func (f *remoteControl) activeDecision() policy.Decision {
+// activeDecision asks the policy whether the bastion may connect to where the FTP client waits.
+func (f *remoteControl) activeDecision(at netip.AddrPort) policy.Decision {
 	d := f.decision()
-	if d.Allowed() && d.FTP.Active == policy.ActiveNo {
-		return policy.Decision{Rule: f.cfg.Line("FTPActive"), Reason: "FTPActive is no"}
+	if !d.Allowed() {
+		return d
 	}
-	return d
+	return f.cfg.Decide(policy.Request{
+		Subject: f.cfg.Subject(),
+		Action:  policy.OpenClient,
+		Target:  policy.Target{Host: at.Addr().String(), Port: at.Port(), Addr: at.Addr()},
+		Time:    f.cfg.Now(),
+	})
 }
 
 // Open makes the endpoint reachable for the FTP client: by a listener for it, or, if it is in active mode, by a channel to the
@@ -221,7 +226,7 @@ func (f *remoteControl) decideAgain(s *stream) policy.Decision {
 	case s.at.IsValid():
 		return f.dataDecision(s.at.Port())
 	}
-	return f.activeDecision()
+	return f.activeDecision(s.waits)
 }
 
 func contains(ports []policy.PortRange, port uint16) bool {

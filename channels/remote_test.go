@@ -463,6 +463,19 @@ func TestRemoteFTPActiveClient(t *testing.T) {
 	}
 }
 
+func TestRemoteFTPActiveClientIsRefusedByDenyOpen(t *testing.T) {
+	r := newRemoteFTP(t, func(p *policy.Rules) {
+		p.FTPActive = &policy.Line[policy.Active]{Value: policy.ActiveYes}
+		p.DenyOpen = permit(t, "", "127.0.0.0/8:*").Global.DenyOpen
+	})
+	n := r.login()
+	n.say("PORT 127,0,0,1,200,10")
+	n.want("502")
+	if e := r.audit.wait(t, "ftp.refused"); !strings.Contains(fmt.Sprint(e["reason"]), "not permitted: DenyOpen 127.0.0.0/8:* sshd_config:2") {
+		t.Errorf("audit: %v", e)
+	}
+}
+
 func TestRemoteFTPActiveClientIsRefusedByDefault(t *testing.T) {
 	r := newRemoteFTP(t, nil)
 	n := r.login()

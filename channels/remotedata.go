@@ -26,6 +26,11 @@ var (
 	errUnanswered = errors.New("the SSH client did not answer in ConnectTimeout")
 )
 
+// denied is why an endpoint is not made reachable.
+type denied struct{ policy.Decision }
+
+func (d *denied) Error() string { return fmt.Sprintf("not permitted: %s %s", d.Reason, d.Rule) }
+
 // remoteListener waits for the one data connection of an FTP client near the bastion. It is a [member], so that a change of the policy
 // reaches it.
 type remoteListener struct {
@@ -45,7 +50,7 @@ func (f *remoteControl) waitFor(e ftp.Endpoint, use *dataUse) (remoteData, netip
 	generation := f.registry.generation()
 	d := f.decision()
 	if !d.Allowed() {
-		return nil, netip.AddrPort{}, &revoked{d}
+		return nil, netip.AddrPort{}, &denied{d}
 	}
 	ln, err := f.listenAt(d.FTP.DataPorts)
 	if err != nil {
@@ -192,13 +197,14 @@ type remoteDial struct {
 
 // prepare opens the channel to the server.
 func (f *remoteControl) prepare(ctx context.Context, e ftp.Endpoint, use *dataUse) (remoteData, error) {
-	if d := f.activeDecision(); !d.Allowed() {
-		return nil, &revoked{d}
+	if d := f.activeDecision(e.Client); !d.Allowed() {
+		return nil, &denied{d}
 	}
 	if !f.announced(e, e.Client) {
 		return nil, errClosed
 	}
 	a := &remoteDial{remoteControl: f, s: f.stream(e.Port), to: e.Client, use: use, reached: make(chan struct{})}
+	a.s.waits = e.Client
 	if !f.channels.take() {
 		return nil, errors.New("MaxChannels is reached")
 	}
@@ -302,7 +308,7 @@ func (a *remoteDial) forward() error {
 
 // reach dials the client.
 func (a *remoteDial) reach() error {
-	if d := a.activeDecision(); !d.Allowed() {
+	if d := a.activeDecision(a.to); !d.Allowed() {
 		return &revoked{d}
 	}
 	if !a.record(audit.FTPConsumed{Conn: a.cfg.ID, Control: a.request, Request: a.s.request, Address: a.to}) {

@@ -28,7 +28,8 @@ type stream struct {
 	listener *listener // of a forwarded-tcpip channel; nil of a direct-tcpip one
 
 	remote *remoteControl // whose control or data connection it is, if the FTP client is near the bastion
-	at     netip.AddrPort // where such a client was told to connect to for data; not valid if it was connected to
+	at     netip.AddrPort // where such a client was told to connect to for data; not valid if it waits itself
+	waits  netip.AddrPort // where it does, if so
 
 	channel *relay.Channel // from open on
 	since   time.Time

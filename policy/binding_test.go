@@ -91,3 +91,35 @@ func TestDecideListen(t *testing.T) {
 		}
 	}
 }
+
+func TestDecideOpenClient(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		change func(*Policy, *KeyRules)
+		host   string
+		want   answer
+		reason string
+	}{
+		{"a client", func(*Policy, *KeyRules) {}, "10.1.2.3", answer{allowed: true, rule: "f:7"}, "FTPActive"},
+		{"forward is more", func(p *Policy, _ *KeyRules) { p.Global.FTPActive.Value = ActiveForward }, "10.1.2.3", answer{allowed: true, rule: "f:7"}, "FTPActive"},
+		{"no", func(p *Policy, _ *KeyRules) { p.Global.FTPActive.Value = ActiveNo }, "10.1.2.3", answer{rule: "f:7"}, "FTPActive is no"},
+		{"nothing said", func(p *Policy, _ *KeyRules) { p.Global.FTPActive = nil }, "10.1.2.3", answer{}, "FTPActive is no"},
+		{"DenyOpen wins", func(*Policy, *KeyRules) {}, "127.0.0.1", answer{rule: "f:8"}, "DenyOpen 127.0.0.0/8:*"},
+		{"PermitOpen means nothing", func(p *Policy, _ *KeyRules) { p.Global.PermitOpen = openLine(t, "f:9", "") }, "10.1.2.3", answer{allowed: true, rule: "f:7"}, "FTPActive"},
+		{"AllowTcpForwarding local", func(p *Policy, _ *KeyRules) { p.Global.AllowTCPForwarding = forward("f:4", ForwardLocal) }, "10.1.2.3", answer{rule: "f:4"}, "AllowTcpForwarding"},
+		{"no-port-forwarding", func(_ *Policy, k *KeyRules) { k.NoPortForwarding = true }, "10.1.2.3", answer{rule: "k:1"}, "the key has no port-forwarding"},
+		{"not an address", func(*Policy, *KeyRules) {}, "", answer{}, "the host is not a host name"},
+	} {
+		p := &Policy{Global: Rules{
+			AllowTCPForwarding: forward("", ForwardAll),
+			FTPActive:          &Line[Active]{Source: "f:7", Value: ActiveYes},
+			DenyOpen:           []Line[[]OpenPattern]{*openLine(t, "f:8", "127.0.0.0/8:*")},
+		}}
+		key := &KeyRules{Source: "k:1"}
+		test.change(p, key)
+		d := p.Decide(Request{Subject{User: "alice", KeyRules: key}, OpenClient, Target{Host: test.host, Port: 40000}, time.Time{}})
+		if got := answerOf(d); got != test.want || d.Reason != test.reason {
+			t.Errorf("%s: got %+v (%s), want %+v (%s)", test.name, got, d.Reason, test.want, test.reason)
+		}
+	}
+}

@@ -45,6 +45,16 @@ func (p *Policy) decide(r Request, tr *trail) Decision {
 			return d
 		}
 		return rules.decideListen(r.Subject.KeyRules, b, tr)
+	case OpenClient:
+		t, err := newTarget(r)
+		if err != nil {
+			return Decision{Reason: err.Error()}
+		}
+		rules := p.rulesFor(r.Subject, r.Time, tr)
+		if d, denied := rules.forwardingDenied(ForwardRemote, r.Subject.KeyRules, tr); denied {
+			return d
+		}
+		return rules.decideClient(t, tr)
 	}
 	return Decision{Reason: "unknown action"}
 }
@@ -75,13 +85,8 @@ func (r *Rules) forwardingDenied(direction Forwarding, key *KeyRules, tr *trail)
 
 // decideTarget goes through the rules on a connection, DenyOpen first.
 func (r *Rules) decideTarget(asked Request, t target, tr *trail) Decision {
-	for i := range r.DenyOpen {
-		line := &r.DenyOpen[i]
-		word, hit := firstWord(line.Value, t, OpenPattern.denies)
-		tr.open(KindDeny, line.Source, "DenyOpen", word, hit, t)
-		if hit {
-			return Decision{Rule: line.Source, Reason: "DenyOpen " + word.String()}
-		}
+	if d, denied := r.openDenied(t, tr); denied {
+		return d
 	}
 	if r.PermitOpen == nil {
 		return Decision{Reason: "no PermitOpen applies, and the default is deny"}
@@ -90,6 +95,35 @@ func (r *Rules) decideTarget(asked Request, t target, tr *trail) Decision {
 		return r.decideData(asked.Subject.KeyRules, t, tr)
 	}
 	return r.decideOpen(asked.Subject.KeyRules, t, tr)
+}
+
+// openDenied looks at DenyOpen.
+func (r *Rules) openDenied(t target, tr *trail) (Decision, bool) {
+	for i := range r.DenyOpen {
+		line := &r.DenyOpen[i]
+		word, hit := firstWord(line.Value, t, OpenPattern.denies)
+		tr.open(KindDeny, line.Source, "DenyOpen", word, hit, t)
+		if hit {
+			return Decision{Rule: line.Source, Reason: "DenyOpen " + word.String()}, true
+		}
+	}
+	return Decision{}, false
+}
+
+// decideClient goes through the rules on a connection to an FTP client: that it came, and named the port itself, is what OpenClient says.
+func (r *Rules) decideClient(t target, tr *trail) Decision {
+	if d, denied := r.openDenied(t, tr); denied {
+		return d
+	}
+	tr.active(r.FTPActive)
+	if value(r.FTPActive) == ActiveNo {
+		source := ""
+		if r.FTPActive != nil {
+			source = r.FTPActive.Source
+		}
+		return Decision{Rule: source, Reason: "FTPActive is no"}
+	}
+	return Decision{Rule: r.FTPActive.Source, Reason: "FTPActive", allowed: true}
 }
 
 func (r *Rules) decideOpen(key *KeyRules, t target, tr *trail) Decision {

@@ -60,6 +60,8 @@ const (
 	Listen
 	// ListenFTP is an ftp-forward@culvert request: the same for connections that are read as FTP, with a port besides for each data connection.
 	ListenFTP
+	// OpenClient is a connection to an FTP client in active mode that came to what a ListenFTP was granted.
+	OpenClient
 )
 
 // Target is where to.
