@@ -263,7 +263,8 @@ func (s *Session) noEndpoint(e entry, note, line string) {
 // nobody is logged in.
 func (s *Session) refused(e entry, r reply) {
 	if (e.mode == PORT || e.mode == EPRT) && r.code != 530 {
-		s.noEndpoint(e, "the server refused passive mode: "+quote(r.lines[0]), "")
+		s.note(NoteRefused, "the server refused passive mode: "+quote(r.lines[0]))
+		s.toClient("502 The server refuses passive mode, which active mode becomes here (FTPActive forward does without)")
 		return
 	}
 	s.forward(r)

@@ -316,3 +316,15 @@ func TestBounceByPortIsRefused(t *testing.T) {
 		t.Errorf("the server heard of it:\n%s", log)
 	}
 }
+
+// TestActiveClientOfAServerWithoutPassiveModeHearsWhatHelps has one that culvert was told nothing about.
+func TestActiveClientOfAServerWithoutPassiveModeHearsWhatHelps(t *testing.T) {
+	t.Parallel()
+	server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: t.TempDir(), Lines: []string{noPassive}})
+	tun := culvertSSHD.open(t, server, nil, nil)
+	d := login(t, dial(t, tun.target.Addr), server)
+	if text := d.command(502, "PORT 127,0,0,1,200,10"); !strings.Contains(text, "FTPActive forward") {
+		t.Errorf("got %q, want FTPActive forward in it", text)
+	}
+	d.command(550, "PASV")
+}
