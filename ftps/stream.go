@@ -31,6 +31,9 @@ type Stream struct {
 
 // Read returns io.EOF after the server's close_notify, and no other end but on a control connection, and where there was only something to
 // be sent and all of it was: then no file can be cut short by it, and what became of ours is said by the server's reply.
+//
+// A close_notify is answered at once (RFC 5246, section 7.2.1), and not when the FTP client ends its side: that may wait for a reply of the server, which
+// waits for our close_notify.
 func (c *Stream) Read(p []byte) (int, error) {
 	n, err := c.tls.Read(p)
 	if n > 0 {
@@ -41,6 +44,9 @@ func (c *Stream) Read(p []byte) (int, error) {
 		return n, nil
 	case err == io.EOF:
 		c.over.Store(true)
+		if !c.control && !c.sent.Load() {
+			_ = c.tls.CloseWrite() // if it fails, the server is gone, and there was nothing to be said
+		}
 		return n, io.EOF
 	case errors.Is(err, errCut) && (c.control || c.onlySent()):
 		return n, io.EOF
