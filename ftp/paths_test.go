@@ -15,9 +15,10 @@ var (
 	modelDenied = "/secret /home/joe/private"
 )
 
-// A model is an FTP server without links, whose quirks are chosen. It notes what it does in what is denied.
+// A model is an FTP server without links, whose quirks are chosen. It notes what it does in what is denied, or outside of /pub.
 type model struct {
 	quirks  uint16
+	allow   bool // what is in /pub is allowed, instead of something denied
 	at      string
 	renames string // as it came in RNFR
 	did     []string
@@ -43,6 +44,12 @@ const (
 func (m *model) touch(command, text string) string {
 	all := m.read(text)
 	for _, p := range all {
+		if m.allow {
+			if !strings.HasPrefix(p+"/", "/pub/") && !(p == "/" && entersModel(command)) {
+				m.did = append(m.did, fmt.Sprintf("%s in %s is %s", command, m.at, p))
+			}
+			continue
+		}
 		folded := strings.ToLower(p)
 		for _, denied := range strings.Fields(modelDenied) {
 			if p == denied || strings.HasPrefix(p, denied+"/") ||
@@ -52,6 +59,12 @@ func (m *model) touch(command, text string) string {
 		}
 	}
 	return all[0]
+}
+
+// entersModel reports whether a command changes the directory, which it may on the way to what is allowed.
+func entersModel(command string) bool {
+	verb, _, _ := strings.Cut(command, " ")
+	return strings.Contains("CWD XCWD CDUP", verb)
 }
 
 // read returns the paths that a text means to this server; the first is the one that it goes by.
@@ -128,6 +141,9 @@ func (m *model) obey(line string) string {
 		return "200 ok"
 	case "PASV":
 		return "227 (10,0,0,5,4,1)"
+	}
+	if line == "STAT" { // how the server is
+		return "211 well"
 	}
 	m.passed++
 	switch verb {
@@ -218,11 +234,14 @@ var (
 )
 
 // playModel has a client say what the script chooses, and returns the server at the end.
-func playModel(quirks uint16, script []byte, raw string) *model {
-	m := &model{quirks: quirks, at: "/"}
+func playModel(quirks uint16, allow bool, script []byte, raw string) *model {
+	m := &model{quirks: quirks, allow: allow, at: "/"}
 	s := NewSession(Options{
 		Peer: netip.MustParseAddr("10.0.0.5"), Hop: netip.MustParseAddr("127.0.0.1"), Client: netip.MustParseAddr("127.0.0.1"),
 		Paths: func(r PathRequest) PathDecision {
+			if allow {
+				return PathDecision{Allowed: strings.HasPrefix(r.Path+"/", "/pub/") || r.Path == "/" && r.Enter}
+			}
 			r.Path, r.From = foldForModel(r.Path), foldForModel(r.From)
 			return denying(modelDenied)(r)
 		},
@@ -279,8 +298,10 @@ func FuzzPaths(f *testing.F) {
 		if strings.ContainsFunc(raw, func(r rune) bool { return r < ' ' || r > '~' }) { // what the model makes of them is nobody's business
 			return
 		}
-		if m := playModel(quirks, script, raw); len(m.did) > 0 {
-			t.Fatalf("a server with the quirks %b did what is denied: %q", quirks, m.did)
+		for _, allow := range []bool{false, true} {
+			if m := playModel(quirks, allow, script, raw); len(m.did) > 0 {
+				t.Fatalf("a server with the quirks %b did what isn't permitted: %q", quirks, m.did)
+			}
 		}
 	})
 }
@@ -288,15 +309,15 @@ func FuzzPaths(f *testing.F) {
 func TestRandomPaths(t *testing.T) {
 	random := rand.New(rand.NewPCG(7, 8))
 	passed := 0
-	for range 6000 {
+	for i := range 8000 {
 		script := make([]byte, 2*(1+random.IntN(12)))
 		for i := range script {
 			script[i] = byte(random.UintN(0xf0)) // 0xf0 and above is for the fuzzer
 		}
 		quirks := uint16(random.Uint32())
-		m := playModel(quirks, script, "")
+		m := playModel(quirks, i%2 == 0, script, "")
 		if len(m.did) > 0 {
-			t.Fatalf("a server with the quirks %b did what is denied: %q", quirks, m.did)
+			t.Fatalf("a server with the quirks %b did what isn't permitted: %q", quirks, m.did)
 		}
 		passed += m.passed
 	}

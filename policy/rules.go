@@ -37,6 +37,8 @@ type Rules struct {
 	FTPDataAddress *Line[[]netip.Prefix]
 	FTPDataTimeout *Line[time.Duration]
 	FTPAccess      *Line[Access]
+	FTPDeny        []Line[[]PathPattern] // every line counts, the global ones as well
+	FTPAllow       *Line[[]PathPattern]  // an empty list is FTPAllow none
 	FTPActive      *Line[Active]
 	FTPOpaqueTLS   *Line[[]PortRange]
 
@@ -45,8 +47,6 @@ type Rules struct {
 	FTPUpstreamTLSPin        []Line[Targeted[[]Pin]] // an empty list is FTPUpstreamTLSPin none
 	FTPUpstreamTLSCAFile     *Line[string]
 	FTPUpstreamTLSMaxVersion *Line[TLSVersion]
-	FTPDeny                  []Line[[]PathPattern] // every line counts, the global ones as well
-	FTPAllow                 *Line[[]PathPattern]  // an empty list is FTPAllow none
 }
 
 // Line is a value and where the configuration says it.
