@@ -38,6 +38,7 @@ func connect(ctx context.Context, cfg *Config) (*connection, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("connect to %s port %s: not a TCP connection", host, port), raw.Close())
 	}
+	relay.KeepAlive(tcp) // for who has set ServerAliveInterval to 0
 	wire := relay.NewWire(relay.QuickACK(tcp))
 
 	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })

@@ -28,8 +28,9 @@ type puppet struct {
 	serving   sync.WaitGroup
 	done      chan struct{}
 
-	mu   sync.Mutex
-	open []io.Closer
+	mu       sync.Mutex
+	open     []io.Closer
+	announce netip.AddrPort // the answer to PASV and EPSV; if it is not valid, a port of its own
 }
 
 // puppetTransfer is a transfer that was asked for, and was answered by nothing yet.
@@ -95,6 +96,13 @@ func listenLoopback(t *testing.T) *net.TCPListener {
 
 func addrPort(l net.Listener) netip.AddrPort { return l.Addr().(*net.TCPAddr).AddrPort() }
 
+// announces has PASV and EPSV answered by at from now on.
+func (p *puppet) announces(at netip.AddrPort) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.announce = at
+}
+
 // keep has c closed in the end.
 func (p *puppet) keep(c io.Closer) {
 	p.mu.Lock()
@@ -129,16 +137,22 @@ func (p *puppet) serve(tcp *net.TCPConn) {
 		case verb == "PWD":
 			say(c, `257 "/" is here`)
 		case verb == "EPSV", verb == "PASV":
-			var err error
-			if l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.Addr.Addr(), 0))); err != nil {
-				say(c, "425 "+err.Error())
-				continue
+			p.mu.Lock()
+			at := p.announce
+			p.mu.Unlock()
+			if !at.IsValid() {
+				var err error
+				if l, err = net.ListenTCP("tcp4", net.TCPAddrFromAddrPort(netip.AddrPortFrom(p.Addr.Addr(), 0))); err != nil {
+					say(c, "425 "+err.Error())
+					continue
+				}
+				p.keep(l)
+				at = addrPort(l)
 			}
-			p.keep(l)
-			if port := addrPort(l).Port(); verb == "EPSV" {
-				say(c, fmt.Sprintf("229 (|||%d|)", port))
+			if verb == "EPSV" {
+				say(c, fmt.Sprintf("229 (|||%d|)", at.Port()))
 			} else {
-				say(c, fmt.Sprintf("227 (127,0,0,1,%d,%d)", port>>8, port&0xff))
+				say(c, fmt.Sprintf("227 (127,0,0,1,%d,%d)", at.Port()>>8, at.Port()&0xff))
 			}
 		case verb == "RETR", verb == "STOR":
 			if !p.transfer(tcp, c, l, verb) {
