@@ -8,10 +8,12 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/internal/transcript"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -49,8 +51,19 @@ func notHere(tr transcript.Transcript) string {
 		switch {
 		case o.Key == "peer", o.Key == "hop", o.Key == "record":
 		case o.Key == "driver" && o.Value == "culvert":
+		case o.Key == "active" && o.Value == "translated":
+		case o.Key == "client" && o.Value == tr.Option("hop") && o.Value == "::1":
 		default:
 			return fmt.Sprintf("option %s %s", o.Key, o.Value)
+		}
+	}
+	worked := false
+	for _, s := range tr.Steps {
+		switch worked = worked || s.Head == "announced"; {
+		case s.Head == "refused" && strings.HasPrefix(s.Text, "nobody waits"):
+			return "somebody waits here"
+		case s.Head == "refused" && worked:
+			return "what has worked once is opened when somebody comes"
 		}
 	}
 	return ""
@@ -88,14 +101,20 @@ func playTranscript(t *testing.T, tr transcript.Transcript, piece int) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		serveFTP(ctx, &Config{}, far, new(opaquePorts), f, accepted.(*net.TCPConn), slog.New(slog.DiscardHandler))
+		serveFTP(ctx, &Config{Active: map[string]ftp.Active{"translated": ftp.ActiveTranslated}[tr.Option("active")]}, far, new(opaquePorts), f, accepted.(*net.TCPConn), slog.New(slog.DiscardHandler))
 	}()
 	defer func() { stop(); <-ended; far.end() }()
 
+	waiting := newActivePorts(t, hop)
 	p := transcript.Player{
-		Client: transcript.NewPeer("client", client), Server: transcript.NewPeer("server", server), Piece: piece,
+		Rewrite: waiting.ports.Replace,
+		Client:  transcript.NewPeer("client", client), Server: transcript.NewPeer("server", server), Piece: piece,
 		Announcing: far.announcing, Read: func() { near.wait(server.said) },
-		Offered: func(_ transcript.Endpoint, reply string, begins bool) {
+		Offered: func(e transcript.Endpoint, reply string, begins bool) {
+			if e.Client != "" {
+				waiting.expect(e.Client, begins)
+				return
+			}
 			far.offered = dataAddress(t, hop, reply)
 			if begins {
 				far.connect()
@@ -106,7 +125,9 @@ func playTranscript(t *testing.T, tr transcript.Transcript, piece int) {
 	if t.Failed() {
 		return
 	}
+	waiting.check()
 	switch {
+	case live != nil && live.Client != "":
 	case live == nil && far.offered != "" && !far.connected:
 		wantRefused(t, far.offered)
 	case live != nil && !far.connected:
@@ -132,6 +153,63 @@ func dataAddress(t *testing.T, hop, reply string) string {
 		t.Errorf("data connections are announced at %s, want the control connection's own %s", at, hop)
 	}
 	return net.JoinHostPort(at, fmt.Sprint(a[4]<<8|a[5]))
+}
+
+// activePorts are the two ports that the clients of the transcripts wait at in active mode.
+type activePorts struct {
+	t        *testing.T
+	at       map[string]*net.TCPListener
+	ports    *strings.Replacer // of the transcripts, by those of today
+	expected []string          // where a connection is to come
+}
+
+func newActivePorts(t *testing.T, hop string) *activePorts {
+	t.Helper()
+	w := &activePorts{t: t, at: make(map[string]*net.TCPListener)}
+	var names []string
+	for _, name := range []struct{ number, port string }{{"51210", "200,10"}, {"51211", "200,11"}} {
+		ln, err := net.Listen("tcp", net.JoinHostPort(hop, "0"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = ln.Close() })
+		port := relay.AddrPort(ln.Addr()).Port()
+		w.at[ln.Addr().String()] = ln.(*net.TCPListener)
+		names = append(names, name.number, fmt.Sprint(port), name.port, fmt.Sprintf("%d,%d", port>>8, port&0xff))
+	}
+	w.ports = strings.NewReplacer(names...)
+	return w
+}
+
+func (w *activePorts) expect(at string, begins bool) {
+	if begins {
+		w.expected = append(w.expected, at)
+	}
+}
+
+// check holds that who waits was connected to when a transfer began, and nobody else.
+func (w *activePorts) check() {
+	w.t.Helper()
+	for _, at := range w.expected {
+		_ = w.at[at].SetDeadline(time.Now().Add(patience))
+		c, err := w.at[at].Accept()
+		if err != nil {
+			w.t.Errorf("the client waits at %s: %v", at, err)
+			return
+		}
+		w.t.Cleanup(func() { _ = c.Close() })
+	}
+	for at, ln := range w.at {
+		last := dial(w.t, at)
+		c, err := ln.Accept()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if c.RemoteAddr().String() != last.LocalAddr().String() {
+			w.t.Errorf("the client at %s was connected to, and nothing began", at)
+		}
+		_ = c.Close()
+	}
 }
 
 // farServer is a Transport whose far end is in a transcript: it opens the control connection once, and what was announced.

@@ -21,14 +21,16 @@ type Player struct {
 	Read func()
 	// Announcing is called before the server announces an endpoint. If refused, the driver must not be able to reach it.
 	Announcing func(e Endpoint, refused bool)
-	// Offered is called when the client was told of an endpoint by a 227 or 229. Begins says that a transfer will begin on it.
+	// Offered is called when the client was told of an endpoint by a 227 or 229, or that it will be connected to. Begins says that a transfer
+	// will begin on it.
 	Offered func(e Endpoint, reply string, begins bool)
 }
 
 // An Endpoint is one that the session has announced to its driver.
 type Endpoint struct {
-	Addr string // "invalid IP" if only the bastion knows it
-	Port uint16
+	Addr   string // "invalid IP" if only the bastion knows it
+	Port   uint16
+	Client string // where the client waits, in active mode
 }
 
 // playing is a Player in the middle of a transcript.
@@ -117,11 +119,18 @@ func (p *playing) step(s Step) {
 
 // asks returns the question that effects end with, if there is one.
 func asks(want []string) string {
-	if len(want) > 0 && strings.HasPrefix(want[len(want)-1], "announce ") {
-		return want[len(want)-1]
+	if len(want) == 0 {
+		return ""
+	}
+	last := want[len(want)-1]
+	if last == transferEnds || strings.HasPrefix(last, "announce ") {
+		return last
 	}
 	return ""
 }
+
+// transferEnds asks how the data connection to a client in active mode has ended.
+const transferEnds = "end?"
 
 // announcing goes through a step that announces, those after it that come before the driver's answer in the transcript, and the answer. A driver
 // answers at once, so what is said in between is said when the answer is there; the machine doesn't look at it before either.
@@ -137,6 +146,13 @@ func (p *playing) announcing(s Step, question string) {
 	}
 	if asks(want) != "" {
 		p.tb.Fatalf("%s: two questions at once can't be played", s.Where)
+	}
+	if question == transferEnds {
+		p.do(s)
+		p.expect(s.Want)
+		p.at = answer
+		p.hear(want...)
+		return
 	}
 	e := p.endpoint(question)
 	if p.Announcing != nil {
@@ -157,12 +173,14 @@ func (p *playing) announcing(s Step, question string) {
 	p.hear(want[first:]...)
 }
 
-func (s Step) answers() bool { return s.Head == "announced" || s.Head == "refused" }
+func (s Step) answers() bool {
+	return s.Head == "announced" || s.Head == "refused" || s.Head == "ended"
+}
 
 // begins reports whether a transfer begins after the answer before there is another.
 func (p *playing) begins(answer int) bool {
 	for i := answer; i < len(p.steps); i++ {
-		if i > answer && p.steps[i].answers() {
+		if i > answer && p.steps[i].Head == "announced" {
 			return false
 		}
 		if slices.Contains(p.steps[i].Want, "begin") {
@@ -181,7 +199,7 @@ func (p *playing) offered(e Endpoint, begins bool) {
 		return // which await has found
 	}
 	reply := heard[len(p.client)-1]
-	if !announcement.MatchString(reply) {
+	if !announcement.MatchString(reply) && (e.Client == "" || !strings.HasPrefix(reply, "client: 200 ")) {
 		return
 	}
 	p.live = &e
@@ -190,7 +208,7 @@ func (p *playing) offered(e Endpoint, begins bool) {
 	}
 }
 
-var announced = regexp.MustCompile(`^announce [A-Z]+ (.+) port (\d+),`)
+var announced = regexp.MustCompile(`^announce [A-Z]+(?: \(client at (\S+)\))? (.+) port (\d+),`)
 
 // endpoint reads an effect.
 func (p *playing) endpoint(question string) (e Endpoint) {
@@ -198,8 +216,8 @@ func (p *playing) endpoint(question string) (e Endpoint) {
 	if m == nil {
 		p.tb.Fatalf("%q is no endpoint", question)
 	}
-	e.Addr = m[1]
-	if _, err := fmt.Sscan(m[2], &e.Port); err != nil {
+	e.Client, e.Addr = m[1], m[2]
+	if _, err := fmt.Sscan(m[3], &e.Port); err != nil {
 		p.tb.Fatal(err)
 	}
 	return e
@@ -306,8 +324,13 @@ func anyAddress(line string) string {
 
 // anyAnnouncement is the reply to the client that a question is about.
 func anyAnnouncement(question string) string {
-	if strings.HasPrefix(question, "announce EPSV") {
+	switch {
+	case strings.HasPrefix(question, "announce EPSV"):
 		return "client: 229 Entering Extended Passive Mode (|||1|)"
+	case strings.HasPrefix(question, "announce PORT"):
+		return "client: 200 PORT command successful"
+	case strings.HasPrefix(question, "announce EPRT"):
+		return "client: 200 EPRT command successful"
 	}
 	return "client: 227 Entering Passive Mode (0,0,0,0,0,0)"
 }
