@@ -32,7 +32,7 @@ func story(t testing.TB) string {
 		audit.ChannelOpened{Conn: alice, Request: "1-1", Type: "direct-tcpip", Target: "ftp.corp:21", Address: netip.MustParseAddrPort("10.0.0.5:21"), Rule: "sshd_config:12", FTP: "control"},
 		audit.FTPLogin{Conn: alice, Control: "1-1", Login: "anna\x1b[2J"},
 		audit.FTPCommand{Conn: alice, Control: "1-1", Command: "CWD", Class: "session", Path: "/a b", Code: 250, By: "server"},
-		audit.FTPCommand{Conn: alice, Control: "1-1", Command: "DELE", Class: "write", Path: "x", Code: 550, By: "bastion"},
+		audit.FTPCommand{Conn: alice, Control: "1-1", Command: "DELE", Class: "write", Path: "x", Code: 550, By: "bastion", Number: "1-1.1", Resolved: "/a b/x", Rule: "sshd_config:9", Reason: "FTPDeny /**/x"},
 		audit.FTPTransfer{Conn: alice, Control: "1-1", Request: "1-2", Command: "RETR", Direction: "download", Path: "f", Bytes: 1234567, Seconds: 1.5, Result: "complete", Code: 226},
 		audit.ChannelRefused{Conn: bob, Request: "2-1", Type: "direct-tcpip", Target: "169.254.0.1:80", Rule: "sshd_config:2", Reason: "DenyOpen"},
 		audit.ChannelClosed{Conn: alice, Request: "1-1", Type: "direct-tcpip", Up: 100, Down: 2000, Seconds: 60, Result: "aborted", Reason: "reset"},
@@ -54,6 +54,7 @@ func TestFilterPicks(t *testing.T) {
 		{"user", audit.Filter{User: "bob"}, []int{12}},
 		{"connection", audit.Filter{Conn: "2"}, []int{4, 12}},
 		{"request", audit.Filter{Conn: "1-2"}, []int{11}},
+		{"refused command", audit.Filter{Conn: "1-1.1"}, []int{10}},
 		{"event", audit.Filter{Event: "channel.opened"}, []int{7}},
 		{"events", audit.Filter{Event: "channel.*", Conn: "1-1"}, []int{5, 6, 7, 13}},
 		{"since", audit.Filter{Since: noon().Add(15 * time.Minute)}, []int{15, 16}},
@@ -89,7 +90,7 @@ const shown = `Sunday, 22 November 2026, UTC
 11:07:00.000    1-1 open, direct-tcpip, FTP control connection, 10.0.0.5:21 (sshd_config:12)
 11:08:00.000      1-1 FTP login "anna\x1b[2J"
 11:09:00.000      1-1 CWD "/a b": 250
-11:10:00.000      1-1 DELE "x": 550 from the bastion
+11:10:00.000      1-1 DELE "x": 550 from the bastion, number 1-1.1 "/a b/x" (sshd_config:9): FTPDeny /**/x
 11:11:00.000      1-1 download "f" complete, 1,234,567 bytes in 1.5s
 11:13:00.000    1-1 closed, aborted after 1m0s, 100 bytes up, 2,000 bytes down: reset
 11:14:00.000  connection closed after 2m0s: closed by the client
