@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"compress/zlib"
 	"io"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
@@ -135,5 +137,31 @@ func TestCompressionInsideTLS(t *testing.T) {
 	d.store(tun, "STOR up", packed.Bytes())
 	if got, err := os.ReadFile(filepath.Join(server.Root, "up")); err != nil || !bytes.Equal(got, file) {
 		t.Errorf("stored: got %d bytes, %v; want %d", len(got), err, len(file))
+	}
+}
+
+// TestRemoteTunnelToAServerThatRequiresTLS: the FTP server is near culvert, and its clients, in the clear, near the SSH server.
+func TestRemoteTunnelToAServerThatRequiresTLS(t *testing.T) {
+	t.Parallel()
+	ca := peers.TestCA(t, "ca")
+	id := ca.TestIdentity(t, peers.Certificate{Names: []string{"127.0.0.1"}})
+	files := makeFilesOf(t, 1<<20, 5)
+	key := peers.TestKey(t, "id_ed25519")
+	sshd := peers.TestSSHD(t, peers.SSHDConfig{AuthorizedKeys: key.Authorized(), Addr: netip.MustParseAddr("127.0.0.1")})
+	for _, prefix := range []string{"ftp/", "ftps/"} {
+		t.Run(prefix, func(t *testing.T) {
+			root := t.TempDir()
+			files.linkInto(t, filepath.Join(root, "files"))
+			server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: root, TLS: &peers.FTPTLS{Identity: id, Implicit: prefix == "ftps/"}})
+			p := start(t, "culvert", "-N", "-v", "-i", key.Path,
+				"-o", "UserKnownHostsFile="+filepath.Join(t.TempDir(), "known_hosts"), "-o", "StrictHostKeyChecking=accept-new",
+				"-o", "FTPUpstreamTLS=require", "-o", "FTPUpstreamTLSCAFile="+ca.Path,
+				"-p", strconv.Itoa(int(sshd.Addr.Port())), "-R", prefix+"127.0.0.1:0:"+server.Addr.String(), sshd.User+"@127.0.0.1")
+			target := server.Target()
+			target.Addr = netip.MustParseAddrPort(p.await(`FTP to .* is at ([0-9.]+:\d+) of`)[1])
+			for _, client := range []peers.FTPClient{peers.Curl, peers.LFTP} {
+				t.Run(string(client), func(t *testing.T) { files.cell(t, client, target, root) })
+			}
+		})
 	}
 }
