@@ -45,6 +45,76 @@ func TestMatrix(t *testing.T) {
 	}
 }
 
+// combination is a cell in which several things meet that have tests of their own: the client's mode, TLS on the last leg, the direction of the
+// tunnel, the family. The combinations are chosen such that what can meet in pairs mostly does, with each server and each client in some.
+type combination struct {
+	path
+	remote bool   // -R instead of -L
+	active bool   // the client's mode
+	tls    string // version, or "" for none
+	server peers.FTPServer
+	addr   string
+	client peers.FTPClient
+}
+
+var combinations = []combination{
+	{culvertCulvertd, false, true, "1.2", peers.VSFTPD, "127.0.0.1", peers.TNFTP},
+	{culvertCulvertd, false, true, "1.3", peers.ProFTPD, "127.0.0.1", peers.LFTP},
+	{culvertCulvertd, false, false, "1.3", peers.PureFTPD, "::1", peers.Wget},
+	{culvertCulvertd, true, false, "", peers.ProFTPD, "::1", peers.Curl},
+	{culvertCulvertd, true, true, "", peers.PureFTPD, "127.0.0.1", peers.NcFTP},
+	{culvertSSHD, false, true, "1.3", peers.VSFTPD, "127.0.0.1", peers.NetFTP},
+	{culvertSSHD, false, true, "1.2", peers.PureFTPD, "::1", peers.Ftplib},
+	{culvertSSHD, false, false, "1.2", peers.ProFTPD, "::1", peers.Curl},
+	{culvertSSHD, true, false, "", peers.VSFTPD, "127.0.0.1", peers.LFTP},
+	{culvertSSHD, true, true, "", peers.ProFTPD, "127.0.0.1", peers.TNFTP},
+	{sshCulvertd, false, false, "1.2", peers.VSFTPD, "::1", peers.CurlSOCKS},
+}
+
+func (c combination) String() string {
+	return fmt.Sprintf("%s/remote %t/active %t/TLS %s/%s/%s/%s", c.path, c.remote, c.active, c.tls, c.server, c.addr, c.client)
+}
+
+// TestCombinations goes on where TestMatrix ends, with pairs in place of everything with everything.
+func TestCombinations(t *testing.T) {
+	t.Parallel()
+	files := makeFilesOf(t, 16<<20, 5)
+	ca := peers.TestCA(t, "ca")
+	id := ca.TestIdentity(t, peers.Certificate{Names: []string{"127.0.0.1", "::1"}})
+	for _, c := range combinations {
+		t.Run(c.String(), func(t *testing.T) {
+			t.Parallel()
+			config := peers.FTPConfig{Root: t.TempDir(), Addr: netip.MustParseAddr(c.addr)}
+			files.linkInto(t, filepath.Join(config.Root, "files"))
+			if c.tls != "" {
+				config.TLS = &peers.FTPTLS{Identity: id}
+			}
+			target := c.open(t, peers.TestFTP(t, c.server, config), ca)
+			target.Active = c.active
+			files.cell(t, c.client, target, config.Root)
+		})
+	}
+}
+
+// open puts the combination into operation, and returns what its client is told.
+func (c combination) open(t *testing.T, server *peers.FTP, ca *peers.CA) peers.Target {
+	t.Helper()
+	if c.remote {
+		r := remote{path: c.path}
+		if c.hasCulvertd() {
+			r.bastion = []string{"FTPActive yes"}
+		}
+		return r.open(t, server)
+	}
+	r := route{path: c.path}
+	if c.tls != "" && c.hasCulvertd() {
+		r.culvertd = []string{"FTPUpstreamTLS require", "FTPUpstreamTLSCAFile " + ca.Path, "FTPUpstreamTLSMaxVersion " + c.tls}
+	} else if c.tls != "" {
+		r.culvert = []string{"-o", "FTPUpstreamTLS=require", "-o", "FTPUpstreamTLSCAFile=" + ca.Path, "-o", "FTPUpstreamTLSMaxVersion=" + c.tls}
+	}
+	return r.open(t, server).target
+}
+
 // cell is one client on one path to one server. The server serves root, with the files in root/files.
 func (f *files) cell(t *testing.T, c peers.FTPClient, target peers.Target, root string) {
 	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
