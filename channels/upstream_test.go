@@ -33,6 +33,7 @@ type tlsServer struct {
 	own  *tls.Config // of data connections
 
 	implicit bool
+	active   bool   // it has no passive mode
 	auth     string // the answer to AUTH, and whatever is sent with it
 	end      func(c *tls.Conn)
 	got      chan upload
@@ -76,8 +77,12 @@ func (s *tlsServer) serve(c *net.TCPConn) {
 		conn = tls.Server(c, s.conf)
 	}
 	fmt.Fprint(conn, "220 hello\r\n")
+	var client netip.AddrPort // that said PORT
 	for lines := bufio.NewScanner(conn); lines.Scan(); {
-		switch verb, _, _ := strings.Cut(lines.Text(), " "); verb {
+		switch verb, arg, _ := strings.Cut(lines.Text(), " "); verb {
+		case "PORT":
+			client = addressOf(arg)
+			fmt.Fprint(conn, "200 ok\r\n")
 		case "AUTH":
 			fmt.Fprint(conn, s.auth)
 			if strings.HasPrefix(s.auth, "234") {
@@ -86,14 +91,41 @@ func (s *tlsServer) serve(c *net.TCPConn) {
 			}
 		case "USER":
 			fmt.Fprint(conn, "230 welcome\r\n")
-		case "PASV":
+		case "PASV", "EPSV":
+			if s.active {
+				fmt.Fprint(conn, "502 no\r\n")
+				continue
+			}
 			fmt.Fprint(conn, sextuple(s.data)+"\r\n")
 		case "RETR", "STOR":
-			fmt.Fprint(conn, "150 go\r\n226 done\r\n")
+			fmt.Fprint(conn, "150 go\r\n")
+			if client.IsValid() {
+				s.connect(client)
+			}
+			fmt.Fprint(conn, "226 done\r\n")
 		default:
 			fmt.Fprint(conn, "200 ok\r\n")
 		}
 	}
+}
+
+// connect makes the data connection of active mode, from the control connection's address.
+func (s *tlsServer) connect(to netip.AddrPort) {
+	c, err := net.Dial("tcp", to.String())
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	defer c.Close()
+	s.serveData(c.(*net.TCPConn))
+}
+
+// addressOf is the argument of a PORT.
+func addressOf(arg string) netip.AddrPort {
+	var a [4]byte
+	var high, low uint16
+	fmt.Sscanf(arg, "%d,%d,%d,%d,%d,%d", &a[0], &a[1], &a[2], &a[3], &high, &low)
+	return netip.AddrPortFrom(netip.AddrFrom4(a), high<<8|low)
 }
 
 // serveData sends the file, or takes one if there is something to take.
@@ -170,20 +202,24 @@ func (b *bastion) retrieve(d *dialogue, s *tlsServer) (text string, complete boo
 	d.say("USER alice")
 	d.want("230 welcome")
 	d.say("PASV")
-	d.want(sextuple(s.data))
+	d.want("227 Entering Passive Mode (127,0,0,1,")
+	at := addressOf(strings.TrimSuffix(d.replies.Text()[len("227 Entering Passive Mode ("):], ")"))
+	if at != s.data && !s.active {
+		b.t.Fatalf("announced is %v, want %v", at, s.data)
+	}
 	ch, reqs, err := b.client.OpenChannel("direct-tcpip", ssh.Marshal(struct {
 		Host  string
 		Port  uint32
 		From  string
 		FPort uint32
-	}{"127.0.0.1", uint32(s.data.Port()), "127.0.0.1", 1}))
+	}{"127.0.0.1", uint32(at.Port()), "127.0.0.1", 1}))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	d.say("RETR file")
+	got, _ := io.ReadAll(ch)
 	d.want("150 go")
 	d.want("226 done")
-	got, _ := io.ReadAll(ch)
 	if r := <-reqs; r != nil {
 		complete = r.Type == relay.EndOfDataRequest
 		go ssh.DiscardRequests(reqs)
@@ -221,6 +257,21 @@ func TestUpstreamIsProtected(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A server that connects for its data is the server of TLS there as well (RFC 4217, section 7).
+func TestProtectedDataOfAServerThatConnects(t *testing.T) {
+	ca := peers.TestCA(t, "ca")
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		s := newTLSServer(t, ca, []string{"127.0.0.1"}, func(s *tlsServer) { s.conf.MaxVersion, s.active = version, true })
+		b := newTLSBastion(t, ca, "ftp/"+s.at.String(), func(p *policy.Policy) { forwards(p); upstreamRules(policy.TLSRequire)(p) })
+		d := b.control(s.at)
+		d.want("220 hello")
+		if got, complete := b.retrieve(d, s); got != theFile || !complete {
+			t.Errorf("got %q, complete %v; want %q, complete", got, complete, theFile)
+		}
+		b.protection("ftp.transfer", tls.VersionName(version)+", verified")
 	}
 }
 
@@ -382,77 +433,5 @@ func TestProtectedUploads(t *testing.T) {
 		if got := <-s.got; complete != (got.err == nil) || complete && got.text != theFile {
 			t.Errorf("complete %v: the server got %q, %v", complete, got.text, got.err)
 		}
-	}
-}
-
-func TestReloadThatDemandsTLSEndsWhatIsInTheClear(t *testing.T) {
-	ca := peers.TestCA(t, "ca")
-	s := newTLSServer(t, ca, []string{"127.0.0.1"}, func(s *tlsServer) { s.auth = "502 no\r\n" })
-	word := "ftp/" + s.at.String()
-	for _, before := range []policy.TLS{policy.TLSOff, policy.TLSPrefer} {
-		b := newTLSBastion(t, ca, word, upstreamRules(before))
-		d := b.control(s.at)
-		d.want("220 hello")
-		b.protection("ftp.protection", "clear")
-		prefer := permit(t, word, "")
-		upstreamRules(policy.TLSPrefer)(prefer)
-		b.change(prefer)
-		d.say("NOOP")
-		d.want("200 ok")
-
-		demand := permit(t, word, "")
-		upstreamRules(policy.TLSRequire)(demand)
-		b.change(demand)
-		if d.replies.Scan() {
-			t.Errorf("%v: after the reload the client hears %q, want the end", before, d.replies.Text())
-		}
-		if e := b.audit.wait(t, "channel.closed"); e["rule"] != "sshd_config:10" || e["result"] != "aborted" {
-			t.Errorf("%v: got %v, want it aborted by sshd_config:10", before, e)
-		}
-	}
-}
-
-func TestReloadThatTrustsOthersEndsWhatIsOpen(t *testing.T) {
-	ca := peers.TestCA(t, "ca")
-	s := newTLSServer(t, ca, []string{"127.0.0.1"}, nil)
-	leaf, err := x509.ParseCertificate(s.conf.Certificates[0].Certificate[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, another := policy.Pin(ftps.PinOf(leaf)), policy.Pin{1}
-	word := "ftp/" + s.at.String()
-	for _, test := range []struct {
-		name          string
-		before, after func(*policy.Policy)
-		ends          bool
-	}{
-		{"the same", upstreamRules(policy.TLSRequire, own), upstreamRules(policy.TLSRequire, own), false},
-		{"one more", upstreamRules(policy.TLSRequire, own), upstreamRules(policy.TLSRequire, another, own), false},
-		{"another", upstreamRules(policy.TLSRequire, own), upstreamRules(policy.TLSRequire, another), true},
-		{"one less", upstreamRules(policy.TLSRequire, another, own), upstreamRules(policy.TLSRequire, own), true},
-		{"an authority in place of a pin", upstreamRules(policy.TLSRequire, own), upstreamRules(policy.TLSRequire), true},
-		{"a pin in place of an authority", upstreamRules(policy.TLSRequire), upstreamRules(policy.TLSRequire, own), true},
-		{"another file", upstreamRules(policy.TLSRequire), func(p *policy.Policy) {
-			upstreamRules(policy.TLSRequire)(p)
-			p.Global.FTPUpstreamTLSCAFile.Value = "/other"
-		}, true},
-		{"no demand any more", upstreamRules(policy.TLSRequire), upstreamRules(policy.TLSOff), false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			b := newTLSBastion(t, ca, word, test.before)
-			d := b.control(s.at)
-			d.want("220 hello")
-			p := permit(t, word, "")
-			test.after(p)
-			b.change(p)
-			if test.ends {
-				if e := b.audit.wait(t, "channel.closed"); e["result"] != "aborted" {
-					t.Errorf("got %v, want it aborted", e)
-				}
-				return
-			}
-			d.say("NOOP")
-			d.want("200 ok")
-		})
 	}
 }
