@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -237,4 +238,57 @@ func TestPlainClientInActiveModeOfAServerThatRequiresTLS(t *testing.T) {
 			n.other.Do(func() { files.cell(t, peers.TNFTP, at, server.Root) })
 		})
 	}
+}
+
+// TestLinkLocalAddresses is what they are good for. Culvert can listen at one, for clients on the same cable, and an FTP server at one is
+// reached through OpenSSH, to which the zone means something. To culvertd an address with a zone is none, and it says so.
+func TestLinkLocalAddresses(t *testing.T) {
+	t.Parallel()
+	if apart(t) {
+		return
+	}
+	n := newNetwork(t)
+	t.Run("culvert listens", func(t *testing.T) {
+		server := n.serve(t, peers.VSFTPD, peers.FTPConfig{})
+		tun := n.open(t, culvertSSHD, server, "["+linkLocal+"%eth0]:0")
+		at := linkLocalOn(t, n.other, "eth0", tun.target.Addr.Port())
+		d := login(t, dialOn(t, n.other, at), server)
+		data := dialOn(t, n.other, netip.AddrPortFrom(at.Addr(), d.endpoint()))
+		d.command(150, "RETR byte")
+		if got, err := io.ReadAll(data); err != nil || string(got) != "\xff" {
+			t.Errorf("data connection: got %q, %v, want one byte", got, err)
+		}
+		d.reply(226)
+	})
+	server := n.serve(t, peers.VSFTPD, peers.FTPConfig{Addr: linkLocalOn(t, n.vault, "eth0", 0).Addr()})
+	server.Addr = netip.MustParseAddrPort(fmt.Sprintf("[%s%%eth1]:%d", linkLocal, server.Addr.Port())) // the bastion's name for the cable
+	t.Run("sshd", func(t *testing.T) {
+		tun := n.open(t, culvertSSHD, server, "127.0.0.1:0")
+		for _, client := range []peers.FTPClient{peers.Curl, peers.NcFTP} { // by EPSV and by PASV
+			n.wantByte(t, n.desk, client, tun.target)
+		}
+	})
+	t.Run("culvertd", func(t *testing.T) {
+		var b *bastion
+		n.bastion.Do(func() { b = startCulvertd(t, netip.MustParseAddr(bastionAtDesk), "PermitOpen ftp/*:*") })
+		var at netip.AddrPort
+		n.desk.Do(func() { _, at = startForward(t, b.addr, user, b.key, "ftp/127.0.0.1:0:"+server.Addr.String()) })
+		if said, err := hear(n.desk, at); err != nil || !strings.HasPrefix(said, "421 ") {
+			t.Errorf("the client hears %q, %v, want 421", said, err)
+		}
+		b.await(`"event":"channel.refused".*has a zone`)
+	})
+}
+
+// linkLocalOn is linkLocal as this process can use it on a machine: by the number of the interface, as package net keeps the names of
+// all machines together.
+func linkLocalOn(t *testing.T, m *lan.Machine, name string, port uint16) netip.AddrPort {
+	t.Helper()
+	var cable *net.Interface
+	var err error
+	m.Do(func() { cable, err = net.InterfaceByName(name) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return netip.AddrPortFrom(netip.MustParseAddr(fmt.Sprintf("%s%%%d", linkLocal, cable.Index)), port)
 }
