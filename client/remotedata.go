@@ -52,7 +52,11 @@ func (d *remoteData) await(ctx context.Context) (err error) {
 	d.mu.Lock() // a connection may come before this returns
 	defer d.mu.Unlock()
 	if d.toCulvertd() {
-		d.at, err = d.conn.incoming.expect(place{d.asked().host, d.to.Port()}, d.serve)
+		name := d.to.Port()
+		if d.listener != nil {
+			name = d.listener.Addr().Port()
+		}
+		d.at, err = d.conn.incoming.expect(place{d.asked().host, name}, d.serve)
 	} else {
 		d.at, err = d.listenForData(ctx)
 	}

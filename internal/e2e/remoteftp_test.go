@@ -67,34 +67,61 @@ func (r *remote) openTo(t *testing.T, servers ...netip.AddrPort) (at []netip.Add
 	}
 	r.client = start(t, "culvert", append(args, r.culvert...)...)
 	for _, server := range servers {
-		port := r.client.await(`FTP to ` + regexp.QuoteMeta(server.String()) + ` is at \S*:(\d+) of `)[1]
-		at = append(at, netip.MustParseAddrPort("127.0.0.1:"+port))
+		at = append(at, netip.MustParseAddrPort(r.client.await(`FTP to ` + regexp.QuoteMeta(server.String()) + ` is at (\S+) of `)[1]))
 	}
 	return at
 }
 
+// TestFTPServersNearCulvert is each server and each client, in passive and in active mode, with culvertd and with sshd, over IPv4 and over IPv6, and
+// servers that require TLS or have no passive mode, by the bytes; but not each with each, as the two ends are those of the matrix.
 func TestFTPServersNearCulvert(t *testing.T) {
-	files := makeFiles(t)
+	t.Parallel()
+	files := makeFilesOf(t, 16<<20, 50)
+	ca := peers.TestCA(t, "the authority")
+	id := ca.TestIdentity(t, peers.Certificate{Names: []string{"127.0.0.1"}})
 	for _, cell := range []struct {
 		path
+		name    string
 		server  peers.FTPServer
+		config  peers.FTPConfig
+		forward string
+		active  bool
+		culvert []string
 		clients []peers.FTPClient
 	}{
-		{culvertCulvertd, peers.VSFTPD, []peers.FTPClient{peers.LFTP, peers.Wget}},
-		{culvertCulvertd, peers.PureFTPD, []peers.FTPClient{peers.Curl, peers.TNFTP}},
-		{culvertCulvertd, peers.ProFTPD, []peers.FTPClient{peers.NcFTP}},
-		{culvertSSHD, peers.VSFTPD, []peers.FTPClient{peers.Curl}},
-		{culvertSSHD, peers.PureFTPD, []peers.FTPClient{peers.NcFTP}},
-		{culvertSSHD, peers.ProFTPD, []peers.FTPClient{peers.LFTP}},
+		{path: culvertCulvertd, server: peers.VSFTPD, clients: []peers.FTPClient{peers.LFTP}},
+		{path: culvertCulvertd, server: peers.PureFTPD, clients: []peers.FTPClient{peers.Curl, peers.TNFTP}},
+		{path: culvertCulvertd, server: peers.ProFTPD, clients: []peers.FTPClient{peers.NcFTP}},
+		{path: culvertSSHD, server: peers.VSFTPD, clients: []peers.FTPClient{peers.Curl}},
+		{path: culvertSSHD, server: peers.PureFTPD, clients: []peers.FTPClient{peers.NcFTP}},
+		{path: culvertSSHD, server: peers.ProFTPD, clients: []peers.FTPClient{peers.LFTP}},
+		{path: culvertCulvertd, name: "active", server: peers.VSFTPD, active: true, clients: []peers.FTPClient{peers.NetFTP}},
+		{path: culvertSSHD, name: "active", server: peers.PureFTPD, active: true, clients: []peers.FTPClient{peers.NcFTP}},
+		{path: culvertCulvertd, name: "IPv6", server: peers.ProFTPD, forward: "[::1]:0", clients: []peers.FTPClient{peers.LFTP}},
+		{path: culvertSSHD, name: "IPv6", server: peers.VSFTPD, forward: "[::1]:0", clients: []peers.FTPClient{peers.Curl}},
+		{
+			path: culvertCulvertd, name: "no passive mode", server: peers.VSFTPD, config: peers.FTPConfig{Lines: []string{noPassive}},
+			culvert: []string{"-o", "FTPActive=forward"}, clients: []peers.FTPClient{peers.Curl},
+		},
+		{
+			path: culvertCulvertd, name: "TLS", server: peers.ProFTPD, config: peers.FTPConfig{TLS: &peers.FTPTLS{Identity: id}},
+			culvert: []string{"-o", "FTPUpstreamTLS=require", "-o", "FTPUpstreamTLSCAFile=" + ca.Path}, clients: []peers.FTPClient{peers.LFTP},
+		},
 	} {
-		t.Run(fmt.Sprintf("%s/%s", cell.path, cell.server), func(t *testing.T) {
+		t.Run(strings.TrimRight(fmt.Sprintf("%s/%s/%s", cell.path, cell.server, cell.name), "/"), func(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
 			files.linkInto(t, filepath.Join(root, "files"))
-			server := peers.TestFTP(t, cell.server, peers.FTPConfig{Root: root})
-			target := (&remote{path: cell.path}).open(t, server)
+			cell.config.Root = root
+			server := peers.TestFTP(t, cell.server, cell.config)
+			r := &remote{path: cell.path, forward: cell.forward, culvert: cell.culvert}
+			if r.hasCulvertd() {
+				r.bastion = []string{"FTPActive yes"}
+			}
+			target := r.open(t, server)
+			target.Active = cell.active
 			for _, client := range cell.clients {
-				t.Run(string(client), func(t *testing.T) { files.cell(t, client, target, root) })
+				t.Run(string(client), func(t *testing.T) { files.session(t, client, target, root) })
 			}
 		})
 	}
