@@ -113,15 +113,20 @@ func playOn(s *Session, o Options, all []act, cut feeder, seen func(a act, b bat
 				at = netip.AddrPortFrom(us6, uint16(5000+answers))
 			}
 			settle(act{}, batch{"listening", s.Listening(at)})
-		case StartTLS:
+		case StartTLS, Unread:
 			handshake = true
 		}
 	}
 	for _, a := range all {
 		if handshake { // what came in one act was there before it, however it was cut
-			if handshake = false; len(all)%8 == 0 {
+			switch handshake = false; {
+			case o.Opaque && len(all)%8 == 0:
+				settle(act{}, batch{"refused", s.Refused("no")})
+			case o.Opaque:
+				settle(act{}, batch{"unreading", s.Unreading()})
+			case len(all)%8 == 0:
 				settle(act{}, batch{"unsecured", s.Unsecured("no")})
-			} else {
+			default:
 				settle(act{}, batch{"secured", s.Secured()})
 			}
 		}
@@ -169,6 +174,7 @@ func fuzzOptions(pick byte) Options {
 	if pick&0x80 != 0 {
 		o.TLS = TLS(1 + pick%3)
 	}
+	o.Opaque = o.Access == ReadWrite && o.TLS == TLSOff
 	return o
 }
 
