@@ -313,6 +313,7 @@ func TestLyingTLSServersAreRefused(t *testing.T) {
 			b := newTLSBastion(t, ca, "ftp/"+s.at.String(), upstreamRules(policy.TLSRequire))
 			d := b.control(s.at)
 			d.want(test.says)
+			d.Close() // or the bastion would linger
 			if strings.Contains(d.replies.Text(), "corp") || strings.Contains(d.replies.Text(), "CAFile") {
 				t.Errorf("the client is told %q, which is the bastion's affair", d.replies.Text())
 			}
