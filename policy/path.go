@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // maxPathComponents bounds a pattern, so that the places in it fit into the bits of a word.
@@ -90,7 +92,7 @@ type progress struct {
 func (w progress) beyond() bool { return !w.matched && w.at != 0 }
 
 // denies is how far a path comes in a pattern of FTPDeny. It takes two names for one that a server may take for one: those that differ
-// in case, in characters that aren't seen, and by the dots, spaces and streams that Windows allows behind a name.
+// in case, in how characters are composed, in characters that aren't seen, and by the dots, spaces and streams that Windows allows behind a name.
 func (p PathPattern) denies(path []string) progress {
 	return p.follow(path, func(i int, name string) bool {
 		folded := fold(name)
@@ -138,15 +140,18 @@ func (p PathPattern) skip(at uint64) progress {
 	return progress{at: at, matched: at&(1<<len(p.names)) != 0}
 }
 
-// fold makes names alike that differ in case or in characters that aren't seen.
+// fold makes names alike that differ in case, in how their characters are composed, or in characters that aren't seen. Of the file systems that
+// keep no such names apart, some decompose them (HFS+), some compare what they are made of (APFS, ZFS, ext4), and to some a ß is ss.
 func fold(name string) string {
-	return strings.Map(func(r rune) rune {
+	return norm.NFKC.String(unsharp.Replace(strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Cf, r) {
 			return -1
 		}
 		return unicode.ToLower(unicode.ToUpper(r))
-	}, name)
+	}, norm.NFKC.String(name))))
 }
+
+var unsharp = strings.NewReplacer("ß", "ss")
 
 // bareName is a name without the stream, dots and spaces that Windows allows behind it: "f.txt. " and "f.txt::$DATA" are f.txt there.
 func bareName(name string) string {

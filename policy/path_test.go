@@ -26,7 +26,7 @@ func paths(t testing.TB, source, words string) Line[[]PathPattern] {
 func TestDecidePath(t *testing.T) {
 	deny := []Line[[]PathPattern]{
 		paths(t, "f:1", "/secret /home/*/private"),
-		paths(t, "f:2", "/**/.ssh /pub/**/k?y.* /étage /a/**/b/c"),
+		paths(t, "f:2", "/**/.ssh /pub/**/k?y.* /étage /strasse /a/**/b/c"),
 	}
 	allow := paths(t, "f:3", "/pub /home/**/in /Case/x")
 	for _, test := range []struct {
@@ -58,6 +58,13 @@ func TestDecidePath(t *testing.T) {
 		{"/secret::$INDEX_ALLOCATION/x", nil, "f:1", "FTPDeny /secret"},
 		{"/se\u200dcret", nil, "f:1", "FTPDeny /secret"},
 		{"/\u017fecret", nil, "f:1", "FTPDeny /secret"},
+		{"/e\u0301tage/x", nil, "f:2", "FTPDeny /étage"},
+		{"/E\u0301TAGE", nil, "f:2", "FTPDeny /étage"},
+		{"/\uff53ecret", nil, "f:1", "FTPDeny /secret"},
+		{"/pub/ke\u0301y.pem", nil, "f:2", "FTPDeny /pub/**/k?y.*"},
+		{"/stra\u00dfe", nil, "f:2", "FTPDeny /strasse"},
+		{"/STRASSE", nil, "f:2", "FTPDeny /strasse"},
+		{"/STRA\u1e9eE", nil, "f:2", "FTPDeny /strasse"},
 		{"/ÉTAGE", nil, "f:2", "FTPDeny /étage"},
 		// what is allowed, to the byte
 		{"/pub", &allow, "f:3", "FTPAllow /pub"},
