@@ -43,7 +43,7 @@ func (c command) arg() string { return strings.TrimPrefix(c.rest, " ") }
 // has these two sent during a transfer, and a client may read no data before it has their replies. STAT with a path is
 // an ordinary command, as it depends on a CWD before it.
 func (c command) overtakes() bool {
-	return c.aborts() || c.verb == "STAT" && strings.TrimSpace(c.rest) == ""
+	return c.aborts() || c.verb == "STAT" && strings.Trim(c.rest, " ") == "" // any other character may be the name of a file
 }
 
 func (c command) aborts() bool { return c.verb == "ABOR" }

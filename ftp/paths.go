@@ -96,6 +96,9 @@ func (c command) named(wd string) (paths []string, err error) {
 		if meant, err = listed(arg); err != nil {
 			return nil, err
 		}
+		if c.verb == "MLSD" || c.verb == "MLST" { // there are no options in RFC 3659
+			meant = append(meant, arg)
+		}
 	}
 	for _, text := range meant {
 		at, err := resolve(wd, text)

@@ -325,3 +325,23 @@ func TestRandomPaths(t *testing.T) {
 		t.Errorf("%d commands reached the server, want more to look at", passed)
 	}
 }
+
+// What may be an option to one server, or nothing, is the name of a file to another.
+func TestPathsOfListings(t *testing.T) {
+	for line, want := range map[string]string{
+		"STAT":         "",
+		"STAT  ":       "",
+		"STAT \u00a0":  "/pub/\u00a0",
+		"STAT \u3000x": "/pub/\u3000x",
+		"LIST -l x":    "/pub/x",
+		"MLSD":         "/pub /pub",
+		"MLSD x":       "/pub/x /pub/x",
+		"MLSD -l":      "/pub /pub/-l",
+		"MLST -l x":    "/pub/x /pub/-l x",
+	} {
+		paths, err := parseCommand([]byte(line)).named("/pub")
+		if got := strings.Join(paths, " "); got != want || err != nil {
+			t.Errorf("%q names %q, %v; want %q", line, got, err, want)
+		}
+	}
+}
