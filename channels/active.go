@@ -52,6 +52,7 @@ type incoming struct {
 	conn    func() (*relay.TCP, error) // waits for it; the caller owns it from then on
 	taken   chan struct{}              // closed when the client has answered whether it takes it, if it is in active mode
 	refusal error                      // its answer; valid once taken is closed
+	once    sync.Once                  // it answers
 	joined  atomic.Pointer[relay.TCP]  // what conn has returned
 }
 
@@ -249,10 +250,12 @@ func (in *incoming) end(ctx context.Context) error {
 	}
 }
 
-// answered is told once whether the client has taken the connection.
+// answered is told whether the client has taken the connection. The first word counts.
 func (in *incoming) answered(err error) {
-	in.refusal = err
-	close(in.taken)
+	in.once.Do(func() {
+		in.refusal = err
+		close(in.taken)
+	})
 }
 
 // forward opens a channel to where the client waits, once the server has connected. What the client can't take is reset.

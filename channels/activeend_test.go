@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/culvert-ssh/culvert/policy"
 )
 
@@ -211,4 +213,12 @@ func TestRecheckEndsActiveMode(t *testing.T) {
 			s.exchange("NOOP", "200 ok") // the control channel stays
 		})
 	}
+}
+
+func TestListenerEndsWithTheClientThatMayNotTakeItsConnectionAnyMore(t *testing.T) {
+	s := newActiveStage(t)
+	client, at := s.pasv()
+	s.b.policy.Store(permit(t, "ftp/"+s.server.LocalAddr().String(), "")) // which has no FTPActive; what is open isn't asked about yet
+	s.b.mustRefuse("127.0.0.1", client.Port(), ssh.Prohibited)
+	s.noListener(at)
 }

@@ -100,9 +100,12 @@ func (s *stream) forward(ctx context.Context, answered func(error)) error {
 }
 
 // confirm asks the client for a channel, gives its answer to answered, and puts the channel on record. If that fails, it has reset the
-// connection.
+// connection. A client that doesn't answer in time is taken for one that refuses, and answered is called again if it does in the end.
 func (s *stream) confirm(answered func(error)) error {
-	err := s.offer(relay.AddrPort(s.tcp.RemoteAddr()), s.tcp.Abort)
+	err := s.offer(relay.AddrPort(s.tcp.RemoteAddr()), func() {
+		answered(errUnconfirmed)
+		s.tcp.Abort()
+	})
 	s.unconfirmed.release()
 	answered(err)
 	if err != nil {

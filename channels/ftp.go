@@ -255,6 +255,9 @@ func (c *Conn) expired(e *expectation, reason string) {
 func (o *opening) data(e *expectation) {
 	// The policy may have changed since the announcement.
 	if d := e.decision(); !d.Allowed() {
+		if e.incoming != nil { // nobody will take it
+			e.incoming.stop(&revoked{d})
+		}
 		o.prohibit(d)
 		return
 	}
