@@ -55,6 +55,8 @@ type Session struct {
 
 	mu     sync.Mutex
 	ticket *tls.ClientSessionState // that the server gave last on the control connection
+	given  time.Time               // that one was
+	latest *tls.ClientSessionState // that the server gave last on a data connection
 }
 
 // NewSession returns the session of a control connection that is about to begin. The name is that of the server as it was asked for: a host
@@ -62,6 +64,9 @@ type Session struct {
 func (c Config) NewSession(name string) *Session {
 	if addr, err := netip.ParseAddr(name); err == nil {
 		name = addr.WithZone("").String()
+	}
+	if c.Now == nil {
+		c.Now = time.Now
 	}
 	c.Pins = slices.Clone(c.Pins)
 	s := &Session{cfg: c, name: strings.TrimSuffix(name, ".")}
@@ -133,19 +138,36 @@ func (controlTickets) Get(string) (*tls.ClientSessionState, bool) { return nil, 
 func (t controlTickets) Put(_ string, ticket *tls.ClientSessionState) {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
-	t.s.ticket = ticket
+	t.s.ticket, t.s.given = ticket, t.s.cfg.Now()
 }
 
-// dataTickets has every data connection resume the session of the control connection: servers compare the two.
+// dataTickets has every data connection resume the session of the control connection: servers compare the two. A ticket has its time
+// (RFC 8446, section 4.6.1), which servers choose and the control connection outlives, without being given another. So once it is not
+// fresh any more, each data connection resumes the one before it, whose session comes from that of the control connection.
 type dataTickets struct{ s *Session }
+
+// fresh is half the time that servers with OpenSSL's defaults give a ticket.
+const fresh = time.Hour
 
 func (t dataTickets) Get(string) (*tls.ClientSessionState, bool) {
 	t.s.mu.Lock()
 	defer t.s.mu.Unlock()
-	return t.s.ticket, t.s.ticket != nil
+	ticket := t.s.ticket
+	if t.s.latest != nil && t.s.cfg.Now().Sub(t.s.given) > fresh {
+		ticket = t.s.latest
+	}
+	return ticket, ticket != nil
 }
 
-func (dataTickets) Put(string, *tls.ClientSessionState) {}
+// Put takes a ticket of a data connection, or nil where the one that Get returned is too old.
+func (t dataTickets) Put(_ string, ticket *tls.ClientSessionState) {
+	if ticket == nil {
+		return
+	}
+	t.s.mu.Lock()
+	defer t.s.mu.Unlock()
+	t.s.latest = ticket
+}
 
 // VersionName returns the version of TLS that c speaks, such as "TLS 1.3"; "" before the handshake has ended.
 func (c *Stream) VersionName() string {

@@ -209,6 +209,27 @@ func TestDataConnectionsResumeTheControlConnection(t *testing.T) {
 	}
 }
 
+// TestSessionOutlivesTheTicketOfItsControlConnection: a server that requires reuse goes on serving one whose control connection is older than
+// the ticket that came with it. Go's servers give tickets seven days.
+func TestSessionOutlivesTheTicketOfItsControlConnection(t *testing.T) {
+	ca := peers.TestCA(t, "ca")
+	id := ca.TestIdentity(t, peers.Certificate{
+		Names: []string{"ftp.corp"}, NotBefore: time.Now().AddDate(0, 0, -1), NotAfter: time.Now().AddDate(1, 0, 0),
+	})
+	var days atomic.Int64
+	now := func() time.Time { return time.Now().AddDate(0, 0, int(days.Load())) }
+	s := serve(t, id, says("200 ok\r\n"), func(c *tls.Config) { c.Time = now })
+	session := ftps.Config{Pins: []ftps.Pin{ftps.PinOf(id.Cert)}, Now: now}.NewSession("ftp.corp")
+	s.control(session)
+	for day := range int64(20) {
+		days.Store(day)
+		c := session.Data(s.dial())
+		if _, err := io.ReadAll(c); err != nil || !c.Resumed() {
+			t.Fatalf("day %d: resumed %v, %v; want true, <nil>", day, c.Resumed(), err)
+		}
+	}
+}
+
 // TestVersionsBelow1_2 are refused by us, whatever a server offers.
 func TestVersionsBelow1_2(t *testing.T) {
 	ca := peers.TestCA(t, "ca")
