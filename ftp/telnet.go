@@ -8,6 +8,7 @@ import (
 // The Telnet commands that matter on a control connection. RFC 854 and RFC 959, section 4.1.3.
 const (
 	telnetDM   = 242
+	telnetSE   = 240 // the lowest of them
 	telnetIP   = 244
 	telnetWILL = 251
 	telnetDONT = 254
@@ -18,12 +19,14 @@ const (
 type telnet struct {
 	iac    bool // the last byte was IAC
 	option byte // WILL, WONT, DO or DONT if the next byte is its option
+	ip     bool // what was removed last was IAC IP, and nothing has come since
 }
 
 // next takes one byte of the stream. If text, b belongs to the text: a 0xFF that comes out is
-// the literal one. Otherwise removed, where it isn't empty, is the sequence that ended here and was taken out.
+// the literal one. And removed, where it isn't empty, is the sequence that ended here, or before b, and was taken out.
 //
-// IP and DM announce an ABOR that follows as text, and that is what the session acts on.
+// IP and DM announce an ABOR that follows as text, and that is what the session acts on. The DM is urgent data, which is missing
+// from the stream where somebody on the way, such as OpenSSH, doesn't read that inline: IAC IP IAC A is the A of ABOR.
 func (t *telnet) next(b byte) (text bool, removed []byte) {
 	switch {
 	case t.option != 0:
@@ -32,10 +35,14 @@ func (t *telnet) next(b byte) (text bool, removed []byte) {
 		return false, removed
 	case !t.iac:
 		t.iac = b == telnetIAC
+		t.ip = t.ip && t.iac
 		return !t.iac, nil
 	}
-	t.iac = false
+	interrupted := t.ip
+	t.iac, t.ip = false, b == telnetIP
 	switch {
+	case interrupted && b < telnetSE:
+		return true, []byte{telnetIAC}
 	case b == telnetIAC:
 		return true, nil
 	case b >= telnetWILL && b <= telnetDONT:
@@ -48,10 +55,12 @@ func (t *telnet) next(b byte) (text bool, removed []byte) {
 // telnetNote describes a sequence that next removed.
 func telnetNote(from string, removed []byte) string {
 	name := ""
-	switch removed[1] {
-	case telnetDM:
+	switch {
+	case len(removed) == 1:
+		name = " (DM, whose second byte got lost as urgent data)"
+	case removed[1] == telnetDM:
 		name = " (DM, urgent)"
-	case telnetIP:
+	case removed[1] == telnetIP:
 		name = " (IP, urgent)"
 	}
 	return fmt.Sprintf("Telnet sequence from the %s removed%s: %q", from, name, removed)
