@@ -64,6 +64,7 @@ func (r *run) say(toServer bool, p []byte) error {
 	if toServer {
 		return write(r.Server, p)
 	}
+	r.toClient++
 	return write(r.Client, p)
 }
 

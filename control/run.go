@@ -24,14 +24,6 @@ const (
 	// far smaller than the socket's buffers, so whoever gets here has stopped reading.
 	writeTimeout = 2 * time.Minute
 
-	// loginTimeout is how long there may be nobody logged in: a server that never greets and a client that never says who it is would
-	// both keep their places for ever. Servers give as much themselves (proftpd's TimeoutLogin).
-	loginTimeout = 5 * time.Minute
-
-	// halfClosedTimeout is how long the server may be silent after the client has ended
-	// its side. A server that obeys RFC 959, section 5.4, closes at once.
-	halfClosedTimeout = 5 * time.Minute
-
 	// HandshakeTimeout is how long a server that agreed to TLS may take for it.
 	HandshakeTimeout = 30 * time.Second
 
@@ -112,6 +104,7 @@ type run struct {
 	done           chan struct{} // closed when nobody listens to the readers any more
 	readers        sync.WaitGroup
 	clientEnded    bool
+	toClient       int       // how often it was told something
 	dialogue       *dialogue // nil if nobody wants it
 }
 
@@ -177,20 +170,10 @@ func readChunk(s relay.Stream) (c chunk) {
 // loop feeds the state machine and carries out its effects. A side that the machine doesn't
 // want to hear is not read: its kernel tells it to wait.
 func (r *run) loop(ctx context.Context) error {
-	silence := time.NewTimer(0)
-	silence.Stop()
-	defer silence.Stop()
-	login := time.NewTimer(loginTimeout)
-	defer login.Stop()
-	wasIn := false
+	clocks := newClocks()
+	defer clocks.stop()
 	for {
-		if in := r.Session.LoggedIn(); in != wasIn {
-			if wasIn = in; in {
-				login.Stop()
-			} else { // REIN, or another USER
-				login.Reset(loginTimeout)
-			}
-		}
+		clocks.follow(r)
 		var client, server <-chan chunk
 		if !r.clientEnded && r.Session.WantsClient() {
 			client = r.client.next(r.Client)
@@ -208,9 +191,13 @@ func (r *run) loop(ctx context.Context) error {
 			r.server.got()
 			r.Count.BToA.Add(int64(len(c.data)))
 			err = r.fromServer(ctx, c)
-		case <-login.C:
+		case <-clocks.login.C:
 			err = r.do(ctx, r.Session.LoginExpired())
-		case <-silence.C:
+		case <-clocks.command.C:
+			err = r.do(ctx, r.Session.CommandExpired())
+		case <-clocks.reply.C:
+			err = r.do(ctx, r.Session.ReplyExpired())
+		case <-clocks.halfClosed.C:
 			return errors.New("the FTP server went on silently after its client had left")
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -220,9 +207,6 @@ func (r *run) loop(ctx context.Context) error {
 		}
 		if err != nil {
 			return err
-		}
-		if r.clientEnded {
-			silence.Reset(halfClosedTimeout)
 		}
 	}
 }

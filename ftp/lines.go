@@ -39,6 +39,7 @@ type commandReader struct {
 	// so would wait for ever. What follows it, up to CRLF, still isn't a command.
 	resync bool
 	begun  bool // a line that wasn't empty has ended before
+	ended  int  // lines that have
 }
 
 // next takes one byte of text. After lineEnded and lineBad, r.line is the line, until reset
@@ -77,14 +78,15 @@ func (r *commandReader) end() lineEnd {
 
 // reset starts a new line after a CRLF.
 func (r *commandReader) reset() {
+	r.ended++
 	r.line, r.length, r.cr, r.bad, r.resync = r.line[:0], 0, false, false, false
 }
 
 // resume goes on after a bare LF, which counts as a byte of the line that isn't over.
 func (r *commandReader) resume() {
-	length := r.length + 1
+	length, ended := r.length+1, r.ended
 	r.reset()
-	r.length, r.resync = length, true
+	r.length, r.ended, r.resync = length, ended, true
 }
 
 // replyReader cuts what the server sends into lines.

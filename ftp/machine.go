@@ -50,6 +50,7 @@ type Session struct {
 	badLines    int
 	server      replyReader
 	reply       reply // being read
+	replies     int   // that are whole, and lines that were none
 	unsolicited int
 	notes       [NoteLogin + 1]int
 

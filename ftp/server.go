@@ -19,6 +19,9 @@ func (s *Session) serverByte(b byte) {
 	case end == lineEnded:
 		s.serverLine(string(r.line), first)
 		r.reset()
+		if !s.reply.open {
+			s.replies++
+		}
 	case first && len(r.line) >= firstLineEnough && !speaksFTP(r.line):
 		s.foreignServer(r.line)
 	}
