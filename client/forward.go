@@ -30,7 +30,7 @@ func (f Forward) Target() string {
 	return net.JoinHostPort(f.Host, strconv.Itoa(int(f.HostPort)))
 }
 
-// ParseForward reads [ftp/][bind:]port:host:hostport, with IPv6 addresses in brackets, as
+// ParseForward reads [ftp/|ftps/][bind:]port:host:hostport, with IPv6 addresses in brackets, as
 // ssh(1)'s -L and -R and, for "ftp/", Tectia's; "ftps/" in its place is a server whose control connection is inside TLS from its beginning.
 func ParseForward(spec string) (Forward, error) {
 	f, err := parseForward(spec)
@@ -47,7 +47,7 @@ func parseForward(spec string) (f Forward, err error) {
 		spec, f.FTP = cutPrefixFold(spec, "ftp/")
 	}
 	if strings.Contains(spec, "/") {
-		return f, errors.New("ftp/ and ftps/ are the only prefixes, and Unix sockets can't be forwarded: write [ftp/][bind:]port:host:hostport")
+		return f, errors.New("ftp/ and ftps/ are the only prefixes, and Unix sockets can't be forwarded: write [ftp/|ftps/][bind:]port:host:hostport")
 	}
 	fields, err := splitFields(spec)
 	if err != nil {
@@ -67,7 +67,7 @@ func parseForward(spec string) (f Forward, err error) {
 		}
 		fields = fields[1:]
 	default:
-		return f, errors.New("write [ftp/][bind:]port:host:hostport, with IPv6 addresses in brackets")
+		return f, errors.New("write [ftp/|ftps/][bind:]port:host:hostport, with IPv6 addresses in brackets")
 	}
 	if fields[0] != "0" {
 		if f.Port, err = parsePort(fields[0]); err != nil {

@@ -73,7 +73,7 @@ func TestWrongOptionsSayWhatIsRight(t *testing.T) {
 		"FTPUpstreamTLSPin=MD5:abc":           "does not begin with SHA256:",
 		"FTPUpstreamTLSCAFile=/nonexistent":   "FTPUpstreamTLSCAFile: open /nonexistent",
 		"HostName=a b":                        "is not a host name",
-		"LocalForward=80":                     "write [ftp/]",
+		"LocalForward=80":                     "write [ftp/|ftps/]",
 	} {
 		if err := NewConfig("", "me").SetOption(word); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("SetOption(%q): got error %v, want %q", word, err, want)

@@ -11,24 +11,27 @@ import (
 )
 
 const usage = `usage: culvert [-46NqVv] [-i identity] [-l user] [-o Option=value] [-p port]
-               -L|-R [ftp/][bind:]port:host:hostport [user@]host`
+               -L|-R [ftp/|ftps/][bind:]port:host:hostport [user@]host`
 
 const help = usage + `
 
 culvert opens ports on this machine and carries their connections through an
 SSH server. With ftp/ it follows the FTP dialogue, so that any FTP client works
-through the one port.
+through the one port; ftps/ is for a server that speaks TLS from the start.
 
-  -L [ftp/][bind:]port:host:hostport
+  -L [ftp/|ftps/][bind:]port:host:hostport
                 what to forward; port 0 lets the system choose; may be repeated
-  -R [ftp/][bind:]port:host:hostport
+  -R [ftp/|ftps/][bind:]port:host:hostport
                 the other way: the server listens, and the host is reached from
                 this machine
   -p port       of the SSH server; -l user, to log in as
   -i identity   file with a private key; may be repeated; the agent is asked too
   -o Option=value
                 as in ssh_config(5): StrictHostKeyChecking, UserKnownHostsFile,
-                ConnectTimeout, ExitOnForwardFailure, BatchMode, and others
+                ConnectTimeout, ExitOnForwardFailure, BatchMode, and others;
+                for FTP: FTPActive=forward for servers without passive mode,
+                FTPUpstreamTLS=require for servers that require TLS,
+                FTPOpaqueTLS=ports for clients that require it
   -4, -6        IPv4 or IPv6 alone
   -v, -q        say more, or nothing; -V says the version
   -N, -n, -T    taken for ssh's sake
