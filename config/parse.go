@@ -119,6 +119,11 @@ type choice[T any] struct {
 	value T
 }
 
+// unknownValue is a word that a keyword doesn't have. What it wants instead is added where the keyword is known.
+type unknownValue string
+
+func (v unknownValue) Error() string { return fmt.Sprintf("unknown value %q", string(v)) }
+
 // among is one of the choices; of two with the same meaning the first is shown.
 func among[T comparable](choices ...choice[T]) form[T] {
 	return form[T]{
@@ -129,7 +134,7 @@ func among[T comparable](choices ...choice[T]) form[T] {
 				}
 			}
 			var none T
-			return none, fmt.Errorf("unknown value %q", word)
+			return none, unknownValue(word)
 		},
 		show: func(v T) string {
 			for _, c := range choices {

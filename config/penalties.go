@@ -37,6 +37,9 @@ func parsePenalty(name, text string) (func(*PerSourcePenalties), error) {
 		return func(*PerSourcePenalties) {}, nil
 	case "overflow", "overflow6":
 		deny, err := among(choice[bool]{"deny-all", true}, choice[bool]{"permissive", false}).parse(text)
+		if err != nil {
+			err = fmt.Errorf("%v: it wants deny-all or permissive", err) // and not what the keyword wants
+		}
 		return func(p *PerSourcePenalties) {
 			if name == "overflow6" {
 				p.DenyOverflow6 = deny

@@ -141,6 +141,9 @@ func (r *reader) keyword(at Position, name, rest string, words []string) {
 		return
 	}
 	set, err := k.parse(words)
+	if errors.As(err, new(unknownValue)) {
+		err = fmt.Errorf("%w: it wants %s", err, k.wants)
+	}
 	if err != nil {
 		r.fail(at, k.name, err)
 		return

@@ -259,7 +259,7 @@ func parsePubkeyAuthOptions(words []string) (setter, error) {
 		case "verify-required":
 			verify = true
 		default:
-			return nil, fmt.Errorf("unknown value %q", word)
+			return nil, unknownValue(word)
 		}
 	}
 	return func(s *Settings) { s.TouchRequired, s.VerifyRequired = touch, verify }, nil

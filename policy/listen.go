@@ -27,10 +27,14 @@ const (
 // The port is a number, or * for every one.
 func ParseListenPattern(word string) (ListenPattern, error) {
 	rest, ftp := strings.CutPrefix(word, "ftp/")
+	prefix := word[:len(word)-len(rest)]
+	if hasPrefix(rest) {
+		return ListenPattern{}, fmt.Errorf("%q: before the address and the port stands ftp/ or nothing", word)
+	}
 	host, number := "*", rest
 	if strings.ContainsAny(rest, ":[") {
 		var err error
-		if host, number, err = splitPorts(rest); err != nil {
+		if host, number, err = splitPorts(prefix, rest); err != nil {
 			return ListenPattern{}, err
 		}
 	}

@@ -37,12 +37,13 @@ func TestParseListenPatternErrors(t *testing.T) {
 		":8080":           `"" is no pattern of an address to listen on`,
 		"::1:8080":        `"::1:8080": an IPv6 address stands in brackets, [2001:db8::1]:22`,
 		"[::1]":           `"[::1]" has no port: write [::1]:22, or [::1]:* for every port`,
+		"ftp/[::1]":       `"ftp/[::1]" has no port: write ftp/[::1]:21, or ftp/[::1]:* for every port`,
 		"[fe80::1%e]:22":  `address "fe80::1%e" has a zone`,
 		"10.0.0.0/8:22":   `"10.0.0.0/8" is no pattern of an address to listen on`,
 		"ftp/":            `port "" is not a number`,
-		"ftp/ftp/21":      `port "ftp/21" is not a number`,
-		"sftp/22":         `port "sftp/22" is not a number`,
-		"FTP/2121":        `port "FTP/2121" is not a number`,
+		"ftp/ftp/21":      `"ftp/ftp/21": before the address and the port stands ftp/ or nothing`,
+		"sftp/22":         `"sftp/22": before the address and the port stands ftp/ or nothing`,
+		"FTP/2121":        `"FTP/2121": before the address and the port stands ftp/ or nothing`,
 		"!localhost:22":   `"!localhost" is no pattern of an address to listen on`,
 	} {
 		if p, err := ParseListenPattern(word); err == nil || err.Error() != want {

@@ -46,14 +46,14 @@ func (r PortRange) String() string {
 func ParseOpenPattern(word string) (OpenPattern, error) {
 	rest, ftp := strings.CutPrefix(word, "ftp/")
 	rest, tls := strings.CutPrefix(rest, "ftps/")
-	host, ports, err := splitPorts(rest)
-	switch {
-	case err != nil:
-		return OpenPattern{}, err
-	case ftp && tls:
-		return OpenPattern{}, fmt.Errorf("%q has two prefixes", word)
+	if ftp && tls || hasPrefix(rest) {
+		return OpenPattern{}, fmt.Errorf("%q: before the host stands ftp/, ftps/ or nothing", word)
 	}
 	p := OpenPattern{ftp: ftp || tls, tls: tls}
+	host, ports, err := splitPorts(p.prefix(), rest)
+	if err != nil {
+		return OpenPattern{}, err
+	}
 	if p.ports, err = ParsePorts(ports); err != nil {
 		return OpenPattern{}, err
 	}
@@ -116,27 +116,45 @@ func PortsText(ports []PortRange) string {
 	return strings.Join(words, ",")
 }
 
+// hasPrefix reports whether a word, and then a slash, stands before a host or a port.
+func hasPrefix(word string) bool {
+	prefix, _, ok := strings.Cut(word, "/")
+	return ok && prefix != "" && strings.Trim(lower(prefix), "abcdefghijklmnopqrstuvwxyz") == ""
+}
+
 // splitPorts splits host:ports. Brackets may stand around any host, as for sshd, and must
-// around one with colons in it.
-func splitPorts(word string) (host, ports string, err error) {
+// around one with colons in it. The prefix is what stood before it, for the advice.
+func splitPorts(prefix, word string) (host, ports string, err error) {
 	if inner, ok := strings.CutPrefix(word, "["); ok {
 		host, ports, ok = strings.Cut(inner, "]")
 		if !ok {
 			return "", "", fmt.Errorf("%q has no closing bracket", word)
 		}
 		if ports, ok = strings.CutPrefix(ports, ":"); !ok {
-			return "", "", fmt.Errorf("%q has no port: write %s:22, or %[2]s:* for every port", word, "["+host+"]")
+			return "", "", noPort(prefix+word, prefix+"["+host+"]")
 		}
 		return host, ports, nil
 	}
 	host, ports, ok := strings.Cut(word, ":")
 	switch {
 	case !ok:
-		return "", "", fmt.Errorf("%q has no port: write %[1]s:22, or %[1]s:* for every port", word)
+		return "", "", noPort(prefix+word, prefix+word)
 	case strings.ContainsRune(ports, ':'):
 		return "", "", fmt.Errorf("%q: an IPv6 address stands in brackets, [2001:db8::1]:22", word)
 	}
 	return host, ports, nil
+}
+
+// noPort says what to write, with a port that such hosts have.
+func noPort(word, host string) error {
+	port := 22
+	switch {
+	case strings.HasPrefix(host, "ftp/"):
+		port = 21
+	case strings.HasPrefix(host, "ftps/"):
+		port = 990
+	}
+	return fmt.Errorf("%q has no port: write %s:%d, or %[2]s:* for every port", word, host, port)
 }
 
 // ParsePorts reads numbers from 1 and ranges of them with commas between, or * for all.

@@ -52,6 +52,8 @@ func TestParseOpenPatternErrors(t *testing.T) {
 		{"*", `"*" has no port: write *:22, or *:* for every port`},
 		{"any", `"any" has no port: write any:22, or any:* for every port`},
 		{"[::1]", `"[::1]" has no port: write [::1]:22, or [::1]:* for every port`},
+		{"ftp/host", `"ftp/host" has no port: write ftp/host:21, or ftp/host:* for every port`},
+		{"ftps/[::1]", `"ftps/[::1]" has no port: write ftps/[::1]:990, or ftps/[::1]:* for every port`},
 		{"[::1]22", `"[::1]22" has no port: write [::1]:22, or [::1]:* for every port`},
 		{"[::1:22", `"[::1:22" has no closing bracket`},
 		{"[2001:db8::]/32:22", `"[2001:db8::]/32:22" has no port: write [2001:db8::]:22, or [2001:db8::]:* for every port`},
@@ -83,12 +85,13 @@ func TestParseOpenPatternErrors(t *testing.T) {
 		{"10.1.0.0/:22", `network "10.1.0.0/": "" is no prefix length`},
 		{"[::ffff:0.0.0.0/95]:22", `network "::ffff:0.0.0.0/95" has host bits set: write ::fffe:0:0/95`},
 		{"[fe80::1%eth0]:22", `"fe80::1%eth0" is neither an address nor a network`},
-		{"host/22", `"host/22" has no port: write host/22:22, or host/22:* for every port`},
-		{"host/22:22", `"host/22" is neither an address nor a network`},
-		{"FTP/host:21", `"FTP/host" is neither an address nor a network`},
-		{"ftp/ftps/host:21", `"ftp/ftps/host:21" has two prefixes`},
-		{"ftps/ftp/host:21", `"ftp/host" is neither an address nor a network`},
-		{"ftp/ftp/host:21", `"ftp/host" is neither an address nor a network`},
+		{"host/22:22", `"host/22:22": before the host stands ftp/, ftps/ or nothing`},
+		{"fpt/host:21", `"fpt/host:21": before the host stands ftp/, ftps/ or nothing`},
+		{"FTP/host:21", `"FTP/host:21": before the host stands ftp/, ftps/ or nothing`},
+		{"ftp/ftps/host:21", `"ftp/ftps/host:21": before the host stands ftp/, ftps/ or nothing`},
+		{"ftps/ftp/host:21", `"ftps/ftp/host:21": before the host stands ftp/, ftps/ or nothing`},
+		{"ftp/ftp/host:21", `"ftp/ftp/host:21": before the host stands ftp/, ftps/ or nothing`},
+		{"web1/host:21", `"web1/host" is neither an address nor a network`},
 	} {
 		p, err := ParseOpenPattern(test.word)
 		if err == nil || err.Error() != test.want {
