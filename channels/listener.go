@@ -106,6 +106,7 @@ func (l *listener) open(r *ssh.Request, payload []byte) bool {
 	for i, s := range l.sockets {
 		addrs[i] = relay.AddrPort(s.Addr())
 	}
+	listened.put(l, addrs)
 	on := l.record(audit.ListenOpened{Conn: l.cfg.ID, Request: l.request, Target: l.target(), Bound: addrs, Rule: l.rule})
 	if on && r.WantReply {
 		_ = r.Reply(true, payload) // fails only on a dead connection
@@ -154,6 +155,7 @@ func (l *listener) stop(reason error) {
 	for _, s := range l.sockets {
 		_ = s.Close() // it stops listening; there is nothing more to be had from it
 	}
+	listened.remove(l)
 }
 
 // cancelListen answers a cancel-tcpip-forward request.

@@ -26,14 +26,14 @@ const ftpForward = "ftp-forward@culvert"
 type remoteControl struct {
 	*ftpControl
 	listener *listener
-	client   netip.Addr // the FTP client
-	hop      netip.Addr // what it connected to
-	data     remoteData // announced last, or nil
+	client   control.Owner // the FTP client
+	hop      netip.Addr    // what it connected to
+	data     remoteData    // announced last, or nil
 }
 
 // remoteData is a data connection of a remoteControl to come.
 type remoteData interface {
-	// begin is told that a transfer begins.
+	// begin is told that a transfer begins, which waits for it.
 	begin()
 	// end returns an error if the FTP client was to be connected to, and wasn't.
 	end(ctx context.Context) error
@@ -84,13 +84,18 @@ func (s *stream) newRemoteControl() (*remoteControl, error) {
 	if !d.Allowed() {
 		return nil, &revoked{d}
 	}
+	hop := relay.AddrPort(tcp.LocalAddr())
+	client, err := control.NewOwner(relay.AddrPort(tcp.RemoteAddr()), hop)
+	if err != nil {
+		return nil, fmt.Errorf("whose the connection is can't be told: %w", err)
+	}
 	if !s.controls.take() {
 		return nil, fmt.Errorf("%d FTP control channels are open", maxControlChannels)
 	}
 	f := &remoteControl{
 		ftpControl: &ftpControl{opening: s.opening, rule: d.Rule, rules: d.FTP},
 		listener:   s.listener,
-		client:     relay.AddrPort(tcp.RemoteAddr()).Addr(), hop: relay.AddrPort(tcp.LocalAddr()).Addr(),
+		client:     client, hop: hop.Addr(),
 	}
 	f.transfers.f = f.ftpControl
 	s.owner, s.remote = f.ftpControl, f
@@ -99,7 +104,7 @@ func (s *stream) newRemoteControl() (*remoteControl, error) {
 
 func (f *remoteControl) options() ftp.Options {
 	o := ftpOptions(f.rules)
-	o.Hop, o.Client, o.Request, o.Active = f.hop, f.client, f.request, f.active()
+	o.Hop, o.Client, o.Request, o.Active = f.hop, f.client.Addr, f.request, f.active()
 	return o
 }
 
@@ -172,7 +177,7 @@ func (f *remoteControl) Listen(context.Context, ftp.Listen) (netip.AddrPort, err
 	return netip.AddrPort{}, errors.New("the FTP server is near the SSH client, and can't connect to the bastion")
 }
 
-// Begin connects to a client in active mode.
+// Begin connects to a client in active mode, and has found out who has come from one in passive mode, if that can be told.
 func (f *remoteControl) Begin(context.Context) {
 	if f.data != nil {
 		f.data.begin()

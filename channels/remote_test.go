@@ -476,6 +476,27 @@ func TestRemoteFTPActiveClientIsRefusedByDenyOpen(t *testing.T) {
 	}
 }
 
+// A client that has come through the bastion is of the same user as what the bastion listens to for others.
+func TestRemoteFTPActiveClientIsNoWayToWhatSSHClientsListenTo(t *testing.T) {
+	r := newRemoteFTP(t, func(p *policy.Rules) { p.FTPActive = &policy.Line[policy.Active]{Value: policy.ActiveYes} })
+	port := r.listenFTP("127.0.0.1", 0)
+	n := r.login()
+	n.say(fmt.Sprintf("PORT 127,0,0,1,%d,%d", port>>8, port&255))
+	n.want("502")
+	if e := r.audit.wait(t, "ftp.refused"); !strings.Contains(fmt.Sprint(e["reason"]), "listens there itself") {
+		t.Errorf("audit: %v", e)
+	}
+	if e := r.audit.event("ftp.announced"); e != nil {
+		t.Errorf("audit: %v", e)
+	}
+	if !r.cancel("127.0.0.1", port) {
+		t.Fatal("not cancelled")
+	}
+	n.say(fmt.Sprintf("PORT 127,0,0,1,%d,%d", port>>8, port&255))
+	tunnelled(r.offered())
+	n.want("200")
+}
+
 func TestRemoteFTPActiveClientIsRefusedByDefault(t *testing.T) {
 	r := newRemoteFTP(t, nil)
 	n := r.login()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -20,8 +19,8 @@ import (
 )
 
 var (
-	errNotClient = errors.New("it is not the FTP client's")
-	errUnused    = errors.New("nobody came in FTPDataTimeout")
+	errOurs   = errors.New("the bastion listens there itself, for an SSH client")
+	errUnused = errors.New("nobody came in FTPDataTimeout")
 
 	errUnanswered = errors.New("the SSH client did not answer in ConnectTimeout")
 )
@@ -100,19 +99,26 @@ func (f *remoteControl) listenOn(port uint16) (*control.DataListener, error) {
 	return control.ListenData(control.DataListenerConfig{
 		At:      netip.AddrPortFrom(f.hop, port),
 		Timeout: f.rules.DataTimeout,
-		Accepts: func(c *net.TCPConn) error {
-			if relay.AddrPort(c.RemoteAddr()).Addr() != f.client {
-				return errNotClient
-			}
-			return nil
-		},
+		Accepts: f.client.Accepts,
 		Rejected: func(peer netip.AddrPort, why error) {
 			f.refused(fmt.Sprintf("a data connection from %v was reset: %v", peer, why))
 		},
 	})
 }
 
-func (l *remoteListener) begin() {}
+// begin waits, for a client on this machine, until it is known whose connection it is: a program that has sent a small file and closed its
+// socket has left no trace of its owner (docs/adr/0010-whose-data.md).
+func (l *remoteListener) begin() {
+	if l.client.UID == control.UnknownUID {
+		return
+	}
+	late := time.NewTimer(arrivalTimeout)
+	defer late.Stop()
+	select {
+	case <-l.ln.Checked():
+	case <-late.C:
+	}
+}
 
 func (l *remoteListener) end(context.Context) error { return nil }
 
@@ -199,6 +205,9 @@ type remoteDial struct {
 func (f *remoteControl) prepare(ctx context.Context, e ftp.Endpoint, use *dataUse) (remoteData, error) {
 	if d := f.activeDecision(e.Client); !d.Allowed() {
 		return nil, &denied{d}
+	}
+	if listened.has(e.Client) {
+		return nil, errOurs
 	}
 	if !f.announced(e, e.Client) {
 		return nil, errClosed
@@ -306,7 +315,9 @@ func (a *remoteDial) forward() error {
 	return s.join(a.remoteControl.ctx)
 }
 
-// reach dials the client.
+// reach dials the client. On this machine, whoever waits there must be the one who has the control connection: a PORT could name the port of
+// another user's program. A client that has come through the bastion is of the same user as all the listeners of its SSH clients, which
+// are not for everybody.
 func (a *remoteDial) reach() error {
 	if d := a.activeDecision(a.to); !d.Allowed() {
 		return &revoked{d}
@@ -314,8 +325,18 @@ func (a *remoteDial) reach() error {
 	if !a.record(audit.FTPConsumed{Conn: a.cfg.ID, Control: a.request, Request: a.s.request, Address: a.to}) {
 		return errNoRecord
 	}
+	if listened.has(a.to) {
+		return errOurs
+	}
+	if err := a.client.Waits(a.to, a.hop); err != nil {
+		return err
+	}
 	tcp, err := dial(a.remoteControl.ctx, a.hop, a.to, a.cfg.ConnectTimeout)
 	if err != nil {
+		return err
+	}
+	if err := a.client.Took(a.to, relay.AddrPort(tcp.LocalAddr())); err != nil {
+		tcp.Abort()
 		return err
 	}
 	a.s.tcp = tcp

@@ -150,7 +150,7 @@ func (d *dialler) dialBegun(ctx context.Context) (*relay.TCP, error) {
 // dialClient connects to the client, which waits at at, from the control connection's own local address, as clients check that. On this
 // machine, whoever waits there must be the owner of the control connection: a PORT could name the port of another user's program.
 func (e *endpoints) dialClient(ctx context.Context, at netip.AddrPort) (*relay.TCP, error) {
-	if err := e.owner.waits(at, e.hop); err != nil {
+	if err := e.owner.Waits(at, e.hop); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}
 	dialer := net.Dialer{Timeout: dialTimeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(e.hop, 0))}
@@ -159,7 +159,7 @@ func (e *endpoints) dialClient(ctx context.Context, at netip.AddrPort) (*relay.T
 		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}
 	local := relay.NewTCP(conn.(*net.TCPConn))
-	if err := e.owner.took(at, relay.AddrPort(conn.LocalAddr())); err != nil {
+	if err := e.owner.Took(at, relay.AddrPort(conn.LocalAddr())); err != nil {
 		local.Abort()
 		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}

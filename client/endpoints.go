@@ -29,11 +29,11 @@ const (
 type endpointsConfig struct {
 	transport Transport
 	upstream  upstream
-	host      string     // of the control channel, as it was asked for
-	announced bool       // ask for data by the announced address instead
-	told      netip.Addr // what a server that connects is told, if the transport doesn't know better (FTPActiveAddress)
-	hop       netip.Addr // the control connection's own local address
-	owner     owner      // of the control connection
+	host      string        // of the control channel, as it was asked for
+	announced bool          // ask for data by the announced address instead
+	told      netip.Addr    // what a server that connects is told, if the transport doesn't know better (FTPActiveAddress)
+	hop       netip.Addr    // the control connection's own local address
+	owner     control.Owner // of the control connection
 	log       *slog.Logger
 	drain     time.Duration // how long data connections may go on after the control connection
 }
@@ -163,7 +163,7 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 		return e.transport.Open(ctx, host, end.Port, origin)
 	})
 	if !e.proven[end.Mode] {
-		if s.eager, err = s.open(ctx, netip.AddrPortFrom(e.owner.addr, end.Client.Port())); err != nil {
+		if s.eager, err = s.open(ctx, netip.AddrPortFrom(e.owner.Addr, end.Client.Port())); err != nil {
 			return s, nil, err
 		}
 		e.proven[end.Mode] = true
@@ -258,7 +258,7 @@ type dataListener struct {
 func (e *endpoints) listen(log *slog.Logger) (*control.DataListener, error) {
 	return control.ListenData(control.DataListenerConfig{
 		At:      netip.AddrPortFrom(e.hop, 0),
-		Accepts: e.owner.accepts,
+		Accepts: e.owner.Accepts,
 		Timeout: endpointTimeout,
 		Rejected: func(peer netip.AddrPort, why error) {
 			log.Warn("somebody else's data connection was reset", "peer", peer, "err", why)

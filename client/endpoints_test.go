@@ -62,7 +62,7 @@ func testEndpoints(t *testing.T) (*endpoints, *direct) {
 		_, _ = io.Copy(io.Discard, c)
 	})}
 	e := newEndpoints(context.Background(), endpointsConfig{
-		transport: d, host: "ftp.corp", hop: loopback, owner: owner{addr: loopback, uid: os.Getuid()},
+		transport: d, host: "ftp.corp", hop: loopback, owner: control.Owner{Addr: loopback, UID: os.Getuid()},
 		log: slog.New(slog.DiscardHandler), drain: patience,
 	})
 	t.Cleanup(e.end)

@@ -37,7 +37,7 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts
 		log.Error("a connection was reset", "err", err)
 		return
 	}
-	owner, err := newOwner(from, hop)
+	owner, err := control.NewOwner(from, hop)
 	if err != nil {
 		local.Abort()
 		log.Error("a connection was reset: whose it is can't be told", "err", err)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -38,7 +39,7 @@ type opaquePorts struct {
 
 // opaqueGroup is the listeners at one address.
 type opaqueGroup struct {
-	owner     owner
+	owner     control.Owner
 	host      string // of the server, as it was asked for
 	users     int    // sessions
 	listeners []*net.TCPListener
@@ -52,7 +53,7 @@ type opaqueGroup struct {
 
 // share has the ports lead to host, for the owner of a session. The caller must call release when the session has ended; that waits for
 // its data connections as long as they may take.
-func (o *opaquePorts) share(ctx context.Context, at netip.Addr, host string, own owner, log *slog.Logger) (release func(), err error) {
+func (o *opaquePorts) share(ctx context.Context, at netip.Addr, host string, own control.Owner, log *slog.Logger) (release func(), err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := o.open[at]
@@ -93,7 +94,7 @@ func (o *opaquePorts) release(at netip.Addr, g *opaqueGroup) {
 }
 
 // listen needs o.mu.
-func (o *opaquePorts) listen(ctx context.Context, at netip.Addr, host string, own owner, log *slog.Logger) (*opaqueGroup, error) {
+func (o *opaquePorts) listen(ctx context.Context, at netip.Addr, host string, own control.Owner, log *slog.Logger) (*opaqueGroup, error) {
 	g := &opaqueGroup{owner: own, host: host, log: log, room: make(chan struct{}, maxOpaqueData)}
 	for _, port := range o.ports {
 		ln, err := listenTCP(ctx, "tcp", netip.AddrPortFrom(at, port).String())
@@ -168,7 +169,7 @@ func (g *opaqueGroup) carry(t Transport, f Forward, conn *net.TCPConn, log *slog
 
 // admit takes a place for the owner's connection.
 func (g *opaqueGroup) admit(conn *net.TCPConn) error {
-	if err := g.owner.accepts(conn); err != nil {
+	if err := g.owner.Accepts(conn); err != nil {
 		return fmt.Errorf("it is somebody else's: %w", err)
 	}
 	select {
@@ -184,7 +185,7 @@ type opaqueSession struct {
 	ports   *opaquePorts
 	at      netip.Addr
 	host    string
-	owner   owner
+	owner   control.Owner
 	log     *slog.Logger
 	release func() // nil if it has none
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -41,7 +42,7 @@ func testOpaquePorts(t *testing.T) (*opaquePorts, *direct) {
 
 func (o *opaquePorts) mustShare(t *testing.T, host string) (release func()) {
 	t.Helper()
-	release, err := o.share(t.Context(), loopback, host, owner{addr: loopback, uid: os.Getuid()}, slog.New(slog.DiscardHandler))
+	release, err := o.share(t.Context(), loopback, host, control.Owner{Addr: loopback, UID: os.Getuid()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,11 +72,11 @@ func TestOpaquePortsAreSharedWithinOneServerAndOwner(t *testing.T) {
 	first, second := o.mustShare(t, "ftp.corp"), o.mustShare(t, "ftp.corp")
 	for _, other := range []struct {
 		host  string
-		owner owner
+		owner control.Owner
 	}{
-		{"other.corp", owner{addr: loopback, uid: os.Getuid()}},
-		{"ftp.corp", owner{addr: loopback, uid: os.Getuid() + 1}},
-		{"ftp.corp", owner{addr: netip.MustParseAddr("127.0.0.2"), uid: os.Getuid()}},
+		{"other.corp", control.Owner{Addr: loopback, UID: os.Getuid()}},
+		{"ftp.corp", control.Owner{Addr: loopback, UID: os.Getuid() + 1}},
+		{"ftp.corp", control.Owner{Addr: netip.MustParseAddr("127.0.0.2"), UID: os.Getuid()}},
 	} {
 		_, err := o.share(t.Context(), loopback, other.host, other.owner, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), "lead to ftp.corp for another session") {
@@ -90,7 +91,7 @@ func TestOpaquePortsAreSharedWithinOneServerAndOwner(t *testing.T) {
 
 func TestOpaquePortsAreTheOwners(t *testing.T) {
 	o, d := testOpaquePorts(t)
-	release, err := o.share(t.Context(), loopback, "ftp.corp", owner{addr: loopback, uid: os.Getuid() + 1}, slog.New(slog.DiscardHandler))
+	release, err := o.share(t.Context(), loopback, "ftp.corp", control.Owner{Addr: loopback, UID: os.Getuid() + 1}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +108,7 @@ func TestOpaquePortThatIsInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = o.share(t.Context(), loopback, "ftp.corp", owner{}, slog.New(slog.DiscardHandler))
+	_, err = o.share(t.Context(), loopback, "ftp.corp", control.Owner{}, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "is in use, and FTPOpaqueTLS needs it: bind this forward to another address") {
 		t.Errorf("got %v, want what to do about the port", err)
 	}
@@ -118,7 +119,7 @@ func TestOpaquePortThatIsInUse(t *testing.T) {
 func TestOpaquePortsEndWithEverything(t *testing.T) {
 	o, _ := testOpaquePorts(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	release, err := o.share(ctx, loopback, "ftp.corp", owner{addr: loopback, uid: os.Getuid()}, slog.New(slog.DiscardHandler))
+	release, err := o.share(ctx, loopback, "ftp.corp", control.Owner{Addr: loopback, UID: os.Getuid()}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
-package client
+package control
 
 import (
-	"context"
 	"net"
 	"net/netip"
 	"os"
@@ -46,13 +45,16 @@ func TestClosedSocketBelongsToNobody(t *testing.T) {
 
 func TestOwnerOfALocalConnectionIsFound(t *testing.T) {
 	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
-		ln, err := listenTCP(context.Background(), "tcp", addr)
+		ln, err := net.Listen("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := dial(t, ln.Addr().String())
-		o, err := newOwner(relay.AddrPort(c.LocalAddr()), relay.AddrPort(c.RemoteAddr()))
-		if want := (owner{addr: relay.AddrPort(c.LocalAddr()).Addr(), uid: os.Getuid()}); err != nil || o != want {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		o, err := NewOwner(relay.AddrPort(c.LocalAddr()), relay.AddrPort(c.RemoteAddr()))
+		if want := (Owner{Addr: relay.AddrPort(c.LocalAddr()).Addr(), UID: os.Getuid()}); err != nil || o != want {
 			t.Errorf("%s: got %+v, %v; want %+v", addr, o, err, want)
 		}
 		if uid, err := askKernel(relay.AddrPort(c.LocalAddr()), relay.AddrPort(c.RemoteAddr())); err != nil || uid != os.Getuid() {
@@ -70,7 +72,7 @@ func TestOwnerOfALocalConnectionIsFound(t *testing.T) {
 
 // TestOwnerOfAnIPv6SocketOverIPv4IsFound has the socket that Java programs have.
 func TestOwnerOfAnIPv6SocketOverIPv4IsFound(t *testing.T) {
-	ln, err := listenTCP(context.Background(), "tcp", "127.0.0.1:0")
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +109,7 @@ func TestWhoWaitsAtAPortIsFound(t *testing.T) {
 		port := relay.AddrPort(ln.Addr()).Port()
 		dialled := []netip.Addr{relay.AddrPort(ln.Addr()).Addr()}
 		if dialled[0].IsUnspecified() {
-			dialled = []netip.Addr{loopback, netip.IPv6Loopback()} // [::] is for both
+			dialled = []netip.Addr{netip.MustParseAddr("127.0.0.1"), netip.IPv6Loopback()} // [::] is for both
 			if network == "tcp4" {
 				dialled = dialled[:1]
 			}
@@ -130,17 +132,30 @@ func TestWhoWaitsAtAPortIsFound(t *testing.T) {
 
 // TestConnectionThatSomebodyElseTookIsFound has the port change hands between the question who waits there and the connect.
 func TestConnectionThatSomebodyElseTookIsFound(t *testing.T) {
-	ln, end := waiting(t)
-	c := dial(t, ln.Addr().String())
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	at := relay.AddrPort(ln.Addr())
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	ours := relay.AddrPort(c.LocalAddr())
 	for _, took := range []bool{false, true} { // it is in the queue, and then somebody's
 		if took {
-			accepted(t, ln)
+			c, err := ln.AcceptTCP()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
 		}
-		if err := (owner{addr: loopback, uid: os.Getuid()}).took(end.Client, ours); err != nil {
+		if err := (Owner{Addr: at.Addr(), UID: os.Getuid()}).Took(at, ours); err != nil {
 			t.Errorf("taken %v by the owner: %v, want no error", took, err)
 		}
-		if err := (owner{addr: loopback, uid: os.Getuid() + 1}).took(end.Client, ours); err == nil {
+		if err := (Owner{Addr: at.Addr(), UID: os.Getuid() + 1}).Took(at, ours); err == nil {
 			t.Errorf("taken %v by somebody else: no error", took)
 		}
 	}

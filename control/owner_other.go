@@ -1,0 +1,14 @@
+//go:build !linux
+
+package control
+
+import "net/netip"
+
+// socketUID can't be told here.
+func socketUID(_, _ netip.AddrPort) (int, error) { return UnknownUID, nil }
+
+// takenUID can't be told here.
+func takenUID(_, _ netip.AddrPort) (int, error) { return UnknownUID, nil }
+
+// listenerUID can't be told here.
+func listenerUID(netip.AddrPort, netip.Addr) (int, error) { return UnknownUID, nil }
