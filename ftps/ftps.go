@@ -108,12 +108,16 @@ func (s *Session) Control(ctx context.Context, under relay.Stream) (*Stream, err
 }
 
 // Data returns a data connection inside TLS, in which culvert is the client again, whoever connected (RFC 4217, section 7). The server
-// answers the handshake only when it comes to the transfer; so it is done by whoever reads or writes first. The caller
-// owns what is returned in place of the stream.
+// answers the handshake only when it comes to the transfer; so it is done by whoever reads or writes first, and a
+// server that doesn't end it is left after a while. The caller owns what is returned in place of the stream.
 //
 // An io.EOF of it is the server's close_notify. A TCP connection that ends without it is aborted: whoever cuts it off
 // can't make the end of a file.
-func (s *Session) Data(under relay.Stream) *Stream { return s.wrap(under, s.data) }
+func (s *Session) Data(under relay.Stream) *Stream {
+	c := s.wrap(under, s.data)
+	c.wire.clock.expire = under.Abort
+	return c
+}
 
 func (s *Session) wrap(under relay.Stream, c *tls.Config) *Stream {
 	w := &wire{Stream: under}

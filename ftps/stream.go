@@ -23,6 +23,7 @@ type Stream struct {
 	tls     *tls.Conn
 	session *Session
 	control bool // an end without close_notify is one
+	shaken  sync.Once
 
 	sent, received atomic.Bool // any data
 	ended, over    atomic.Bool // we have said close_notify; so has the server
@@ -35,6 +36,9 @@ type Stream struct {
 // A close_notify is answered at once (RFC 5246, section 7.2.1), and not when the FTP client ends its side: that may wait for a reply of the server, which
 // waits for our close_notify.
 func (c *Stream) Read(p []byte) (int, error) {
+	if err := c.handshake(); err != nil {
+		return 0, c.explain(err)
+	}
 	n, err := c.tls.Read(p)
 	if n > 0 {
 		c.received.Store(true)
@@ -54,9 +58,19 @@ func (c *Stream) Read(p []byte) (int, error) {
 	return n, c.explain(err)
 }
 
+// handshake is done by whoever comes first.
+func (c *Stream) handshake() error {
+	err := c.tls.Handshake()
+	c.shaken.Do(c.wire.clock.stop)
+	return err
+}
+
 func (c *Stream) onlySent() bool { return c.ended.Load() && c.sent.Load() && !c.received.Load() }
 
 func (c *Stream) Write(p []byte) (int, error) {
+	if err := c.handshake(); err != nil {
+		return 0, c.explain(err)
+	}
 	n, err := c.tls.Write(p)
 	if n > 0 {
 		c.sent.Store(true)
@@ -69,7 +83,7 @@ func (c *Stream) Write(p []byte) (int, error) {
 
 // CloseWrite says that the data is complete: by close_notify, then below it.
 func (c *Stream) CloseWrite() error {
-	err := c.tls.Handshake() // of an empty file nothing was written
+	err := c.handshake() // of an empty file nothing was written
 	if c.aborted.Load() {
 		err = relay.ErrAborted
 	}
@@ -95,6 +109,7 @@ func (c *Stream) Close() error { return c.under.Close() }
 // Abort ends the stream without close_notify. A server that is being sent something, and hasn't sent anything itself, is told by
 // more than that: see spoil.
 func (c *Stream) Abort() {
+	c.wire.clock.stop()
 	upload := c.wire.heard.Load() && !c.received.Load() && !c.ended.Load() && !c.over.Load()
 	if !c.aborted.Swap(true) && upload && !c.control {
 		c.wire.spoil()
@@ -104,6 +119,9 @@ func (c *Stream) Abort() {
 
 // explain makes an error of the handshake one that says what to do, and any one an abort.
 func (c *Stream) explain(err error) error {
+	if late := c.wire.clock.expired(); late != nil {
+		err = late
+	}
 	if !c.tls.ConnectionState().HandshakeComplete {
 		err = c.session.explain(err)
 	}
@@ -119,8 +137,10 @@ type wire struct {
 	relay.Stream
 	err   error       // that came together with data
 	heard atomic.Bool // the server has said anything
+	clock clock       // of the handshake
 
 	writing sync.Mutex
+	said    bool // we have said anything
 	spoiled bool
 }
 
@@ -133,7 +153,9 @@ func (w *wire) Read(p []byte) (n int, err error) {
 		err = errCut
 	}
 	if n > 0 {
-		w.heard.Store(true)
+		if !w.heard.Swap(true) {
+			w.clock.run(handshakeTimeout, errSlow)
+		}
 		w.err, err = err, nil
 	}
 	return n, err
@@ -145,7 +167,12 @@ func (w *wire) Write(p []byte) (int, error) {
 	if w.spoiled {
 		return 0, relay.ErrAborted
 	}
-	return w.Stream.Write(p)
+	n, err := w.Stream.Write(p)
+	if !w.said && err == nil {
+		w.said = true
+		w.clock.run(silentTimeout, errSilent)
+	}
+	return n, err
 }
 
 // spoilTimeout is how long an abort waits for a server that doesn't read.
