@@ -137,8 +137,9 @@ type FTPExpired struct {
 // FTPRefused: a command, a reply or an endpoint on a control channel was refused.
 type FTPRefused struct {
 	Conn
-	Control string `json:"control"` // the request number of the control channel
-	Reason  string `json:"reason"`  // in words, with what the peer sent quoted
+	Control string `json:"control"`        // the request number of the control channel
+	Rule    string `json:"rule,omitempty"` // the file:line that wants TLS, if the server doesn't prove who it is
+	Reason  string `json:"reason"`         // in words, with what the peer sent quoted
 }
 
 // FTPProtection: it is known how the FTP server is spoken to, on the control connection and on the data connections to come.

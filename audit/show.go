@@ -219,7 +219,7 @@ func describeFTP(e Event) (tone, string) {
 	case FTPExpired:
 		return tone{2, false}, fmt.Sprintf("%s expects none to %v any more%s", e.Control, e.Address, why(e.Reason))
 	case FTPRefused:
-		return tone{2, true}, fmt.Sprintf("%s refused: %s", e.Control, e.Reason)
+		return tone{2, true}, fmt.Sprintf("%s refused%s: %s", e.Control, by(e.Rule), e.Reason)
 	}
 	return describeOther(e)
 }

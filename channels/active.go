@@ -80,7 +80,7 @@ func (f *ftpControl) Listen(ctx context.Context, l ftp.Listen) (netip.AddrPort, 
 		return netip.AddrPort{}, err
 	}
 	if d := f.activeDecision(); !d.Allowed() {
-		return netip.AddrPort{}, fmt.Errorf("not permitted: %s %s", d.Reason, d.Rule)
+		return netip.AddrPort{}, &denied{d}
 	}
 	if l.Client.IsValid() && !f.endOfData.Load() {
 		return netip.AddrPort{}, errNotCulvert
@@ -148,7 +148,7 @@ func (f *ftpControl) openIncoming(e ftp.Endpoint) (netip.AddrPort, error) {
 		return netip.AddrPort{}, errNotListened
 	}
 	if d := f.activeDecision(); !d.Allowed() {
-		return netip.AddrPort{}, fmt.Errorf("not permitted: %s %s", d.Reason, d.Rule)
+		return netip.AddrPort{}, &denied{d}
 	}
 	x := &expectation{control: f.request, host: f.host, address: in.at, protected: e.Protected, owner: f, use: in.use, incoming: in}
 	if !in.client.IsValid() {

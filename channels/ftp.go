@@ -123,7 +123,7 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	at := netip.AddrPortFrom(e.Addr, e.Port)
 	d := f.dataDecision(at)
 	if !d.Allowed() {
-		return netip.AddrPort{}, fmt.Errorf("%v is not permitted: %s %s", at, d.Reason, d.Rule)
+		return netip.AddrPort{}, fmt.Errorf("%v is %w", at, &denied{d})
 	}
 	event := audit.FTPAnnounced{Conn: f.cfg.ID, Control: f.request, Reply: e.Reply, Address: at}
 	if e.Announced != e.Addr {
@@ -238,6 +238,11 @@ func (f *ftpControl) note(n ftp.Note) {
 func (f *ftpControl) refused(reason string) {
 	f.record(audit.FTPRefused{Conn: f.cfg.ID, Control: f.request, Reason: reason})
 }
+
+// denied is why an endpoint is not made reachable.
+type denied struct{ policy.Decision }
+
+func (d *denied) Error() string { return fmt.Sprintf("not permitted: %s (%s)", d.Reason, d.Rule) }
 
 // expired is told of each expectation that ended unused.
 func (c *Conn) expired(e *expectation, reason string) {

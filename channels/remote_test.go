@@ -471,7 +471,7 @@ func TestRemoteFTPActiveClientIsRefusedByDenyOpen(t *testing.T) {
 	n := r.login()
 	n.say("PORT 127,0,0,1,200,10")
 	n.want("502")
-	if e := r.audit.wait(t, "ftp.refused"); !strings.Contains(fmt.Sprint(e["reason"]), "not permitted: DenyOpen 127.0.0.0/8:* sshd_config:2") {
+	if e := r.audit.wait(t, "ftp.refused"); !strings.Contains(fmt.Sprint(e["reason"]), "not permitted: DenyOpen 127.0.0.0/8:* (sshd_config:2)") {
 		t.Errorf("audit: %v", e)
 	}
 }

@@ -25,11 +25,6 @@ var (
 	errUnanswered = errors.New("the SSH client did not answer in ConnectTimeout")
 )
 
-// denied is why an endpoint is not made reachable.
-type denied struct{ policy.Decision }
-
-func (d *denied) Error() string { return fmt.Sprintf("not permitted: %s %s", d.Reason, d.Rule) }
-
 // remoteListener waits for the one data connection of an FTP client near the bastion. It is a [member], so that a change of the policy
 // reaches it.
 type remoteListener struct {

@@ -100,7 +100,7 @@ func (c *Conn) outdated(u *upstream, now *policy.FTP) string {
 func (f *ftpControl) startTLS(ctx context.Context, server relay.Stream) (relay.Stream, error) {
 	s, err := f.upstream.session.Control(ctx, server)
 	if err != nil {
-		f.refused(err.Error())
+		f.record(audit.FTPRefused{Conn: f.cfg.ID, Control: f.request, Rule: f.rules.TLSRule, Reason: err.Error()})
 		return nil, fmt.Errorf("the bastion gets no TLS with the FTP server, or doesn't trust it (request %s)", f.request)
 	}
 	f.upstream.version = s.VersionName()

@@ -318,6 +318,11 @@ func TestLyingTLSServersAreRefused(t *testing.T) {
 				t.Errorf("the client is told %q, which is the bastion's affair", d.replies.Text())
 			}
 			b.audit.waitForText(t, "ftp.refused", test.record)
+			if strings.Contains(test.says, "the bastion gets no TLS") {
+				if e := b.audit.event("ftp.refused"); e["rule"] != "sshd_config:10" {
+					t.Errorf("got the rule %v, want sshd_config:10", e["rule"])
+				}
+			}
 			if e := b.audit.event("ftp.protection"); e != nil {
 				t.Errorf("got %v, want nothing that is protected", e)
 			}
