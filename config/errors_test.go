@@ -263,6 +263,10 @@ func TestWarnings(t *testing.T) {
 			`f:2: PermitOpen: stock sshd doesn't start on "ftp/ftp.corp:21"`},
 		{"PermitOpen ftp/*:21 a:21", `f:2: PermitOpen: "a:21" has no effect: the word "ftp/*:21" before it matches first` + "\n" +
 			`f:2: PermitOpen: stock sshd doesn't start on "ftp/*:21"`},
+		{"PermitOpen [fe80::2]:22 [fe80::/16]:* [fe00::/8]:22 [2001:db8::2]:22 169.254.1.1:22\nDenyOpen [fe80::/10]:*", "" +
+			`f:2: PermitOpen: "[fe80::2]:22" has no effect: a link-local address can't be connected to without a zone, and can't be asked for with one; name another address of the host` + "\n" +
+			`f:2: PermitOpen: "[fe80::/16]:*" has no effect: a link-local address can't be connected to without a zone, and can't be asked for with one; name another address of the host` + "\n" +
+			`f:2: PermitOpen: stock sshd doesn't start on "[fe80::/16]:*"`},
 		{"PermitListen 2121 ftp/2121", `f:2: PermitListen: stock sshd doesn't start on "ftp/*:2121"`},
 		{"PermitOpen a:21 ftp/*:21", `f:2: PermitOpen: stock sshd doesn't start on "ftp/*:21"`},
 		{"FTPDeny /a\nMatch user x\nFTPAllow /b", "f:2: FTPDeny: it has no effect: nothing is read as FTP without ftp/ in front of a word of PermitOpen"},

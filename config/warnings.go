@@ -79,11 +79,15 @@ func (r *reader) warnSharedKeys(l line) {
 	}
 }
 
-// warnWords warns of a PermitOpen word that never decides whether its target is read as FTP.
+// warnWords warns of a PermitOpen word that never permits anything, or never decides whether its target is read as FTP.
 func (r *reader) warnWords(l line) {
 	var s Settings
 	l.set(&s)
 	for i, word := range s.PermitOpen {
+		if word.NeverDialled() {
+			r.warn(l.at, l.keyword.name, fmt.Sprintf("%q has no effect: a link-local address can't be connected to without a zone, and can't be asked for with one; name another address of the host", word))
+			continue
+		}
 		for _, before := range s.PermitOpen[:i] {
 			if before.FTP() != word.FTP() && before.Covers(word) {
 				r.warn(l.at, l.keyword.name, fmt.Sprintf("%q has no effect: the word %q before it matches first", word, before))

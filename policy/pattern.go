@@ -76,6 +76,14 @@ func AnyOpen() OpenPattern {
 // FTP reports whether the word has the prefix ftp/ or ftps/.
 func (p OpenPattern) FTP() bool { return p.ftp }
 
+// linkLocal are the addresses that mean nothing without a zone (RFC 4007, section 11), which no word and no target has.
+var linkLocal = netip.MustParsePrefix("fe80::/10")
+
+// NeverDialled reports whether the word is for link-local IPv6 addresses alone, to which nothing can be opened.
+func (p OpenPattern) NeverDialled() bool {
+	return p.net.IsValid() && p.net.Bits() >= linkLocal.Bits() && linkLocal.Contains(p.net.Addr())
+}
+
 // prefix is what stands before the host.
 func (p OpenPattern) prefix() string {
 	switch {
