@@ -2,6 +2,7 @@ package transcript
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,10 @@ type Peer struct {
 	heard []byte
 	err   error         // how reading ended; nil while it goes on
 	more  chan struct{} // closed at the next change
+
+	clear   int              // after so many lines TLS begins, unless hello is nil
+	hello   chan *tls.Config // what it is spoken by, or nil if that is never to be
+	greeted chan struct{}    // closed when the driver has begun it
 }
 
 // NewPeer returns a peer that is told things over c. What reads c ends when c does, which is the caller's affair.
@@ -39,11 +44,17 @@ func NewPeer(name string, c Conn) *Peer {
 
 func (p *Peer) read() {
 	buf := make([]byte, 32<<10)
-	for {
-		n, err := p.conn.Read(buf)
+	for conn := p.conn; ; {
+		n, err := conn.Read(buf)
 		p.mu.Lock()
 		p.heard = append(p.heard, buf[:n]...)
-		p.err = err
+		hello := p.cutHello()
+		p.mu.Unlock()
+		if hello != nil {
+			conn, err = p.handshake(conn, hello)
+		}
+		p.mu.Lock()
+		p.conn, p.err = conn, err
 		close(p.more)
 		p.more = make(chan struct{})
 		p.mu.Unlock()
@@ -87,14 +98,22 @@ func (p *Peer) end() error {
 	return p.err
 }
 
+// current returns what the peer talks over by now.
+func (p *Peer) current() Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn
+}
+
 // say writes data in pieces of n bytes, all of it if n is 0. A driver that has closed doesn't hear it, which is no failure.
 func (p *Peer) say(tb testing.TB, data []byte, n int) {
 	if n == 0 {
 		n = len(data)
 	}
+	conn := p.current()
 	for len(data) > 0 {
 		n = min(n, len(data))
-		if _, err := p.conn.Write(data[:n]); err != nil {
+		if _, err := conn.Write(data[:n]); err != nil {
 			tb.Logf("the %s is not heard: %v", p.name, err)
 			return
 		}

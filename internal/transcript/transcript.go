@@ -40,6 +40,8 @@ type Step struct {
 	Text  string // what follows that
 	Data  []byte // what one side says
 	Want  []string
+
+	before []Step // what is said first
 }
 
 // Option returns the last value of an option, or "" if there is none.
