@@ -164,7 +164,7 @@ func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcriptTLS, p
 				opaque.ports = []uint16{relay.AddrPort(ln.Addr()).Port()} // in use
 			}
 		},
-		Announcing: far.announcing, Read: func() { near.wait(server.said) },
+		Announcing: far.announcing, Read: func(int) { near.wait(server.said) },
 		Offered: func(e transcript.Endpoint, reply string, begins bool) {
 			if e.Client != "" {
 				waiting.expect(e.Client, begins)

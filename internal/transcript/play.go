@@ -17,8 +17,9 @@ type Player struct {
 
 	// Rewrite, if not nil, replaces addresses in what is said and in the effects.
 	Rewrite func(string) string
-	// Read, if not nil, waits until the driver has done with all that the server has said. Without it, a Silent transcript can't be played.
-	Read func()
+	// Read, if not nil, waits until the driver has done with all that the server has said, of which it has refused or dropped so much. Without
+	// it, a Silent transcript can't be played.
+	Read func(dropped int)
 	// Announcing is called before the server announces an endpoint. If refused, the driver must not be able to reach it.
 	Announcing func(e Endpoint, refused bool)
 	// Asking is called before the driver is asked anything but about an announcement, with the answer that it is to give.
@@ -53,6 +54,7 @@ type playing struct {
 	live                     *Endpoint
 	closed                   bool
 	ended                    bool // the client's end reached the server
+	refusals                 int  // that the driver has noted
 	passing                  bool // nobody reads what is said
 	clientEnded, serverEnded bool // since then
 	asked                    bool // after the login the server is asked where it is, for rules on paths
@@ -135,7 +137,7 @@ func (p *playing) step(s Step) {
 	p.do(s)
 	p.hear(s.Want...)
 	if s.dropped() && p.Read != nil {
-		p.Read()
+		p.Read(p.refusals)
 	}
 }
 
@@ -188,6 +190,8 @@ func (p *playing) expect(want []string) {
 			p.closed, p.live = true, nil
 		case "end of commands":
 			p.ended = true
+		case "note refused", "note unsolicited", "note malformed":
+			p.refusals++
 		case "pass on":
 			p.passing = true
 		}
