@@ -205,6 +205,8 @@ func (f *ftpControl) dataDecision(at netip.AddrPort) policy.Decision {
 		return d
 	case d.FTP == nil || !d.FTP.Data:
 		return policy.Decision{Rule: d.Rule, Reason: notBothFTP}
+	case at == netip.AddrPortFrom(f.peer, f.port):
+		return policy.Decision{Rule: d.Rule, Reason: "it is the port of the control connection, which as data would not be read"}
 	case at.Addr() != f.peer && !inside(d.FTP.DataAddresses, at.Addr()):
 		return policy.Decision{Rule: d.Rule, Reason: "not in FTPDataAddress"}
 	}

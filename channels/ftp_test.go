@@ -390,3 +390,21 @@ func TestFTPLoginIsOnRecord(t *testing.T) {
 		t.Errorf("audit: %v", e)
 	}
 }
+
+// What a server announces is opened unread, and so it isn't a second control connection.
+func TestControlPortIsNoDataPort(t *testing.T) {
+	for name, word := range map[string]string{"named alone": "ftp/%v", "among others": "ftp/127.0.0.1:*"} {
+		t.Run(name, func(t *testing.T) {
+			s := newFTPServer(t, honest)
+			if strings.Contains(word, "%") {
+				word = fmt.Sprintf(word, s.at)
+			}
+			s.data = s.at
+			b := newFTPBastion(t, s, func(p *policy.Policy) { *p = *permit(t, word, "") })
+			d := b.login(s)
+			d.say("PASV")
+			d.want("425 ")
+			b.login(s).say("NOOP") // it is read
+		})
+	}
+}

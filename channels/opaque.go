@@ -39,7 +39,7 @@ func (t *opaques) find(host string, port uint16) *ftpControl {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, f := range slices.Backward(t.all) {
-		if f.meets(host) && hasPort(f.rules.OpaquePorts, port) {
+		if port != f.port && f.meets(host) && hasPort(f.rules.OpaquePorts, port) { // as data, a control connection would not be read
 			return f
 		}
 	}

@@ -176,6 +176,9 @@ func (r *Rules) decideData(key *KeyRules, t target, tr *trail) Decision {
 			return Decision{Rule: key.Source, Reason: "no ftp/ in the key's permitopen"}
 		}
 	}
+	if d, control := r.isControl(key, t, tr); control {
+		return d
+	}
 	if ports := r.FTPDataPorts; ports != nil && len(ports.Value) > 0 {
 		inside := slices.ContainsFunc(ports.Value, func(r PortRange) bool { return r.Contains(t.port) })
 		if tr != nil {
@@ -186,6 +189,27 @@ func (r *Rules) decideData(key *KeyRules, t target, tr *trail) Decision {
 		}
 	}
 	return Decision{Rule: r.PermitOpen.Source, Reason: "announced on a permitted control channel", allowed: true}
+}
+
+// isControl refuses an endpoint that is the control port of an FTP server, by a word that names this port alone: as data it would not be read,
+// and nothing hold there that is to hold for the commands. A server may announce whatever it likes.
+func (r *Rules) isControl(key *KeyRules, t target, tr *trail) (Decision, bool) {
+	word, hit := firstWord(r.PermitOpen.Value, t, OpenPattern.isControl)
+	source, keyword := r.PermitOpen.Source, "PermitOpen"
+	if !hit && key != nil {
+		word, hit = firstWord(key.PermitOpen, t, OpenPattern.isControl)
+		source, keyword = key.Source, "permitopen"
+	}
+	if !hit {
+		return Decision{}, false
+	}
+	tr.line(KindData, source, keyword, word.String(), false)
+	return Decision{Rule: source, Reason: "the port is for what is read as FTP, and data isn't: " + word.String()}, true
+}
+
+// isControl reports whether p is for t, as FTP, and names its port alone.
+func (p OpenPattern) isControl(t target) bool {
+	return p.ftp && p.matches(t) && slices.Contains(p.ports, PortRange{t.port, t.port})
 }
 
 // firstWord returns the first word that is for t.

@@ -297,6 +297,14 @@ func TestDecideOpenData(t *testing.T) {
 		{"alice", "ftp.corp", "10.9.9.9", 50000, &KeyRules{Source: "k:1", NoPortForwarding: true}, false, "k:1", "the key has no port-forwarding"},
 		{"alice", "ftp.corp", "10.9.9.9", 50000, &KeyRules{Source: "k:1", PermitOpen: words(t, "ftp.corp:21")}, false, "k:1", "no ftp/ in the key's permitopen"},
 		{"alice", "ftp.corp", "10.9.9.9", 50000, &KeyRules{Source: "k:1", PermitOpen: words(t, "ftp/ftp.corp:21")}, true, "f:1", "announced on a permitted control channel"},
+		{
+			"alice", "ftp.corp", "10.9.9.9", 2121, &KeyRules{Source: "k:1", PermitOpen: words(t, "ftp/ftp.corp:21 ftp/10.9.0.0/16:2121")}, false, "k:1",
+			"the port is for what is read as FTP, and data isn't: ftp/10.9.0.0/16:2121",
+		},
+		{
+			"alice", "ftp.corp", "10.9.9.9", 2121, &KeyRules{Source: "k:1", PermitOpen: words(t, "ftp/ftp.corp:* ftp/10.8.0.0/16:2121 10.9.9.9:2121")}, true, "f:1",
+			"announced on a permitted control channel",
+		},
 	} {
 		r := Request{Subject: Subject{User: test.user, KeyRules: test.key}, Action: OpenData, Target: Target{Host: test.host, Port: test.port}}
 		if test.addr != "" {

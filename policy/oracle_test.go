@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -263,6 +264,10 @@ func (o oracle) decideOpen() (allowed bool, ftp, rule string) {
 			return false, "", rule
 		case len(key) > 0 && !oracleFTP(key):
 			return false, "", "key"
+		case oracleControl(permit, name, ip, port):
+			return false, "", rule
+		case oracleControl(key, name, ip, port):
+			return false, "", "key"
 		case portsAt >= 0 && !oraclePort(o.scopes[portsAt].dataPorts, port):
 			return false, "", fmt.Sprintf("ports:%d", portsAt)
 		}
@@ -287,6 +292,18 @@ func (o oracle) decideOpen() (allowed bool, ftp, rule string) {
 func oracleFTP(words []string) bool {
 	text := " " + strings.Join(words, " ")
 	return strings.Contains(text, " ftp/") || strings.Contains(text, " ftps/")
+}
+
+// oracleControl reports whether a word names this port alone, and as FTP.
+func oracleControl(list []string, name string, ip net.IP, port uint16) bool {
+	for _, word := range list {
+		hits, ftp := oracleHit(word, name, ip, port, false)
+		ports := strings.Split(word[strings.LastIndex(word, ":")+1:], ",")
+		if hits && ftp && (slices.Contains(ports, fmt.Sprint(port)) || slices.Contains(ports, fmt.Sprintf("%d-%[1]d", port))) {
+			return true
+		}
+	}
+	return false
 }
 
 func oracleFirst(list []string, name string, ip net.IP, port uint16) (hits, ftp bool) {

@@ -131,8 +131,6 @@ func (r *Rules) opaque(f *FTP, tr *trail) {
 		against = "FTPAccess is " + f.Access.String()
 	case f.HasPathRules():
 		against = "there are FTPDeny or FTPAllow"
-	case f.HasPathRules():
-		against = "there are FTPDeny and FTPAllow"
 	case !f.Data:
 		against = "there are no data connections"
 	default:
