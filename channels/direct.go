@@ -210,16 +210,7 @@ func (o *opening) resolve() ([]netip.Addr, error) {
 
 // dial connects to one address, from a local address if that is valid.
 func dial(ctx context.Context, from netip.Addr, to netip.AddrPort, timeout time.Duration) (*relay.TCP, error) {
-	d := net.Dialer{Timeout: timeout}
-	if from.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-		d.Control = bindAddressOnly
-	}
-	c, err := d.DialContext(ctx, "tcp", to.String())
-	if err != nil {
-		return nil, err // says what was dialled
-	}
-	return relay.NewTCP(c.(*net.TCPConn)), nil
+	return relay.Dial(ctx, from, to.String(), timeout)
 }
 
 // worthRetrying reports whether a server may be there a moment later.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"time"
 
@@ -153,13 +152,11 @@ func (e *endpoints) dialClient(ctx context.Context, at netip.AddrPort) (*relay.T
 	if err := e.owner.Waits(at, e.hop); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}
-	dialer := net.Dialer{Timeout: dialTimeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(e.hop, 0))}
-	conn, err := dialer.DialContext(ctx, "tcp", at.String())
+	local, err := relay.Dial(ctx, e.hop, at.String(), dialTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}
-	local := relay.NewTCP(conn.(*net.TCPConn))
-	if err := e.owner.Took(at, relay.AddrPort(conn.LocalAddr())); err != nil {
+	if err := e.owner.Took(at, relay.AddrPort(local.LocalAddr())); err != nil {
 		local.Abort()
 		return nil, fmt.Errorf("%w: %w", errNotReached, err)
 	}

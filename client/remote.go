@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/netip"
 	"sync/atomic"
 
@@ -123,17 +122,5 @@ func (r *remote) servePlain(a *arrival) {
 
 // dial connects to an address that is reached from here, from a local address if that is valid.
 func (r *remote) dial(from netip.Addr, to string) (*relay.TCP, error) {
-	d := net.Dialer{Timeout: r.cfg.ConnectTimeout}
-	if from.IsValid() {
-		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-	}
-	conn, err := d.DialContext(r.ctx, "tcp", to)
-	if err != nil {
-		return nil, err // says what was dialled
-	}
-	tcp, ok := conn.(*net.TCPConn)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("dial %s: not a TCP connection", to), conn.Close())
-	}
-	return relay.NewTCP(tcp), nil
+	return relay.Dial(r.ctx, from, to, r.cfg.ConnectTimeout)
 }

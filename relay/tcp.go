@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +35,20 @@ func NewTCP(c *net.TCPConn) *TCP {
 	_ = c.SetLinger(0)
 	KeepAlive(c)
 	return &TCP{TCPConn: c, quick: QuickACK(c)}
+}
+
+// Dial connects to an address, from a local address if that is valid, for no longer than timeout.
+func Dial(ctx context.Context, from netip.Addr, to string, timeout time.Duration) (*TCP, error) {
+	d := net.Dialer{Timeout: timeout}
+	if from.IsValid() {
+		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
+		d.Control = bindAddressOnly
+	}
+	c, err := d.DialContext(ctx, "tcp", to)
+	if err != nil {
+		return nil, err // says what was dialled
+	}
+	return NewTCP(c.(*net.TCPConn)), nil
 }
 
 // AddrPort returns the address of a TCP connection or listener as a value, an IPv4 address always as such, and an
