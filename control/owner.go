@@ -17,12 +17,16 @@ type Owner struct {
 // UnknownUID is the uid of a program on another machine, or where the system doesn't tell.
 const UnknownUID = -1
 
-// NewOwner finds out who connected from client to the local address hop.
+// NewOwner finds out who connected from client to the local address hop. It fails if that may be any of several users, of whom this
+// process can't tell which: one in a user namespace sees one uid in place of all that are not mapped there.
 func NewOwner(client, hop netip.AddrPort) (Owner, error) {
 	o := Owner{Addr: client.Addr(), UID: UnknownUID}
 	if sameMachine(client, hop) {
 		var err error
 		if o.UID, err = socketUID(client, hop); err != nil {
+			return Owner{}, err
+		}
+		if err = distinct(o.UID); err != nil {
 			return Owner{}, err
 		}
 	}

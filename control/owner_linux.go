@@ -165,3 +165,30 @@ func parseRowAddress(s string) netip.AddrPort {
 func withoutZone(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().WithZone(""), a.Port())
 }
+
+// distinct returns an error if uid may stand for several users (user_namespaces(7), "Unmapped user and group IDs").
+func distinct(uid int) error {
+	mapping, err := os.ReadFile("/proc/self/uid_map")
+	if err != nil {
+		return fmt.Errorf("find out which users this process can tell apart: %w", err)
+	}
+	unmapped, err := os.ReadFile("/proc/sys/kernel/overflowuid")
+	if err != nil { // /proc may be there for processes only
+		unmapped = []byte("65534")
+	}
+	return distinctIn(uid, string(mapping), string(unmapped))
+}
+
+// distinctIn is distinct in a namespace with the contents of uid_map and overflowuid.
+func distinctIn(uid int, mapping, unmapped string) error {
+	if strings.TrimSpace(unmapped) != strconv.Itoa(uid) || mapsAll(mapping) {
+		return nil
+	}
+	return fmt.Errorf("uid %d stands for all users that are not mapped into the user namespace of this process: run it outside of one (without PrivateUsers= in its unit)", uid)
+}
+
+// mapsAll reports whether a /proc/self/uid_map maps every uid, as the namespace does in which the system has started.
+func mapsAll(mapping string) bool {
+	fields := strings.Fields(mapping) // first inside, first outside, how many
+	return len(fields) == 3 && fields[0] == "0" && fields[2] == strconv.FormatUint(1<<32-1, 10)
+}

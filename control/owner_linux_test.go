@@ -160,3 +160,22 @@ func TestConnectionThatSomebodyElseTookIsFound(t *testing.T) {
 		}
 	}
 }
+
+func TestUserWhoMayBeSeveralIsNotDistinct(t *testing.T) {
+	for name, test := range map[string]struct {
+		uid     int
+		mapping string
+		want    bool
+	}{
+		"the first namespace":            {65534, "         0          0 4294967295\n", true},
+		"a user who is mapped":           {0, "         0     100000      65536\n", true},
+		"one that is like the unmapped":  {65534, "         0     100000      65536\n", false},
+		"the same, with several ranges":  {65534, "         0          0          1\n       998        998          1\n", false},
+		"a namespace that maps one user": {65534, "      1000       1000          1\n", false},
+		"nothing is mapped":              {65534, "", false},
+	} {
+		if err := distinctIn(test.uid, test.mapping, "65534\n"); (err == nil) != test.want {
+			t.Errorf("%s: got %v, want distinct %v", name, err, test.want)
+		}
+	}
+}
