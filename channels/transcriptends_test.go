@@ -80,7 +80,12 @@ func (s *theatre) connects(t *testing.T, told, client, reply string) {
 	server.SetDeadline(time.Now().Add(20 * time.Second))
 	var channel ssh.Channel
 	if client != "" {
-		nc := <-s.toCulvert
+		var nc ssh.NewChannel
+		select {
+		case nc = <-s.toCulvert:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the client is offered nothing of what came")
+		}
 		at := openedAt(nc)
 		if got := net.JoinHostPort(at.Host, fmt.Sprint(at.Port)); got != client {
 			t.Errorf("the client is offered what came to %s, want %s", got, client)
