@@ -49,7 +49,7 @@ func (c *connection) Listen(ctx context.Context, l Listening) (Arrival, error) {
 
 func (c *connection) listenByName(w *awaited) error {
 	if !w.Client.IsValid() {
-		return errors.New("the bastion has not made passive mode of the FTP server's active mode: ask its administrator for FTPActive forward")
+		return errors.New("the FTP server has no passive mode, and the bastion doesn't have it connect: ask its administrator for FTPActive forward")
 	}
 	w.told = netip.AddrPortFrom(w.Client.Addr().WithZone(""), w.Client.Port())
 	w.accepts = func(*arrival) error { return nil } // the bastion knows the FTP server

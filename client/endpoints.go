@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/culvert-ssh/culvert/control"
@@ -251,7 +252,8 @@ func (e *endpoints) end() {
 type dataListener struct {
 	*control.DataListener
 	serverSide
-	log *slog.Logger
+	log       *slog.Logger
+	withdrawn atomic.Bool
 }
 
 // listen begins to wait for a connection of the control connection's owner, on its own local address.
@@ -274,7 +276,10 @@ func (d *dataListener) begin(ctx context.Context) { await(ctx, d.Checked()) }
 // end has nothing to say: a client in passive mode has connected itself, and sees how that has ended.
 func (d *dataListener) end(context.Context) error { return nil }
 
-func (d *dataListener) withdraw() { d.Close() }
+func (d *dataListener) withdraw() {
+	d.withdrawn.Store(true)
+	d.Close()
+}
 
 // serve accepts the connection, relays it, and returns when that has ended.
 func (d *dataListener) serve(ctx context.Context) {
@@ -290,7 +295,11 @@ func (d *dataListener) serve(ctx context.Context) {
 	remote, err := d.take(ctx, relay.AddrPort(conn.RemoteAddr()))
 	if err != nil {
 		local.Abort()
-		if ctx.Err() == nil {
+		switch {
+		case ctx.Err() != nil:
+		case d.withdrawn.Load(): // a bastion that has read the refusal of the transfer refuses its data, too
+			d.log.Debug("a data connection was reset, which is not needed any more", "err", err)
+		default:
 			d.log.Error("a data connection was reset", "err", err)
 		}
 		return

@@ -29,6 +29,7 @@ type direct struct {
 	fail   atomic.Bool
 	opened atomic.Int32
 	asked  atomic.Value // the last host:port
+	answer func()       // returns when there is to be an answer; nil is at once
 	to     Forward
 }
 
@@ -37,6 +38,9 @@ func (d *direct) ReadsFTP() bool { return false }
 func (d *direct) Open(ctx context.Context, host string, port uint16, _ netip.AddrPort) (relay.Stream, error) {
 	d.asked.Store(Forward{Host: host, HostPort: port}.Target())
 	d.opened.Add(1)
+	if d.answer != nil {
+		d.answer()
+	}
 	if d.fail.Load() {
 		return nil, errors.New("the bastion refused")
 	}
@@ -219,6 +223,30 @@ func TestCancelAbortsAnUnusedChannel(t *testing.T) {
 	wantRefused(t, addr)
 	if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the server saw %v, want a reset", err)
+	}
+}
+
+// A client connects when it says RETR; the server's 550 is often here before the bastion's answer about the data.
+func TestDataOfATransferThatHasFailedIsNoErrorWhenRefused(t *testing.T) {
+	for _, cancelled := range []bool{true, false} {
+		var log logBuffer
+		e, d := testEndpoints(t)
+		e.log = slog.New(slog.NewTextHandler(&log, nil))
+		wantData(t, dial(t, openEndpoint(t, e, ftp.PASV)))
+		asked, refused := make(chan struct{}), make(chan struct{})
+		d.answer = func() { close(asked); <-refused }
+		d.fail.Store(true)
+		c := dial(t, openEndpoint(t, e, ftp.PASV))
+		<-asked
+		if cancelled {
+			e.Cancel("the transfer failed (550)")
+		}
+		close(refused)
+		wantReset(t, c)
+		e.wg.Wait()
+		if got := strings.Contains(log.String(), "level=ERROR"); got == cancelled {
+			t.Errorf("cancelled: %v, an error in the log: %v; want one or the other\n%s", cancelled, got, log.String())
+		}
 	}
 }
 
