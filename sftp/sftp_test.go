@@ -422,7 +422,7 @@ func TestFileIsOpenBeforeItIsUsed(t *testing.T) {
 		said = append(said, packet(append(append([]byte{5, 0, 0, 0, 1}, handle...), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1)...)...)
 		said = append(said, packet(append([]byte{4, 0, 0, 0, 1}, handle...)...)...)
 	}
-	var answers bytes.Buffer
+	answers := answers{more: make(chan struct{}, 1)}
 	if err := sftp.Serve(struct {
 		io.Reader
 		io.Writer
@@ -430,7 +430,35 @@ func TestFileIsOpenBeforeItIsUsed(t *testing.T) {
 	}{bytes.NewReader(said), &answers, io.NopCloser(nil)}, sftp.Config{Root: root}); err != nil {
 		t.Fatal(err)
 	}
-	if got := bytes.Count(answers.Bytes(), packet(103, 0, 0, 0, 1, 0, 0, 0, 1, 'x')); got != files {
-		t.Errorf("%d of %d reads came too early", files-got, files)
+	want, late := packet(103, 0, 0, 0, 1, 0, 0, 0, 1, 'x'), time.After(10*time.Second)
+	for got := answers.count(want); got != files; got = answers.count(want) {
+		select {
+		case <-answers.more: // the last ones come when Serve has returned
+		case <-late:
+			t.Fatalf("%d of %d reads came too early", files-got, files)
+		}
 	}
+}
+
+// answers are what a server writes.
+type answers struct {
+	mu   sync.Mutex
+	said bytes.Buffer
+	more chan struct{}
+}
+
+func (a *answers) Write(p []byte) (int, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	select {
+	case a.more <- struct{}{}:
+	default:
+	}
+	return a.said.Write(p)
+}
+
+func (a *answers) count(p []byte) int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return bytes.Count(a.said.Bytes(), p)
 }
