@@ -14,6 +14,15 @@ import (
 	"github.com/culvert-ssh/culvert/relay"
 )
 
+const (
+	// closeTimeout is how long the success of a transfer is kept from a client that has been sent everything, and doesn't end the data
+	// connection. Most do when they have read the end of the data, and before they read the reply.
+	closeTimeout = 3 * time.Second
+
+	// quietTimeout is how long it is kept from one whose data connection doesn't end, and on which nothing moves.
+	quietTimeout = 30 * time.Second
+)
+
 // remoteData is one data connection that was announced to an FTP client near the bastion.
 type remoteData struct {
 	*remoteEndpoints
@@ -27,7 +36,13 @@ type remoteData struct {
 	reached chan struct{} // closed when a client in active mode was connected to, or couldn't be
 	failure error         // why it couldn't; valid once reached is closed
 
+	count  relay.Counters
+	sent   chan struct{} // closed when the client has been sent everything
+	ended  chan struct{} // closed when the data connection has ended
+	result error         // how; valid once ended is closed
+
 	mu      sync.Mutex
+	came    bool // the client
 	over    bool // it came, or nobody waits for it any more
 	rejects int
 	timer   *time.Timer
@@ -140,6 +155,7 @@ func (d *remoteData) admit(a *arrival) error {
 		return errors.New("it was used already, or withdrawn")
 	case a.origin.Addr() == d.client:
 		d.finish()
+		d.came = true
 		d.wg.Add(1)
 		return nil
 	}
@@ -160,14 +176,17 @@ func (d *remoteData) serve(a *arrival) {
 	}
 	defer d.wg.Done()
 	defer func() { <-d.room }()
+	defer close(d.ended)
 	server, err := d.reach()
 	if err != nil {
+		d.result = err
 		a.refuse(ssh.ConnectionFailed, "connect failed")
 		d.failed("a data connection was refused", err)
 		return
 	}
 	client, err := a.accept()
 	if err != nil {
+		d.result = err
 		server.Abort()
 		return
 	}
@@ -177,6 +196,7 @@ func (d *remoteData) serve(a *arrival) {
 // connect carries a connection to a client in active mode. It is as the server would connect, but for where from: that is the bastion's to choose.
 func (d *remoteData) connect() {
 	defer func() { <-d.room }()
+	defer close(d.ended)
 	client, server, err := d.both()
 	d.failure = err
 	close(d.reached)
@@ -216,9 +236,66 @@ func (d *remoteData) reach() (*relay.TCP, error) {
 }
 
 func (d *remoteData) join(client relay.Stream, server *relay.TCP) {
-	var count relay.Counters
-	err := relay.Join(d.ctx, client, d.upstream.data(server, d.protected), &count)
-	logEnd(d.ctx, d.log, "data connection", err, &count)
+	client = &untilSent{Stream: client, sent: sync.OnceFunc(func() { close(d.sent) })}
+	d.result = relay.Join(d.ctx, client, d.upstream.data(server, d.protected), &d.count)
+	logEnd(d.ctx, d.log, "data connection", d.result, &d.count)
+}
+
+// untilSent is a stream that says when everything was written to it.
+type untilSent struct {
+	relay.Stream
+	sent func()
+}
+
+func (u *untilSent) CloseWrite() error {
+	err := u.Stream.CloseWrite()
+	u.sent()
+	return err
+}
+
+// wait waits until the client has ended its side of the data connection too, as it does when it has had everything, and returns an error if that
+// has broken off. For one that keeps its side open until it hears of the success, it is enough that all of it has got to the
+// bastion, and some time for the rest of the way.
+func (d *remoteData) wait(ctx context.Context) error {
+	if !d.taken() {
+		return nil
+	}
+	quiet := time.NewTimer(quietTimeout)
+	defer quiet.Stop()
+	sent, there, moved := d.sent, make(chan struct{}), int64(-1)
+	var late <-chan time.Time
+	for {
+		select {
+		case <-d.ended:
+			return d.result
+		case <-sent:
+			sent = nil
+			d.wg.Go(func() {
+				_ = d.conn.alive() // its answer comes behind all that was sent; if there is none, the connection is being given up
+				close(there)
+			})
+		case <-there:
+			there, late = nil, time.After(closeTimeout)
+		case <-late:
+			return nil
+		case <-quiet.C:
+			now := d.count.AToB.Load() + d.count.BToA.Load()
+			if now == moved {
+				return nil
+			}
+			moved = now
+			quiet.Reset(quietTimeout)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// taken reports whether there is a client, or will be.
+func (d *remoteData) taken() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.came || d.waits.IsValid()
 }
 
 func (d *remoteData) failed(what string, err error) {

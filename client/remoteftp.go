@@ -54,6 +54,7 @@ func (r *remote) serveFTP(a *arrival) {
 		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: r.cfg.dialogue(log),
 		Session: ftp.NewSession(ftp.Options{
 			Peer: e.server, Hop: e.hop, Client: a.origin.Addr(), Active: r.cfg.Active, TLS: e.upstream.mode,
+			HoldSuccess: !r.toCulvertd(), // who would end the client's connection as if the data were complete
 		}),
 	})
 	logControlEnd(r.ctx, log, err)
@@ -143,7 +144,7 @@ func (e *remoteEndpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.
 	default:
 		return at, fmt.Errorf("more than %d data connections at once", maxData)
 	}
-	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected, reached: make(chan struct{})}
+	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected, reached: make(chan struct{}), sent: make(chan struct{}), ended: make(chan struct{})}
 	if err := d.begin(ctx); err != nil {
 		d.close()
 		<-e.room
@@ -182,18 +183,27 @@ func (e *remoteEndpoints) Begin(context.Context) {
 	}
 }
 
-// End asks whether a client in active mode was connected to. A server may have sent a small file by then, and not have met the reset yet.
+// End asks whether a client in active mode was connected to: a server may have sent a small file by then, and not have met the reset yet. And
+// it waits until the client has had everything, as another SSH server than culvertd makes an orderly end of a loss.
 func (e *remoteEndpoints) End(ctx context.Context) error {
 	d := e.current
-	if d == nil || !d.waits.IsValid() {
+	if d == nil {
+		return nil // it was announced no longer, so that there is no transfer
+	}
+	if d.waits.IsValid() {
+		select {
+		case <-d.reached:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if d.failure != nil {
+			return d.failure
+		}
+	}
+	if e.toCulvertd() {
 		return nil
 	}
-	select {
-	case <-d.reached:
-		return d.failure
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
+	return d.wait(ctx)
 }
 
 // Cancel withdraws the endpoint announced last, unless a connection came.

@@ -101,6 +101,44 @@ func TestDataOfARemoteForwardIsTheClientsAlone(t *testing.T) {
 	wantGone(t, at)
 }
 
+// TestSuccessWaitsForTheClientsData: sshd makes an orderly end of what it has not handed on when the SSH connection is lost, so that a client which has
+// heard of the success by then takes the part for the whole.
+func TestSuccessWaitsForTheClientsData(t *testing.T) {
+	server, r, target := remoteFTP(t, peers.VSFTPD, nil)
+	randomFile(t, filepath.Join(server.Root, "f"), 6<<20)
+	f := login(t, target)
+	down := dial(t, f.pasv())
+	if err := down.SetReadBuffer(16 << 10); err != nil {
+		t.Fatal(err)
+	}
+	f.say("RETR f")
+	f.want("150")
+	for deadline := time.Now().Add(patience); !strings.Contains(server.Log(), "226 Transfer complete"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server doesn't say 226, whose buffers should take the file")
+		}
+	}
+	r.stop()
+	if said, _ := io.ReadAll(f.in); strings.Contains(string(said), "226") {
+		got, _ := io.Copy(io.Discard, down)
+		t.Errorf("a client that has %d of %d bytes was told %q", got, 6<<20, said)
+	}
+}
+
+// TestSuccessComesWhereTheClientWaitsForIt with the end of its data connection.
+func TestSuccessComesWhereTheClientWaitsForIt(t *testing.T) {
+	server, _, target := remoteFTP(t, peers.VSFTPD, nil)
+	want := randomFile(t, filepath.Join(server.Root, "f"), 3<<20)
+	f := login(t, target)
+	down := dial(t, f.pasv())
+	f.say("RETR f")
+	f.want("150")
+	if got, err := io.ReadAll(down); string(got) != string(want) || err != nil {
+		t.Errorf("got %d bytes, %v; want the file", len(got), err)
+	}
+	f.want("226")
+}
+
 // wantNothing connects from a given loopback address and expects no byte.
 func wantNothing(t *testing.T, from, to string) {
 	t.Helper()

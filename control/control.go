@@ -31,8 +31,9 @@ type Endpoints interface {
 	// active mode is connected to here. It must return soon, whatever happens.
 	Begin(ctx context.Context)
 
-	// End is called when the server takes a transfer for complete whose client is in active mode, before the client hears so. If nobody has connected
-	// to the client, it returns an error, and the client is told 426. It must return soon after ctx is done.
+	// End is called when the server takes a transfer for complete, before the client hears so: of each if ftp.Options.HoldSuccess is set, otherwise of those
+	// whose client is in active mode. If nobody has connected to the client, or the data has not arrived, it returns an error, and the client is told
+	// 426. It must return soon after ctx is done.
 	End(ctx context.Context) error
 
 	// Cancel withdraws the endpoint opened or listened for last, if it is still unused.

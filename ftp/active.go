@@ -112,7 +112,7 @@ func (s *Session) cantActive(e entry) {
 	s.toClient(cantOpen(e.mode))
 }
 
-// Ended says that somebody has connected to the client for the transfer of the last Ending.
+// Ended says that the client has its part in the transfer of the last Ending.
 func (s *Session) Ended() []Effect {
 	if s.question != hasEnded {
 		return nil
@@ -122,13 +122,17 @@ func (s *Session) Ended() []Effect {
 	return s.resume()
 }
 
-// notConnected keeps the success of a transfer from a client that has no part in it: a server behind a foreign SSH server takes what ends
-// without a byte for an empty file.
-func (s *Session) notConnected(reason string) []Effect {
+// notEnded keeps the success of a transfer from a client that has no part in it, or not the whole: a server behind a foreign SSH server takes what
+// ends without a byte for an empty file, and a client behind one what ends early for a whole one.
+func (s *Session) notEnded(reason string) []Effect {
 	s.question = noQuestion
-	s.note(NoteRefused, "transfer without a data connection to the client: "+reason+"; the server said "+quote(s.ending.lines[0]))
-	s.cancel("the client was not connected to")
-	s.toClient("426 The data connection to you could not be made")
+	said, why, text := quote(s.ending.lines[0]), "the data connection broke off", "426 The data connection broke off"
+	if s.asked.Client.IsValid() {
+		why, text = "the client was not connected to", "426 The data connection to you could not be made"
+	}
+	s.note(NoteRefused, "the client has not had the transfer: "+reason+"; the server said "+said)
+	s.cancel(why)
+	s.toClient(text)
 	return s.resume()
 }
 

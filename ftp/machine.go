@@ -171,8 +171,8 @@ func (s *Session) Announced(at netip.AddrPort) []Effect {
 	return s.resume()
 }
 
-// Refused says that the endpoint of the last Announce can't be reached, that the last Listen or Unread has failed, or that nobody has connected
-// to the client for the transfer of the last Ending. The client is told so in chosen words; the reason is for the log and comes back in a Note.
+// Refused says that the endpoint of the last Announce can't be reached, that the last Listen or Unread has failed, or that the client has no
+// part in the transfer of the last Ending, or not the whole. The client is told so in chosen words; the reason is for the log and comes back in a Note.
 func (s *Session) Refused(reason string) []Effect {
 	switch s.question {
 	case isReachable:
@@ -186,7 +186,7 @@ func (s *Session) Refused(reason string) []Effect {
 	case isUnread:
 		return s.notUnread(reason)
 	case hasEnded:
-		return s.notConnected(reason)
+		return s.notEnded(reason)
 	}
 	return nil
 }

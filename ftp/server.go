@@ -188,7 +188,7 @@ func (s *Session) finishTransfer(e entry, r reply) {
 		return
 	}
 	s.begin(&e)
-	if s.asked.Client.IsValid() {
+	if s.asked.Client.IsValid() || s.opt.HoldSuccess && !s.block {
 		s.question, s.ending = hasEnded, r
 		s.emit(Ending{})
 		return

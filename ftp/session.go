@@ -40,6 +40,10 @@ type Options struct {
 	// Active says what becomes of PORT and EPRT.
 	Active Active
 
+	// HoldSuccess has the driver asked about the success of each transfer before the client hears of it, and not only of those in active mode: for a way
+	// to the client on which a loss looks like the end of a file (see Ending).
+	HoldSuccess bool
+
 	// TLS says whether the session is to speak TLS to the server. The client is spoken to in the clear, whatever it is.
 	TLS TLS
 
@@ -151,9 +155,9 @@ type Listen struct {
 // failed. A client in active mode is connected to now, as by a server: one that is told of a failure without has nobody in its queue.
 type Beginning struct{}
 
-// Ending says that the server takes a transfer for complete, whose client is in active mode. The driver calls [Session.Ended], or
-// [Session.Refused] if nobody has connected to the client: then it is told of a failure, whatever the server has made of it. Until then the session has
-// no further effects. Ending is therefore always the last effect of a batch.
+// Ending says that the server takes a transfer for complete, and that its client is in active mode, or Options.HoldSuccess is set. The driver calls
+// [Session.Ended], or [Session.Refused] if the client has no part in it, or not the whole: then it is told of a failure, whatever the server has made of
+// it. Until then the session has no further effects. Ending is therefore always the last effect of a batch.
 type Ending struct{}
 
 // StartTLS says that the server waits for a TLS handshake (RFC 4217, section 4). The driver does it and then calls [Session.Secured] or

@@ -180,6 +180,8 @@ func setOption(t *testing.T, o *Options, option transcript.Option) {
 		o.TLS = map[string]TLS{"prefer": TLSPrefer, "require": TLSRequire, "implicit": TLSImplicit}[option.Value]
 	case "opaque":
 		o.Opaque = true
+	case "hold":
+		o.HoldSuccess = true
 	case "without-tls":
 		o.WithoutTLS = option.Value
 	case "deny": // a path and what is below
