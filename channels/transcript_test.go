@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -117,11 +118,39 @@ func unknownClient(tr transcript.Transcript) func(string) string {
 	}
 }
 
-// len is how much is on record.
-func (j *journal) len() int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Len()
+// quiet waits until every control channel that was opened since a mark is on record as closed, and returns how much is on record then. Data may
+// go on.
+func (j *journal) quiet(t *testing.T, mark int) (length int) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		j.mu.Lock()
+		text := bytes.Clone(j.text.Bytes()[mark:])
+		j.mu.Unlock()
+		if len(openControls(t, text)) == 0 {
+			return mark + len(text)
+		}
+	}
+	t.Fatal("the control channel of an earlier transcript doesn't end")
+	return 0
+}
+
+// openControls returns the requests of the control channels that are open by what is on record.
+func openControls(t *testing.T, text []byte) map[string]bool {
+	t.Helper()
+	open := make(map[string]bool)
+	for line := range bytes.Lines(text) {
+		var e struct{ Event, Request, FTP string }
+		if err := json.Unmarshal(line, &e); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+		switch {
+		case e.Event == "channel.opened" && e.FTP == "control":
+			open[e.Request] = true
+		case e.Event == "channel.closed":
+			delete(open, e.Request)
+		}
+	}
+	return open
 }
 
 // refusals waits until so many things have been put on record as refused.
@@ -145,6 +174,7 @@ type theatre struct {
 	ca        *transcriptTLS
 	listener  net.Listener
 	at        netip.AddrPort
+	mark      int // how much was on record when the last transcript began
 }
 
 func newTheatre(t *testing.T, tr transcript.Transcript, ca *transcriptTLS) *theatre {
@@ -175,7 +205,7 @@ func newTheatre(t *testing.T, tr transcript.Transcript, ca *transcriptTLS) *thea
 func (s *theatre) play(t *testing.T, tr transcript.Transcript, piece int) {
 	t.Helper()
 	s.policy.Store(transcriptPolicy(t, tr, s.at, false))
-	mark := s.audit.len()
+	s.mark = s.audit.quiet(t, s.mark)
 	opened := make(chan ssh.Channel, 1)
 	go func() {
 		channel, err := s.open(s.at.Addr().String(), s.at.Port())
@@ -208,7 +238,7 @@ func (s *theatre) play(t *testing.T, tr transcript.Transcript, piece int) {
 		Client: transcript.NewPeer("client", &wordy{Channel: channel}), Server: transcript.NewPeer("server", server),
 		Piece: piece, Rewrite: unknownClient(tr),
 		Secured: s.ca.secured, Untrusted: s.ca.untrusted,
-		Read: func(dropped int) { s.audit.refusals(t, mark, dropped) },
+		Read: func(dropped int) { s.audit.refusals(t, s.mark, dropped) },
 		Asking: func(_ string, answer transcript.Step) {
 			s.policy.Store(transcriptPolicy(t, tr, s.at, answer.Head == "refused"))
 		},
