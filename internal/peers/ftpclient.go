@@ -54,7 +54,8 @@ type Target struct {
 	Active         bool           // use active mode
 
 	// CA is the file of the authority that the server's certificate must come from. If it is not empty, curl and lftp insist on TLS
-	// (AUTH TLS, PROT P); the others don't know it.
+	// (AUTH TLS, PROT P); the others don't know it. They speak TLS 1.2: when they have uploaded a file by 1.3, they close without having read the
+	// tickets of the data connection, so that it is reset, and vsftpd often says 426, without any tunnel as well.
 	CA string
 }
 
@@ -216,7 +217,7 @@ func (c FTPClient) curl(ctx context.Context, t Target, conf string, more ...stri
 	args := append(mode, "-q", "-sS", "-K", "-", "--fail-early", "--user", t.User+":"+t.Password)
 	args = append(args, more...)
 	if t.CA != "" {
-		args = append(args, "--ssl-reqd", "--cacert", t.CA)
+		args = append(args, "--ssl-reqd", "--tls-max", "1.2", "--cacert", t.CA)
 	}
 	if c == CurlSOCKS {
 		args = append(args, "--socks5-hostname", t.SOCKS.String())
@@ -257,7 +258,7 @@ func lftp(ctx context.Context, t Target, commands ...string) (string, error) {
 			"set ftp:ssl-force true",
 			"set ftp:ssl-protect-data true",
 			"set ftp:prefer-epsv true", // of PASV it would take the address, which is the server's own
-			"set ssl:ca-file "+t.CA,
+			"set ssl:priority NORMAL:-VERS-TLS1.3", "set ssl:ca-file "+t.CA,
 			"set ssl:check-hostname false", // it doesn't look for addresses in certificates
 		)
 	}
