@@ -90,7 +90,12 @@ func parseFTPDataPorts(words []string) (setter, error) {
 	if len(words) == 1 && (words[0] == "*" || strings.EqualFold(words[0], "any")) {
 		return func(*Settings) {}, nil
 	}
-	var ports []policy.PortRange
+	ports, err := parseDataPorts(words, "an announced data port")
+	return func(s *Settings) { s.FTP.DataPorts = slices.Clone(ports) }, err
+}
+
+// parseDataPorts reads ports for FTP's data, which are what is said.
+func parseDataPorts(words []string, what string) (ports []policy.PortRange, err error) {
 	for _, word := range words {
 		ranges, err := policy.ParsePorts(word)
 		if err != nil {
@@ -98,12 +103,12 @@ func parseFTPDataPorts(words []string) (setter, error) {
 		}
 		for _, r := range ranges {
 			if r.First < 1024 {
-				return nil, fmt.Errorf("%q: an announced data port below 1024 is never opened", word)
+				return nil, fmt.Errorf("%q: %s below 1024 is never opened", word, what)
 			}
 		}
 		ports = append(ports, ranges...)
 	}
-	return func(s *Settings) { s.FTP.DataPorts = slices.Clone(ports) }, nil
+	return ports, nil
 }
 
 // parseFTPDataAddress takes the control connection's own address as always permitted, said or not.
@@ -122,10 +127,13 @@ func parseFTPDataAddress(words []string) (setter, error) {
 	return func(s *Settings) { s.FTP.DataAddresses = slices.Clone(networks) }, nil
 }
 
-func showFTPDataPorts(s *Settings) [][]string {
-	words := wordsOf(s.FTP.DataPorts, form[policy.PortRange]{show: policy.PortRange.String})
+func showFTPDataPorts(s *Settings) [][]string { return showDataPorts(s.FTP.DataPorts, "any") }
+
+// showDataPorts shows ports, and the word for there being none.
+func showDataPorts(ports []policy.PortRange, empty string) [][]string {
+	words := wordsOf(ports, form[policy.PortRange]{show: policy.PortRange.String})
 	if words == nil {
-		words = []string{"any"}
+		words = []string{empty}
 	}
 	return [][]string{words}
 }

@@ -150,20 +150,13 @@ func parseOpaquePorts(words []string) (setter, error) {
 	if len(words) == 1 && strings.EqualFold(words[0], "none") {
 		return func(*Settings) {}, nil
 	}
-	var ports []policy.PortRange
+	ports, err := parseDataPorts(words, "a data port")
+	if err != nil {
+		return nil, err
+	}
 	count := 0
-	for _, word := range words {
-		ranges, err := policy.ParsePorts(word)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range ranges {
-			if r.First < 1024 {
-				return nil, fmt.Errorf("%q: a data port below 1024 is never opened", word)
-			}
-			count += int(r.Last) - int(r.First) + 1
-		}
-		ports = append(ports, ranges...)
+	for _, r := range ports {
+		count += int(r.Last) - int(r.First) + 1
 	}
 	if count > maxOpaquePorts {
 		return nil, fmt.Errorf("these are %d ports, and at most %d are opened without an announcement: name the passive ports of the FTP server", count, maxOpaquePorts)
@@ -171,13 +164,7 @@ func parseOpaquePorts(words []string) (setter, error) {
 	return func(s *Settings) { s.FTP.OpaquePorts = slices.Clone(ports) }, nil
 }
 
-func showOpaquePorts(s *Settings) [][]string {
-	words := wordsOf(s.FTP.OpaquePorts, form[policy.PortRange]{show: policy.PortRange.String})
-	if words == nil {
-		words = []string{"none"}
-	}
-	return [][]string{words}
-}
+func showOpaquePorts(s *Settings) [][]string { return showDataPorts(s.FTP.OpaquePorts, "none") }
 
 // ReadCAFiles has read take in each file that FTPUpstreamTLSCAFile names for anybody, once. Its error is an [Errors] with the lines
 // that name what read refuses.
