@@ -113,6 +113,12 @@ func (s *stream) confirm(answered func(error)) error {
 		s.refused(err.Error())
 		return err
 	}
+	return s.begin()
+}
+
+// begin puts a channel that the bastion has opened on record, and registers it. If the record fails, it has reset both sides; otherwise the caller
+// must call closed.
+func (s *stream) begin() error {
 	if !s.opened() {
 		relay.AbortAll(s.tcp, s.channel)
 		return errNoRecord

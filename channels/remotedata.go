@@ -302,11 +302,9 @@ func (a *remoteDial) forward() error {
 		s.refused(err.Error())
 		return err
 	}
-	if !s.opened() {
-		relay.AbortAll(s.tcp, s.channel)
-		return errNoRecord
+	if err := s.begin(); err != nil {
+		return err
 	}
-	s.register()
 	return s.join(a.remoteControl.ctx)
 }
 
