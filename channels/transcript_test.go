@@ -28,7 +28,7 @@ func TestTranscripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca := newTranscriptTLS(t)
+	ca := transcript.NewAuthorities(t, "127.0.0.5")
 	theatres := make(map[string]*theatre)
 	skipped := make(map[string]int)
 	played := 0
@@ -171,13 +171,13 @@ func (j *journal) refusals(t *testing.T, mark, want int) {
 type theatre struct {
 	*bastion
 	toCulvert <-chan ssh.NewChannel
-	ca        *transcriptTLS
+	ca        *transcript.Authorities
 	listener  net.Listener
 	at        netip.AddrPort
 	mark      int // how much was on record when the last transcript began
 }
 
-func newTheatre(t *testing.T, tr transcript.Transcript, ca *transcriptTLS) *theatre {
+func newTheatre(t *testing.T, tr transcript.Transcript, ca *transcript.Authorities) *theatre {
 	t.Helper()
 	peer := netip.MustParseAddr("127.0.0.5")
 	if tr.Option("hop") != "" {
@@ -191,7 +191,7 @@ func newTheatre(t *testing.T, tr transcript.Transcript, ca *transcriptTLS) *thea
 	s := &theatre{ca: ca, listener: l, at: l.Addr().(*net.TCPAddr).AddrPort()}
 	s.bastion = newBastion(t, transcriptPolicy(t, tr, s.at, false), func(c *channels.Config) {
 		c.MaxChannels = 100
-		c.Authorities = func(string) *x509.CertPool { return ca.roots }
+		c.Authorities = func(string) *x509.CertPool { return ca.Roots }
 	})
 	if tr.Option("active") == "forwarded" { // it is for culvert
 		if ok, _, err := s.client.SendRequest(relay.EndOfDataRequest, true, nil); !ok {
@@ -221,7 +221,7 @@ func (s *theatre) play(t *testing.T, tr transcript.Transcript, piece int) {
 	defer accepted.Close()
 	server := accepted.(transcript.Conn)
 	if tr.Option("tls") == "implicit" { // before the channel is there
-		secured := tls.Server(accepted, s.ca.secured)
+		secured := tls.Server(accepted, s.ca.Secured)
 		if err := secured.Handshake(); err != nil {
 			t.Error(err)
 			accepted.Close() // so that opening it ends
@@ -237,7 +237,7 @@ func (s *theatre) play(t *testing.T, tr transcript.Transcript, piece int) {
 	p := transcript.Player{
 		Client: transcript.NewPeer("client", &wordy{Channel: channel}), Server: transcript.NewPeer("server", server),
 		Piece: piece, Rewrite: unknownClient(tr),
-		Secured: s.ca.secured, Untrusted: s.ca.untrusted,
+		Secured: s.ca.Secured, Untrusted: s.ca.Untrusted,
 		Read: func(dropped int) { s.audit.refusals(t, s.mark, dropped) },
 		Asking: func(_ string, answer transcript.Step) {
 			s.policy.Store(transcriptPolicy(t, tr, s.at, answer.Head == "refused"))

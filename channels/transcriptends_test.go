@@ -1,50 +1,17 @@
 package channels_test
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/culvert-ssh/culvert/ftps"
-	"github.com/culvert-ssh/culvert/internal/peers"
 	"github.com/culvert-ssh/culvert/relay"
 )
-
-// transcriptTLS is what the server of the transcripts speaks TLS by.
-type transcriptTLS struct {
-	roots              *x509.CertPool
-	secured, untrusted *tls.Config
-}
-
-func newTranscriptTLS(t *testing.T) *transcriptTLS {
-	t.Helper()
-	identity := func(ca *peers.CA) *tls.Config {
-		id := ca.TestIdentity(t, peers.Certificate{Names: []string{"127.0.0.5"}})
-		cert, err := tls.LoadX509KeyPair(id.Path, id.Path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &tls.Config{Certificates: []tls.Certificate{cert}}
-	}
-	ca := peers.TestCA(t, "ca")
-	pem, err := os.ReadFile(ca.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots, err := ftps.Roots(pem)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &transcriptTLS{roots: roots, secured: identity(ca), untrusted: identity(peers.TestCA(t, "other"))}
-}
 
 // wordy is a channel on which an end is said to be one, as by culvert.
 type wordy struct {

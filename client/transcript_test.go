@@ -23,7 +23,7 @@ func TestTranscripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ca := newTranscriptTLS(t)
+	ca := transcript.NewAuthorities(t, "10.0.0.5")
 	skipped := make(map[string]int)
 	played := 0
 	for _, tr := range all {
@@ -99,16 +99,16 @@ func nobodyWaits(tr transcript.Transcript) bool {
 	})
 }
 
-func transcriptConfig(tr transcript.Transcript, ca *transcriptTLS) *Config {
+func transcriptConfig(tr transcript.Transcript, ca *transcript.Authorities) *Config {
 	cfg := &Config{
 		Active:      map[string]ftp.Active{"translated": ftp.ActiveTranslated, "forwarded": ftp.ActiveForwarded}[tr.Option("active")],
 		UpstreamTLS: map[string]ftp.TLS{"prefer": ftp.TLSPrefer, "require": ftp.TLSRequire}[tr.Option("tls")],
 	}
-	cfg.UpstreamConfig.Roots = ca.roots
+	cfg.UpstreamConfig.Roots = ca.Roots
 	return cfg
 }
 
-func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcriptTLS, piece int) {
+func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcript.Authorities, piece int) {
 	t.Helper()
 	f := Forward{Host: tr.Option("peer"), HostPort: 21, FTP: true, Implicit: tr.Option("tls") == "implicit"}
 	switch f.Host {
@@ -135,10 +135,10 @@ func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcriptTLS, p
 	near, server := &readStream{Stream: control.near}, &saying{TCPConn: control.far}
 	near.changed.L = &near.mu
 	control.near = near
-	far := &farServer{t: t, control: control, host: f.Host, hop: hop, expected: make(map[string]bool), secured: ca.secured}
+	far := &farServer{t: t, control: control, host: f.Host, hop: hop, expected: make(map[string]bool), secured: ca.Secured}
 	var talk transcript.Conn = server
 	if f.Implicit {
-		talk = tls.Server(server, ca.secured)
+		talk = tls.Server(server, ca.Secured)
 	}
 	opaque := &opaquePorts{transport: far}
 	if tr.Option("opaque") != "" {
@@ -159,7 +159,7 @@ func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcriptTLS, p
 	p := transcript.Player{
 		Rewrite: waiting.ports.Replace,
 		Client:  transcript.NewPeer("client", client), Server: transcript.NewPeer("server", talk), Piece: piece,
-		Secured: ca.secured, Untrusted: ca.untrusted,
+		Secured: ca.Secured, Untrusted: ca.Untrusted,
 		Asking: func(question string, answer transcript.Step) {
 			far.listening(answer)
 			if question == "unread" && answer.Head == "refused" {
