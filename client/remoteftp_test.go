@@ -104,8 +104,9 @@ func TestDataOfARemoteForwardIsTheClientsAlone(t *testing.T) {
 // TestSuccessWaitsForTheClientsData: sshd makes an orderly end of what it has not handed on when the SSH connection is lost, so that a client which has
 // heard of the success by then takes the part for the whole.
 func TestSuccessWaitsForTheClientsData(t *testing.T) {
+	const size = 3 << 20 // it fits into an SSH window and the buffers on the way, so that the server says 226 though nobody reads
 	server, r, target := remoteFTP(t, peers.VSFTPD, nil)
-	randomFile(t, filepath.Join(server.Root, "f"), 6<<20)
+	randomFile(t, filepath.Join(server.Root, "f"), size)
 	f := login(t, target)
 	down := dial(t, f.pasv())
 	if err := down.SetReadBuffer(16 << 10); err != nil {
@@ -121,7 +122,7 @@ func TestSuccessWaitsForTheClientsData(t *testing.T) {
 	r.stop()
 	if said, _ := io.ReadAll(f.in); strings.Contains(string(said), "226") {
 		got, _ := io.Copy(io.Discard, down)
-		t.Errorf("a client that has %d of %d bytes was told %q", got, 6<<20, said)
+		t.Errorf("a client that has %d of %d bytes was told %q", got, size, said)
 	}
 }
 
