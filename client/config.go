@@ -1,27 +1,18 @@
 package client
 
 import (
-	"context"
-	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"sync/atomic"
-	"time"
-
-	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/ftps"
+	"github.com/culvert-ssh/culvert/login"
 )
 
 // Config is everything that [Run] needs to know. [NewConfig] gives the defaults; the words of
-// ssh_config(5) go in through [Config.Set].
+// ssh_config(5) and culvert's own go in through [Config.Set].
 type Config struct {
-	Host     string // the bastion, as typed: a name or an IP address without brackets
-	HostName string // what to dial in its place; if empty, Host
-	Port     uint16
-	User     string
-	Network  string // "tcp", or for one address family "tcp4" or "tcp6"
+	login.Config // the SSH connection; its Network is that of local listeners, too
 
 	Forwards             []Forward
 	RemoteForwards       []Forward  // -R: the bastion listens, and the targets are reached from here
@@ -36,46 +27,14 @@ type Config struct {
 	UpstreamConfig ftps.Config // and which are the right ones (FTPUpstreamTLSCAFile, FTPUpstreamTLSPin, FTPUpstreamTLSMaxVersion)
 	OpaquePorts    []uint16    // may be listened on for FTP clients that speak TLS with the server themselves; if empty, they can't (FTPOpaqueTLS)
 
-	HostKeyChecking  HostKeyChecking
-	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port
-	UserKnownHosts   []string // read; a new key is added to the first
-	GlobalKnownHosts []string // read only
-
-	Identities     []string // private key files in order; if empty, the default ones of ~/.ssh
-	IdentitiesOnly bool     // offer no key of the agent that isn't among Identities
-	AgentSocket    string   // path; if empty, there is no agent
-
-	AuthMethods         []string // RFC 4252 method names, the preferred first
-	Pubkey              bool     // publickey may be used
-	Password            bool     // password may be used
-	KeyboardInteractive bool     // keyboard-interactive may be used
-	PasswordPrompts     int      // how often a password is asked for
-	BatchMode           bool     // never ask anybody anything
-
-	Ciphers []string // in order of preference
-
-	ConnectTimeout      time.Duration // to connect, and again for the handshake, not counting what a person does
-	ServerAliveInterval time.Duration // between two keepalive requests; 0 sends none
-	ServerAliveCountMax int           // this many intervals without an answer end the connection
-
 	LogLevel Level
 
-	// Ask puts a question to the person and returns the answer, typed without echo
-	// unless echo is set. If nil, nobody can be asked.
-	Ask func(ctx context.Context, question string, echo bool) (string, error)
-	// Notice is told, line by line, what a person wants to see: what is ready, what the
-	// server has to say. If nil, nobody is told.
-	Notice func(line string)
 	// Dialogue is told every line on FTP control connections, which are counted from 1. It is called from several goroutines. If nil,
 	// nobody is told.
-	Dialogue func(connection int, l DialogueLine)
-	// Log is told the rest. If nil, nobody is.
-	Log *slog.Logger
-
+	Dialogue  func(connection int, l DialogueLine)
 	dialogues atomic.Int64 // control connections so far
 
-	home string
-	set  map[string]bool // keywords that have their value already
+	set map[string]bool // keywords that have their value already
 }
 
 // Level is how much culvert says (LogLevel in ssh_config(5)).
@@ -88,81 +47,8 @@ const (
 	LevelDebug              // everything
 )
 
-// HostKeyChecking is StrictHostKeyChecking of ssh_config(5). The zero value is the strictest. A changed or
-// revoked key ends the connection whatever the value.
-type HostKeyChecking int
-
-const (
-	OnlyKnown HostKeyChecking = iota // "yes": an unknown host is refused
-	AskNew                           // "ask": the person decides about an unknown host
-	AcceptNew                        // "accept-new" and "no": an unknown host is added
-)
-
 // NewConfig returns the defaults for a person who has this home directory ("" if there is none)
 // and this name.
 func NewConfig(home, user string) *Config {
-	c := &Config{
-		Port: 22, User: user, Network: "tcp",
-		Active:           ftp.ActiveTranslated,
-		HostKeyChecking:  AskNew,
-		GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"},
-		AuthMethods:      []string{"publickey", "keyboard-interactive", "password"},
-		Pubkey:           true, Password: true, KeyboardInteractive: true,
-		PasswordPrompts:     3,
-		Ciphers:             ssh.SupportedAlgorithms().Ciphers, // aes128-gcm@openssh.com first
-		ConnectTimeout:      30 * time.Second,
-		ServerAliveInterval: 30 * time.Second,
-		ServerAliveCountMax: 3,
-
-		home: home,
-		set:  make(map[string]bool),
-	}
-	if home != "" {
-		c.UserKnownHosts = []string{filepath.Join(home, ".ssh/known_hosts"), filepath.Join(home, ".ssh/known_hosts2")}
-	}
-	return c
-}
-
-// identities are the key files to try, and whether somebody asked for them by name.
-func (c *Config) identities() (files []string, named bool) {
-	if len(c.Identities) > 0 {
-		return c.Identities, true
-	}
-	if c.home == "" {
-		return nil, false
-	}
-	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
-		files = append(files, filepath.Join(c.home, ".ssh", name))
-	}
-	return files, false
-}
-
-// dialled is the host that is connected to, and whose key is checked.
-func (c *Config) dialled() string {
-	if c.HostName != "" {
-		return c.HostName
-	}
-	return c.Host
-}
-
-func (c *Config) notice(line string) {
-	if c.Notice != nil {
-		c.Notice(line)
-	}
-}
-
-// log never returns nil.
-func (c *Config) log() *slog.Logger {
-	if c.Log == nil {
-		return slog.New(slog.DiscardHandler)
-	}
-	return c.Log
-}
-
-// ask puts a question, if there is somebody to ask.
-func (c *Config) ask(ctx context.Context, question string, echo bool) (string, error) {
-	if c.BatchMode || c.Ask == nil {
-		return "", errNobodyToAsk
-	}
-	return c.Ask(ctx, question, echo)
+	return &Config{Config: *login.NewConfig(home, user), Active: ftp.ActiveTranslated, set: make(map[string]bool)}
 }

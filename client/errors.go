@@ -3,37 +3,15 @@ package client
 import (
 	"errors"
 	"fmt"
-	"net"
-	"os"
 	"strings"
-	"syscall"
-	"time"
-	"unicode"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
-var (
-	errNobodyToAsk = errors.New("there is nobody to ask (BatchMode, or no terminal)")
-	// ErrConnectionLost is what Run's error matches when the SSH connection ended before it was asked to.
-	ErrConnectionLost = errors.New("the SSH connection was lost")
-)
-
-// dialError says what went wrong on the way to the bastion, and what to do.
-func dialError(host, port string, timeout time.Duration, err error) error {
-	var dns *net.DNSError
-	switch {
-	case errors.As(err, &dns) && dns.IsNotFound:
-		return fmt.Errorf("find host %q: there is no such name: check the spelling, or the DNS of this machine", host)
-	case errors.As(err, &dns):
-		return fmt.Errorf("find host %q: %w", host, dns)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("connect to %s port %s: connection refused: is the SSH server running, and is that its port (-p)?", host, port)
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("connect to %s port %s: no answer within %v: check the address and the firewalls between, or set ConnectTimeout", host, port, timeout)
-	}
-	return fmt.Errorf("connect to %s port %s: %w", host, port, err)
-}
+// ErrConnectionLost is what Run's error matches when the SSH connection ended before it was asked to.
+var ErrConnectionLost = errors.New("the SSH connection was lost")
 
 // openError says why the bastion did not open a channel to target, and what to do.
 func openError(target string, err error) error {
@@ -41,7 +19,7 @@ func openError(target string, err error) error {
 	if !errors.As(err, &refused) {
 		return fmt.Errorf("open %s: %w", target, err)
 	}
-	said := printable(refused.Message)
+	said := sshconfig.Printable(refused.Message)
 	switch refused.Reason {
 	case ssh.Prohibited:
 		todo := "ask its administrator"
@@ -60,19 +38,4 @@ func openError(target string, err error) error {
 		return fmt.Errorf("the bastion has no room for %s now: %s: try again later", target, said)
 	}
 	return fmt.Errorf("the bastion refused %s: %s", target, said)
-}
-
-// printable makes one short line of what a peer said, with nothing in it that a terminal or
-// an FTP client would obey.
-func printable(s string) string {
-	const most = 500 // bytes; a line of a log
-	if len(s) > most {
-		s = s[:most] + "..."
-	}
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, s)
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 const (
@@ -106,7 +107,7 @@ func logNote(log *slog.Logger, n ftp.Note) {
 // sayGoodbye tells the FTP client why it isn't served (RFC 959, section 5.4), and closes.
 func sayGoodbye(local *relay.TCP, why error) {
 	_ = local.SetDeadline(time.Now().Add(goodbyeTimeout)) // fails only on a closed connection
-	_, err := fmt.Fprintf(local, "421 culvert: %s\r\n", printable(why.Error()))
+	_, err := fmt.Fprintf(local, "421 culvert: %s\r\n", sshconfig.Printable(why.Error()))
 	if err == nil && local.CloseWrite() == nil {
 		// A close with input unread is a reset, which would overtake the goodbye.
 		_, _ = io.Copy(io.Discard, io.LimitReader(local, 64<<10))

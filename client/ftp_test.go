@@ -71,7 +71,7 @@ type ftpTalk struct {
 	in *bufio.Reader
 }
 
-func login(t *testing.T, target peers.Target) *ftpTalk {
+func loggedIn(t *testing.T, target peers.Target) *ftpTalk {
 	t.Helper()
 	c := dial(t, target.Addr.String())
 	f := &ftpTalk{t, c, bufio.NewReader(c)}
@@ -134,7 +134,7 @@ func (f *ftpTalk) beginDownload(name string) *net.TCPConn {
 func TestLostConnectionResetsTransfers(t *testing.T) {
 	server, r, target, wire := ftpForward(t, netip.Addr{})
 	randomFile(t, filepath.Join(server.Root, "big"), 16<<20)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	down := f.beginDownload("big")
 	wire.cut()
 	wantReset(t, down)
@@ -147,7 +147,7 @@ func TestLostConnectionResetsTransfers(t *testing.T) {
 func TestServerThatDiesDoesNotEndADownload(t *testing.T) {
 	server, _, target, _ := ftpForward(t, netip.Addr{})
 	randomFile(t, filepath.Join(server.Root, "big"), 16<<20)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	down := f.beginDownload("big")
 	server.Kill()
 	// What OpenSSH tells of a reset is no more than an end; the control connection's end without a 226 must
@@ -161,7 +161,7 @@ func TestServerThatDiesDoesNotEndADownload(t *testing.T) {
 func TestAbortAsUrgentData(t *testing.T) {
 	server, _, target, _ := ftpForward(t, netip.Addr{})
 	randomFile(t, filepath.Join(server.Root, "big"), 16<<20)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	down := f.beginDownload("big")
 	raw, err := f.SyscallConn()
 	if err != nil {
@@ -186,7 +186,7 @@ func TestAbortAsUrgentData(t *testing.T) {
 
 func TestDataListenerIsForThisSessionAlone(t *testing.T) {
 	_, _, target, _ := ftpForward(t, netip.Addr{})
-	f := login(t, target)
+	f := loggedIn(t, target)
 	at := f.pasv()
 	if host, _, _ := net.SplitHostPort(at); host != "127.0.0.1" {
 		t.Errorf("got data at %s, want the control connection's own address", at)

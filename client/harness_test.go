@@ -21,14 +21,13 @@ import (
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
-	"github.com/culvert-ssh/culvert/relay"
 )
 
 // patience is how long a test waits for what must happen.
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	if uidHelper() || listenHelper() || askHelper() {
+	if uidHelper() || listenHelper() {
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -178,41 +177,16 @@ func dial(t *testing.T, addr string) *net.TCPConn {
 // destination is a TCP server on loopback that serves each connection with serve and then closes it.
 func destination(t *testing.T, serve func(c *net.TCPConn)) Forward {
 	t.Helper()
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := ln.AcceptTCP()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				_ = c.SetDeadline(time.Now().Add(patience))
-				serve(c)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		wg.Wait()
-	})
-	at := relay.AddrPort(ln.Addr())
-	return Forward{Host: at.Addr().String(), HostPort: at.Port()}
+	return forwardTo(peers.TestTCPServer(t, patience, serve))
 }
 
 // unused is an address where nothing listens.
 func unused(t *testing.T) Forward {
 	t.Helper()
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := relay.AddrPort(ln.Addr())
-	_ = ln.Close()
+	return forwardTo(peers.TestUnusedPort(t))
+}
+
+func forwardTo(at netip.AddrPort) Forward {
 	return Forward{Host: at.Addr().String(), HostPort: at.Port()}
 }
 

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // maxEarly bounds the connections that the bastion offers before it has said which port it has chosen.
@@ -221,7 +222,7 @@ func (c *connection) offered(nc ssh.NewChannel) {
 }
 
 func (c *connection) unasked(a *arrival) {
-	c.log.Warn("a channel of the bastion was refused: nobody asked for it", "at", printable(a.at.String()), "from", a.origin)
+	c.log.Warn("a channel of the bastion was refused: nobody asked for it", "at", sshconfig.Printable(a.at.String()), "from", a.origin)
 	a.refuse(ssh.Prohibited, "nobody asked for this")
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 const (
@@ -217,13 +218,13 @@ func setOpaquePorts(c *Config, value string) error {
 	}
 	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }) {
 		low, high, isRange := strings.Cut(word, "-")
-		first, err := parsePort(low)
+		first, err := sshconfig.Port(low)
 		if err != nil {
 			return err
 		}
 		last := first
 		if isRange {
-			if last, err = parsePort(high); err != nil {
+			if last, err = sshconfig.Port(high); err != nil {
 				return err
 			}
 		}

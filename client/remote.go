@@ -44,14 +44,14 @@ func (c *connection) forwardAll(ctx context.Context, cfg *Config) ([]*remote, er
 	for _, f := range cfg.RemoteForwards {
 		r := &remote{
 			Forward: f, ctx: ctx, cfg: cfg, conn: c,
-			room: make(chan struct{}, maxSessions), log: cfg.log().With("target", f.Target()),
+			room: make(chan struct{}, maxSessions), log: cfg.Logger().With("target", f.Target()),
 		}
 		err := r.listen()
 		if err != nil && (cfg.ExitOnForwardFailure || ctx.Err() != nil) {
 			return nil, err
 		}
 		if err != nil {
-			cfg.log().Error("a forward is left out", "err", err)
+			cfg.Logger().Error("a forward is left out", "err", err)
 			continue
 		}
 		all = append(all, r)
@@ -78,9 +78,9 @@ func (r *remote) listen() (err error) {
 // ready is what a person needs to use the forward.
 func (r *remote) ready() string {
 	if !r.FTP {
-		return fmt.Sprintf("%s is at %s of %s", r.Target(), r.at, r.cfg.dialled())
+		return fmt.Sprintf("%s is at %s of %s", r.Target(), r.at, r.cfg.Dialled())
 	}
-	return fmt.Sprintf("FTP to %s is at %s of %s, try there: lftp -p %d %s", r.Target(), r.at, r.cfg.dialled(), r.at.port, r.at.typed())
+	return fmt.Sprintf("FTP to %s is at %s of %s, try there: lftp -p %d %s", r.Target(), r.at, r.cfg.Dialled(), r.at.port, r.at.typed())
 }
 
 // serve carries one connection. Failure is a reset as far as the bastion passes it on, never an end of data.

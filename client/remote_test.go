@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/internal/peers"
+	"github.com/culvert-ssh/culvert/login"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -88,7 +90,7 @@ func TestUnreachableTargetOfARemoteForwardIsToldOf(t *testing.T) {
 // lying is a bastion that grants everything, always the same port, and opens what the test likes.
 func lying(t *testing.T) (server ssh.Conn, c *connection, log *logBuffer) {
 	t.Helper()
-	host := newSigner(t)
+	host := peers.TestKey(t, "host").Signer
 	conns := make(chan ssh.Conn, 1)
 	at := destination(t, func(c *net.TCPConn) {
 		config := &ssh.ServerConfig{NoClientAuth: true}
@@ -116,7 +118,7 @@ func lying(t *testing.T) (server ssh.Conn, c *connection, log *logBuffer) {
 		t.Fatal(err)
 	}
 	log = new(logBuffer)
-	c = newConnection(conn, chans, reqs, wire, slog.New(slog.NewTextHandler(log, nil)))
+	c = newConnection(&login.Conn{Conn: conn, Channels: chans, Requests: reqs, Wire: wire}, slog.New(slog.NewTextHandler(log, nil)))
 	t.Cleanup(func() {
 		c.Close()
 		c.incoming.close()

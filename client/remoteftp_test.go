@@ -76,7 +76,7 @@ func transfers(ctx context.Context, t *testing.T, client peers.FTPClient, server
 func TestDataOfARemoteForwardIsTheClientsAlone(t *testing.T) {
 	server, r, target := remoteFTP(t, peers.VSFTPD, nil)
 	want := randomFile(t, filepath.Join(server.Root, "f"), 1<<10)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	at := f.pasv()
 	wantNothing(t, "127.0.0.2", at)
 	r.log.wait(t, "somebody else's data connection was refused")
@@ -107,7 +107,7 @@ func TestSuccessWaitsForTheClientsData(t *testing.T) {
 	const size = 3 << 20 // it fits into an SSH window and the buffers on the way, so that the server says 226 though nobody reads
 	server, r, target := remoteFTP(t, peers.VSFTPD, nil)
 	randomFile(t, filepath.Join(server.Root, "f"), size)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	down := dial(t, f.pasv())
 	if err := down.SetReadBuffer(16 << 10); err != nil {
 		t.Fatal(err)
@@ -130,7 +130,7 @@ func TestSuccessWaitsForTheClientsData(t *testing.T) {
 func TestSuccessComesWhereTheClientWaitsForIt(t *testing.T) {
 	server, _, target := remoteFTP(t, peers.VSFTPD, nil)
 	want := randomFile(t, filepath.Join(server.Root, "f"), 3<<20)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	down := dial(t, f.pasv())
 	f.say("RETR f")
 	f.want("150")
@@ -172,7 +172,7 @@ func wantGone(t *testing.T, at string) {
 
 func TestTenStrangersCloseADataEndpoint(t *testing.T) {
 	_, _, target := remoteFTP(t, peers.VSFTPD, nil)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	at := f.pasv()
 	for range control.MaxRejects {
 		wantNothing(t, "127.0.0.2", at)
@@ -245,7 +245,7 @@ func TestDataThatTheBastionWillNotListenForIsRefused(t *testing.T) {
 	port := freePort(t)
 	_, r, target := remoteFTP(t, peers.VSFTPD, func(cfg *Config) { cfg.RemoteForwards[0].Port = port },
 		fmt.Sprintf("PermitListen 127.0.0.1:%d", port))
-	f := login(t, target)
+	f := loggedIn(t, target)
 	f.say("PASV")
 	f.want("425")
 	f.say("EPSV")
@@ -281,7 +281,7 @@ func freePort(t *testing.T) uint16 {
 func TestActiveClientNearOpenSSH(t *testing.T) {
 	server, _, target := remoteFTP(t, peers.VSFTPD, nil)
 	want := randomFile(t, filepath.Join(server.Root, "f"), 3<<20)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	f.say("TYPE I")
 	f.want("200")
 	for _, name := range []string{"f", "f"} {
@@ -330,7 +330,7 @@ func wantConn(t *testing.T, ln *net.TCPListener, want []byte) {
 func TestActiveClientNearOpenSSHThatIsNotThere(t *testing.T) {
 	server, _, target := remoteFTP(t, peers.PureFTPD, nil)
 	randomFile(t, filepath.Join(server.Root, "small"), 1)
-	f := login(t, target)
+	f := loggedIn(t, target)
 	_ = f.port().Close()
 	f.say("RETR small")
 	f.want("150")

@@ -82,11 +82,11 @@ func forward(ctx context.Context, cfg *Config, conn *connection, wg *sync.WaitGr
 	}
 	for _, l := range listeners {
 		if l.first {
-			cfg.notice(l.ready(relay.AddrPort(l.Addr()), cfg.Network))
+			cfg.Tell(l.ready(relay.AddrPort(l.Addr()), cfg.Network))
 		}
 	}
 	for _, r := range remotes {
-		cfg.notice(r.ready())
+		cfg.Tell(r.ready())
 	}
 	return nil
 }
@@ -132,7 +132,7 @@ func listenAll(ctx context.Context, cfg *Config) ([]*listener, error) {
 			return nil, err
 		}
 		if err != nil {
-			cfg.log().Error("a forward is left out", "err", err)
+			cfg.Logger().Error("a forward is left out", "err", err)
 			continue
 		}
 		all = append(all, ls...)

@@ -26,7 +26,7 @@ func (l *listener) serve(ctx context.Context, cfg *Config, t Transport, opaque *
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	room := make(chan struct{}, maxSessions)
-	log := cfg.log().With("target", l.Target())
+	log := cfg.Logger().With("target", l.Target())
 	for {
 		conn, err := l.AcceptTCP()
 		if ctx.Err() != nil {

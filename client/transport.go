@@ -11,7 +11,9 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/login"
 	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // Transport carries byte streams to the bastion and on to what it can reach. One SSH connection is
@@ -79,22 +81,36 @@ type connection struct {
 	wg    sync.WaitGroup
 }
 
-func newConnection(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.Request, wire *relay.Wire, log *slog.Logger) *connection {
+// connect logs in, and agrees on the end of data. The caller must call Close.
+func connect(ctx context.Context, cfg *Config) (*connection, error) {
+	conn, err := login.Connect(ctx, &cfg.Config)
+	if err != nil {
+		return nil, err
+	}
+	c := newConnection(conn, cfg.Logger())
+	if err := c.negotiate(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+func newConnection(conn *login.Conn, log *slog.Logger) *connection {
 	c := &connection{
-		ssh: conn, wire: wire, log: log,
+		ssh: conn, wire: conn.Wire, log: log,
 		opening: make(chan struct{}, maxOpening),
 		done:    make(chan struct{}),
 	}
-	c.channel = relay.ChannelConfig{Wire: wire, Alive: c.alive}
+	c.channel = relay.ChannelConfig{Wire: c.wire, Alive: c.alive}
 	c.wg.Go(func() {
-		for r := range reqs {
+		for r := range conn.Requests {
 			if r.WantReply {
 				_ = r.Reply(false, nil) // a failing reply means a dying connection
 			}
 		}
 	})
 	c.wg.Go(func() {
-		for nc := range chans {
+		for nc := range conn.Channels {
 			c.offered(nc)
 		}
 	})
@@ -102,7 +118,7 @@ func newConnection(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.
 		err := conn.Wait()
 		c.mu.Lock()
 		if c.cause = c.lost; c.cause == nil {
-			c.cause = errors.New(printable(err.Error())) // the server may have had a last word
+			c.cause = errors.New(sshconfig.Printable(err.Error())) // the server may have had a last word
 		}
 		c.mu.Unlock()
 		close(c.done)
@@ -114,7 +130,7 @@ func newConnection(conn ssh.Conn, chans <-chan ssh.NewChannel, reqs <-chan *ssh.
 func (c *connection) negotiate(ctx context.Context) error {
 	ok, _, err := c.request(ctx, globalRequest{name: relay.EndOfDataRequest, timeout: openTimeout})
 	if err != nil {
-		return fmt.Errorf("ask the server for its extensions: %s", printable(err.Error()))
+		return fmt.Errorf("ask the server for its extensions: %s", sshconfig.Printable(err.Error()))
 	}
 	c.channel.EndOfData = ok
 	c.log.Debug("explicit end of data", "agreed", ok)

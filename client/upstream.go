@@ -12,6 +12,7 @@ import (
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/ftps"
 	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // upstream is how the FTP server of one control connection is spoken to: in the clear, or by TLS.
@@ -44,7 +45,7 @@ func (u upstream) control(ctx context.Context, server relay.Stream) (relay.Strea
 func (u upstream) begin(ctx context.Context, server relay.Stream) (relay.Stream, error) {
 	secured, err := u.session.Control(ctx, server)
 	if err != nil {
-		err = errors.New(printable(err.Error()))
+		err = errors.New(sshconfig.Printable(err.Error()))
 		u.log.Error("FTP is not available", "err", err)
 		return nil, err
 	}
@@ -102,7 +103,7 @@ func setUpstreamTLS(c *Config, value string) error {
 }
 
 func setUpstreamCA(c *Config, value string) error {
-	name := c.expandHome(value)
+	name := c.ExpandHome(value)
 	pem, err := os.ReadFile(name)
 	if err != nil {
 		return err

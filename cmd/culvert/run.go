@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/culvert-ssh/culvert/client"
+	"github.com/culvert-ssh/culvert/login"
 )
 
 // run is the command. It returns the exit status: 0 after a signal or for -V and -h, and 255, as ssh(1),
@@ -72,7 +73,7 @@ func equip(cfg *client.Config, out *printer) {
 		d := &dialogue{out: out, color: colorful(out.w), now: time.Now}
 		cfg.Dialogue = d.line
 	}
-	cfg.Ask = client.Asker{
+	cfg.Ask = login.Asker{
 		Askpass: os.Getenv("SSH_ASKPASS"),
 		Require: os.Getenv("SSH_ASKPASS_REQUIRE"),
 		Display: os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != "",

@@ -16,24 +16,26 @@ const module = "github.com/culvert-ssh/culvert"
 // arrows is who may import whom, as docs/architecture.md draws it. A new arrow is a decision:
 // change both in the same commit.
 var arrows = map[string][]string{
-	"policy":   {},
-	"ftp":      {},
-	"relay":    {},
-	"audit":    {},
-	"hostkeys": {},
-	"krl":      {},
-	"sftp":     {},
-	"auth":     {"policy", "krl"},
-	"config":   {"policy"},
-	"control":  {"ftp", "relay"},
-	"ftps":     {"relay"},
-	"client":   {"ftp", "ftps", "relay", "control"},
-	"channels": {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
-	"admin":    {"server", "audit"},
-	"server":   {"auth", "channels", "policy", "audit", "relay"},
+	"policy":    {},
+	"ftp":       {},
+	"relay":     {},
+	"audit":     {},
+	"hostkeys":  {},
+	"krl":       {},
+	"sftp":      {},
+	"sshconfig": {},
+	"auth":      {"policy", "krl"},
+	"config":    {"policy"},
+	"control":   {"ftp", "relay"},
+	"ftps":      {"relay"},
+	"login":     {"relay", "sshconfig"},
+	"client":    {"ftp", "ftps", "relay", "control", "login", "sshconfig"},
+	"channels":  {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
+	"admin":     {"server", "audit"},
+	"server":    {"auth", "channels", "policy", "audit", "relay"},
 
 	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin"},
-	"cmd/culvert":  {"client"},
+	"cmd/culvert":  {"client", "login"},
 }
 
 // outside are packages that look at the house from outside: they may import all of it and what tests use.

@@ -1,4 +1,4 @@
-package client
+package login
 
 import (
 	"bytes"
@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/agent"
+
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // authenticator chooses what to try next (RFC 4252, section 5), one key or one answer at a time.
@@ -93,7 +95,7 @@ type permissionError struct {
 
 func (e *permissionError) Error() string {
 	return fmt.Sprintf("permission denied for %s@%s (tried: %s; the server takes: %s): check the user name, or have your public key added there",
-		e.user, e.host, e.tried, printable(strings.Join(e.allowed, ", ")))
+		e.user, e.host, e.tried, sshconfig.Printable(strings.Join(e.allowed, ", ")))
 }
 
 func (a *authenticator) tried() string {
@@ -127,7 +129,7 @@ func (a *authenticator) publicKey() ssh.AuthMethod {
 	a.keys = a.keys[1:]
 	a.offered++
 	public := id.signer.PublicKey()
-	a.cfg.log().Debug("offering key", "name", id.name, "type", public.Type(), "fingerprint", ssh.FingerprintSHA256(public))
+	a.cfg.Logger().Debug("offering key", "name", id.name, "type", public.Type(), "fingerprint", ssh.FingerprintSHA256(public))
 	return ssh.PublicKeys(offer{id.signer, a, id.name})
 }
 
@@ -154,7 +156,7 @@ func (o offer) Algorithms() []string {
 func (o offer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
 	sig, err := o.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 	if err != nil {
-		o.a.cfg.log().Warn("a key can't sign", "name", o.name, "err", err)
+		o.a.cfg.Logger().Warn("a key can't sign", "name", o.name, "err", err)
 	}
 	return sig, err
 }
@@ -168,7 +170,7 @@ func (a *authenticator) identities() []identity {
 		ids, err := loadIdentity(a.ctx, a.cfg, file, a.pause)
 		if err != nil {
 			if public := readPublicKey(file + ".pub"); public == nil && (named || !errors.Is(err, fs.ErrNotExist)) {
-				a.cfg.log().Warn("a key is left out", "err", err)
+				a.cfg.Logger().Warn("a key is left out", "err", err)
 			}
 			continue
 		}
@@ -210,7 +212,7 @@ func (a *authenticator) agentKeys() []identity {
 	dialer := net.Dialer{Timeout: a.cfg.ConnectTimeout}
 	conn, err := dialer.DialContext(a.ctx, "unix", a.cfg.AgentSocket)
 	if err != nil {
-		a.cfg.log().Debug("no agent", "err", err)
+		a.cfg.Logger().Debug("no agent", "err", err)
 		return nil
 	}
 	a.agent = conn
@@ -218,7 +220,7 @@ func (a *authenticator) agentKeys() []identity {
 	// Without Close in sight, the library starts no goroutine of its own.
 	signers, err := agent.NewClient(struct{ io.ReadWriter }{conn}).Signers()
 	if err != nil {
-		a.cfg.log().Warn("the agent can't be used", "err", err)
+		a.cfg.Logger().Warn("the agent can't be used", "err", err)
 		return nil
 	}
 	var ids []identity
@@ -252,12 +254,12 @@ func (a *authenticator) challenge(name, instruction string, questions []string, 
 	defer a.pause()()
 	for _, text := range []string{name, instruction} {
 		for line := range strings.Lines(text) {
-			a.cfg.notice(printable(strings.TrimRight(line, "\r\n")))
+			a.cfg.Tell(sshconfig.Printable(strings.TrimRight(line, "\r\n")))
 		}
 	}
 	answers := make([]string, len(questions))
 	for i, q := range questions {
-		answer, err := a.ask(fmt.Sprintf("(%s@%s) %s", a.cfg.User, a.cfg.Host, printable(q)), echos[i])
+		answer, err := a.ask(fmt.Sprintf("(%s@%s) %s", a.cfg.User, a.cfg.Host, sshconfig.Printable(q)), echos[i])
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package client
+package login
 
 import (
 	"context"
@@ -31,7 +31,7 @@ type hostKeys struct {
 // loadHostKeys reads the files that exist. A file that can't be read or parsed is an error: a
 // line in it might revoke the key that we are about to trust.
 func loadHostKeys(cfg *Config) (*hostKeys, error) {
-	h := &hostKeys{cfg: cfg, addr: net.JoinHostPort(strings.ToLower(cfg.dialled()), strconv.Itoa(int(cfg.Port)))}
+	h := &hostKeys{cfg: cfg, addr: net.JoinHostPort(strings.ToLower(cfg.Dialled()), strconv.Itoa(int(cfg.Port)))}
 	if cfg.HostKeyAlias != "" {
 		h.addr = net.JoinHostPort(strings.ToLower(cfg.HostKeyAlias), "22") // an alias stands without a port
 	}
@@ -139,10 +139,10 @@ func (h *hostKeys) unknown(ctx context.Context, remote net.Addr, key ssh.PublicK
 	}
 	file := h.cfg.UserKnownHosts[0]
 	if err := addKnownHost(file, h.addr, key); err != nil {
-		h.cfg.log().Warn("the host key can't be remembered", "err", err)
+		h.cfg.Logger().Warn("the host key can't be remembered", "err", err)
 		return nil
 	}
-	h.cfg.notice(fmt.Sprintf("Permanently added %s (%s) to %s.", knownhosts.Normalize(h.addr), typeName(key), file))
+	h.cfg.Tell(fmt.Sprintf("Permanently added %s (%s) to %s.", knownhosts.Normalize(h.addr), typeName(key), file))
 	return nil
 }
 
@@ -170,7 +170,7 @@ func (h *hostKeys) question(ctx context.Context, remote net.Addr, key ssh.Public
 
 // name is the host as the person knows it, with its port where that isn't 22.
 func (h *hostKeys) name() string {
-	return knownhosts.Normalize(net.JoinHostPort(h.cfg.dialled(), strconv.Itoa(int(h.cfg.Port))))
+	return knownhosts.Normalize(net.JoinHostPort(h.cfg.Dialled(), strconv.Itoa(int(h.cfg.Port))))
 }
 
 // hostKeyError is the loud kind of refusal: several lines.

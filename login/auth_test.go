@@ -1,4 +1,4 @@
-package client
+package login
 
 import (
 	"context"
@@ -31,7 +31,7 @@ func startGate(t *testing.T, config *ssh.ServerConfig) gate {
 	t.Helper()
 	host := newSigner(t)
 	config.AddHostKey(host)
-	f := destination(t, func(c *net.TCPConn) {
+	at := peers.TestTCPServer(t, patience, func(c *net.TCPConn) {
 		conn, chans, reqs, err := ssh.NewServerConn(c, config)
 		if err != nil {
 			return
@@ -44,7 +44,7 @@ func startGate(t *testing.T, config *ssh.ServerConfig) gate {
 		_ = conn.Close()
 		wg.Wait()
 	})
-	return gate{&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: int(f.HostPort)}, host.PublicKey()}
+	return gate{net.TCPAddrFromAddrPort(at), host.PublicKey()}
 }
 
 func (g gate) config(t *testing.T) *Config {
@@ -82,9 +82,10 @@ func tryConnect(t *testing.T, cfg *Config) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := connect(ctx, cfg)
+	c, err := Connect(ctx, cfg)
 	if err == nil {
-		c.Close()
+		_ = c.Close()
+		discard(c)
 	}
 	return err
 }
@@ -320,9 +321,9 @@ func TestOrderOfKeys(t *testing.T) {
 }
 
 func TestSilentServerIsGivenUp(t *testing.T) {
-	f := destination(t, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
+	at := peers.TestTCPServer(t, patience, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
 	cfg := NewConfig("", "alice")
-	cfg.Host, cfg.Port, cfg.GlobalKnownHosts = f.Host, f.HostPort, nil
+	cfg.Host, cfg.Port, cfg.GlobalKnownHosts = at.Addr().String(), at.Port(), nil
 	cfg.ConnectTimeout = 50 * time.Millisecond
 	if err := tryConnect(t, cfg); err == nil || !strings.Contains(err.Error(), "was silent for 50ms during the SSH handshake: is that an SSH server?") {
 		t.Errorf("got %v, want that the server was silent", err)
@@ -345,13 +346,13 @@ func TestPersonMayTakeLongerThanTheServer(t *testing.T) {
 }
 
 func TestUnreachableBastionSaysWhy(t *testing.T) {
-	nobody := unused(t)
+	nobody := peers.TestUnusedPort(t)
 	for name, test := range map[string]struct {
 		host string
 		port uint16
 		want string
 	}{
-		"refused": {nobody.Host, nobody.HostPort, "connection refused: is the SSH server running, and is that its port (-p)?"},
+		"refused": {nobody.Addr().String(), nobody.Port(), "connection refused: is the SSH server running, and is that its port (-p)?"},
 		"no name": {"no-such-host.invalid", 22, `find host "no-such-host.invalid": `},
 	} {
 		cfg := NewConfig("", "alice")

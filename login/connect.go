@@ -1,4 +1,4 @@
-package client
+package login
 
 import (
 	"context"
@@ -14,22 +14,31 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // version is what the server is told (RFC 4253, section 4.2).
 const version = "SSH-2.0-culvert"
 
-// connect dials the bastion, checks its host key, authenticates, and agrees on the end of data. The caller must
-// call Close.
-func connect(ctx context.Context, cfg *Config) (*connection, error) {
+// Conn is an SSH connection to a bastion, authenticated. Its channels and requests must be served, or it stalls.
+type Conn struct {
+	ssh.Conn
+	Channels <-chan ssh.NewChannel
+	Requests <-chan *ssh.Request
+	Wire     *relay.Wire // what it goes over
+}
+
+// Connect dials the bastion, checks its host key, and authenticates. The error tells a person what to do. The caller
+// owns the connection.
+func Connect(ctx context.Context, cfg *Config) (*Conn, error) {
 	keys, err := loadHostKeys(cfg)
 	if err != nil {
 		return nil, err
 	}
-	host := cfg.dialled()
+	host := cfg.Dialled()
 	port := strconv.Itoa(int(cfg.Port))
 	dialer := net.Dialer{Timeout: cfg.ConnectTimeout}
-	cfg.log().Debug("connecting", "host", host, "port", port)
+	cfg.Logger().Debug("connecting", "host", host, "port", port)
 	raw, err := dialer.DialContext(ctx, cfg.Network, net.JoinHostPort(host, port))
 	if err != nil {
 		return nil, dialError(host, port, cfg.ConnectTimeout, err)
@@ -39,31 +48,26 @@ func connect(ctx context.Context, cfg *Config) (*connection, error) {
 		return nil, errors.Join(fmt.Errorf("connect to %s port %s: not a TCP connection", host, port), raw.Close())
 	}
 	relay.KeepAlive(tcp) // for who has set ServerAliveInterval to 0
-	wire := relay.NewWire(relay.QuickACK(tcp))
+	c := &Conn{Wire: relay.NewWire(relay.QuickACK(tcp))}
 
-	stop := context.AfterFunc(ctx, func() { _ = wire.Close() })
-	conn, chans, reqs, err := handshake(ctx, cfg, keys, wire)
+	stop := context.AfterFunc(ctx, func() { _ = c.Wire.Close() })
+	err = c.handshake(ctx, cfg, keys)
 	if !stop() && err == nil {
-		err = errors.Join(context.Cause(ctx), conn.Close())
+		err = errors.Join(context.Cause(ctx), c.Close())
 	}
 	if err != nil {
 		return nil, handshakeError(ctx, cfg, host, err)
 	}
-	logHandshake(cfg, conn)
-	c := newConnection(conn, chans, reqs, wire, cfg.log())
-	if err := c.negotiate(ctx); err != nil {
-		c.Close()
-		return nil, err
-	}
+	logHandshake(cfg, c)
 	return c, nil
 }
 
 // handshake closes the wire if it fails.
-func handshake(ctx context.Context, cfg *Config, keys *hostKeys, wire *relay.Wire) (ssh.Conn, <-chan ssh.NewChannel, <-chan *ssh.Request, error) {
-	p := &pauser{wire: wire, timeout: cfg.ConnectTimeout}
+func (c *Conn) handshake(ctx context.Context, cfg *Config, keys *hostKeys) (err error) {
+	p := &pauser{wire: c.Wire, timeout: cfg.ConnectTimeout}
 	p.restart()
 	defer p.end()
-	auth := newAuthenticator(ctx, cfg, p.pause, wire.Lost)
+	auth := newAuthenticator(ctx, cfg, p.pause, c.Wire.Lost)
 	defer auth.close()
 
 	algorithms := ssh.SupportedAlgorithms()
@@ -85,19 +89,20 @@ func handshake(ctx context.Context, cfg *Config, keys *hostKeys, wire *relay.Wir
 		}),
 		BannerCallback: func(banner string) error {
 			for line := range strings.Lines(banner) {
-				cfg.notice(printable(strings.TrimRight(line, "\r\n")))
+				cfg.Tell(sshconfig.Printable(strings.TrimRight(line, "\r\n")))
 			}
 			return nil
 		},
 	}
-	return ssh.NewClientConn(wire, keys.addr, config)
+	c.Conn, c.Channels, c.Requests, err = ssh.NewClientConn(c.Wire, keys.addr, config)
+	return err
 }
 
-func logHandshake(cfg *Config, conn ssh.Conn) {
-	cfg.log().Debug("authenticated", "user", cfg.User, "server", printable(string(conn.ServerVersion())))
-	if meta, ok := conn.(ssh.AlgorithmsConnMetadata); ok {
+func logHandshake(cfg *Config, conn *Conn) {
+	cfg.Logger().Debug("authenticated", "user", cfg.User, "server", sshconfig.Printable(string(conn.ServerVersion())))
+	if meta, ok := conn.Conn.(ssh.AlgorithmsConnMetadata); ok {
 		a := meta.Algorithms()
-		cfg.log().Debug("algorithms", "kex", a.KeyExchange, "hostkey", a.HostKey, "cipher", a.Write.Cipher, "mac", a.Write.MAC)
+		cfg.Logger().Debug("algorithms", "kex", a.KeyExchange, "hostkey", a.HostKey, "cipher", a.Write.Cipher, "mac", a.Write.MAC)
 	}
 }
 
@@ -132,11 +137,11 @@ func handshakeError(ctx context.Context, cfg *Config, host string, err error) er
 	case errors.As(err, &denied):
 		return errors.New(strings.TrimPrefix(err.Error(), "ssh: handshake failed: "))
 	case errors.As(err, &algorithms):
-		return fmt.Errorf("agree on algorithms with %s: %s", host, printable(algorithms.Error()))
+		return fmt.Errorf("agree on algorithms with %s: %s", host, sshconfig.Printable(algorithms.Error()))
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("%s port %d was silent for %v during the SSH handshake: is that an SSH server?", host, cfg.Port, cfg.ConnectTimeout)
 	}
-	return fmt.Errorf("SSH handshake with %s: %s", host, printable(strings.TrimPrefix(err.Error(), "ssh: handshake failed: ")))
+	return fmt.Errorf("SSH handshake with %s: %s", host, sshconfig.Printable(strings.TrimPrefix(err.Error(), "ssh: handshake failed: ")))
 }
 
 // pauser is the deadline of a handshake: the server must be done within timeout, not counting

@@ -1,0 +1,133 @@
+package login
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// Config is everything that [Connect] needs to know. [NewConfig] gives the defaults; the words of
+// ssh_config(5) go in through [Config.Set].
+type Config struct {
+	Host     string // the bastion, as typed: a name or an IP address without brackets
+	HostName string // what to dial in its place; if empty, Host
+	Port     uint16
+	User     string
+	Network  string // "tcp", or for one address family "tcp4" or "tcp6"
+
+	HostKeyChecking  HostKeyChecking
+	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port
+	UserKnownHosts   []string // read; a new key is added to the first
+	GlobalKnownHosts []string // read only
+
+	Identities     []string // private key files in order; if empty, the default ones of ~/.ssh
+	IdentitiesOnly bool     // offer no key of the agent that isn't among Identities
+	AgentSocket    string   // path; if empty, there is no agent
+
+	AuthMethods         []string // RFC 4252 method names, the preferred first
+	Pubkey              bool     // publickey may be used
+	Password            bool     // password may be used
+	KeyboardInteractive bool     // keyboard-interactive may be used
+	PasswordPrompts     int      // how often a password is asked for
+	BatchMode           bool     // never ask anybody anything
+
+	Ciphers []string // in order of preference
+
+	ConnectTimeout      time.Duration // to connect, and again for the handshake, not counting what a person does
+	ServerAliveInterval time.Duration // between two keepalive requests; 0 sends none
+	ServerAliveCountMax int           // this many intervals without an answer end the connection
+
+	// Ask puts a question to the person and returns the answer, typed without echo
+	// unless echo is set. If nil, nobody can be asked.
+	Ask func(ctx context.Context, question string, echo bool) (string, error)
+	// Notice is told, line by line, what a person wants to see: what is ready, what the
+	// server has to say. If nil, nobody is told.
+	Notice func(line string)
+	// Log is told the rest. If nil, nobody is.
+	Log *slog.Logger
+
+	home string
+	set  map[string]bool // keywords that have their value already
+}
+
+// HostKeyChecking is StrictHostKeyChecking of ssh_config(5). The zero value is the strictest. A changed or
+// revoked key ends the connection whatever the value.
+type HostKeyChecking int
+
+const (
+	OnlyKnown HostKeyChecking = iota // "yes": an unknown host is refused
+	AskNew                           // "ask": the person decides about an unknown host
+	AcceptNew                        // "accept-new" and "no": an unknown host is added
+)
+
+// NewConfig returns the defaults for a person who has this home directory ("" if there is none)
+// and this name.
+func NewConfig(home, user string) *Config {
+	c := &Config{
+		Port: 22, User: user, Network: "tcp",
+		HostKeyChecking:  AskNew,
+		GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"},
+		AuthMethods:      []string{"publickey", "keyboard-interactive", "password"},
+		Pubkey:           true, Password: true, KeyboardInteractive: true,
+		PasswordPrompts:     3,
+		Ciphers:             ssh.SupportedAlgorithms().Ciphers, // aes128-gcm@openssh.com first
+		ConnectTimeout:      30 * time.Second,
+		ServerAliveInterval: 30 * time.Second,
+		ServerAliveCountMax: 3,
+
+		home: home,
+		set:  make(map[string]bool),
+	}
+	if home != "" {
+		c.UserKnownHosts = []string{filepath.Join(home, ".ssh/known_hosts"), filepath.Join(home, ".ssh/known_hosts2")}
+	}
+	return c
+}
+
+// identities are the key files to try, and whether somebody asked for them by name.
+func (c *Config) identities() (files []string, named bool) {
+	if len(c.Identities) > 0 {
+		return c.Identities, true
+	}
+	if c.home == "" {
+		return nil, false
+	}
+	for _, name := range []string{"id_ed25519", "id_ecdsa", "id_rsa"} {
+		files = append(files, filepath.Join(c.home, ".ssh", name))
+	}
+	return files, false
+}
+
+// Dialled is the host that is connected to, and whose key is checked.
+func (c *Config) Dialled() string {
+	if c.HostName != "" {
+		return c.HostName
+	}
+	return c.Host
+}
+
+// Tell tells the person a line.
+func (c *Config) Tell(line string) {
+	if c.Notice != nil {
+		c.Notice(line)
+	}
+}
+
+// Logger never returns nil.
+func (c *Config) Logger() *slog.Logger {
+	if c.Log == nil {
+		return slog.New(slog.DiscardHandler)
+	}
+	return c.Log
+}
+
+// ask puts a question, if there is somebody to ask.
+func (c *Config) ask(ctx context.Context, question string, echo bool) (string, error) {
+	if c.BatchMode || c.Ask == nil {
+		return "", errNobodyToAsk
+	}
+	return c.Ask(ctx, question, echo)
+}

@@ -1,0 +1,60 @@
+package sshconfig
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Keyword is one word of a configuration, whose value goes into a C.
+type Keyword[C any] struct {
+	name   string
+	many   bool // every value counts
+	assign func(c *C, value string) error
+}
+
+// One is a keyword of which the first value counts.
+func One[C any](name string, assign func(c *C, value string) error) Keyword[C] {
+	return Keyword[C]{name: name, assign: assign}
+}
+
+// Many is a keyword of which every value counts.
+func Many[C any](name string, assign func(c *C, value string) error) Keyword[C] {
+	return Keyword[C]{name: name, many: true, assign: assign}
+}
+
+// Table is the keywords that there are, by their names in lower case.
+type Table[C any] map[string]Keyword[C]
+
+// NewTable returns the table of all.
+func NewTable[C any](all ...Keyword[C]) Table[C] {
+	t := make(Table[C], len(all))
+	for _, k := range all {
+		t[strings.ToLower(k.name)] = k
+	}
+	return t
+}
+
+// Has reports whether there is such a keyword.
+func (t Table[C]) Has(keyword string) bool {
+	_, ok := t[strings.ToLower(keyword)]
+	return ok
+}
+
+// Set gives keyword its value in c. As in ssh_config(5), the first value counts and later ones are ignored, except for
+// the keywords that may be given several times; case doesn't matter. A wrong value is an error all the same: it goes
+// into spare. What has its value already is remembered in seen.
+func (t Table[C]) Set(c, spare *C, seen map[string]bool, keyword, value string) error {
+	name := strings.ToLower(keyword)
+	k, ok := t[name]
+	if !ok {
+		return fmt.Errorf("unknown option %q: culvert(1) lists the ones there are", keyword)
+	}
+	if seen[name] && !k.many {
+		c = spare
+	}
+	if err := k.assign(c, value); err != nil {
+		return fmt.Errorf("%s: %w", k.name, err)
+	}
+	seen[name] = true
+	return nil
+}
