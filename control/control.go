@@ -65,6 +65,10 @@ type Config struct {
 	// from then on nobody is read. If it fails, the session ends. It must return soon after ctx is done. If nil, there is no such thing.
 	Opaque func(ctx context.Context) error
 
+	// Farewell returns what the client is told, behind a 421, about the error by which the session ends for another reason than the
+	// protocol: one printable line, or nothing if it is to be reset. It isn't asked about a session that nobody reads. If nil, every such client is reset.
+	Farewell func(error) string
+
 	// Record is told what goes on record. If nil, nobody is.
 	Record Recorder
 	// Note is told of what the state machine found worth noting. If nil, Log is.

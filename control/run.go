@@ -63,7 +63,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if cfg.Dialogue != nil {
 		r.dialogue = &dialogue{tell: cfg.Dialogue}
 	}
-	stop := context.AfterFunc(ctx, r.abort)
+	stop := r.abortWhenDone(ctx)
 	defer func() { // also if something below panics
 		stop()
 		r.abort()
@@ -81,8 +81,13 @@ func Run(ctx context.Context, cfg Config) error {
 	for _, c := range r.Session.Unanswered() {
 		r.Record.Answered(ftp.Answered{Command: c})
 	}
-	if !unread && (err == nil || errors.Is(err, ErrRefused)) {
+	switch {
+	case unread:
+	case err == nil || errors.Is(err, ErrRefused):
+		_ = r.Server.Close() // whatever it still sends is not wanted
 		r.finish()
+	default:
+		r.sayFarewell(err)
 	}
 	if cause := context.Cause(ctx); cause != nil && err != nil {
 		return cause
@@ -354,9 +359,8 @@ func write(s relay.Stream, p []byte) error {
 	return err
 }
 
-// finish ends both sides in order: the client gets to read what it was told last.
+// finish ends the client's side in order: it gets to read what it was told last.
 func (r *run) finish() {
-	_ = r.Server.Close() // whatever it still sends is not wanted
 	if r.Client.CloseWrite() != nil {
 		return // gone; abort does the rest
 	}
