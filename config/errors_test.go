@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/culvert-ssh/culvert/algorithms"
 )
 
 func TestErrorsHavePositionAndText(t *testing.T) {
@@ -57,7 +59,7 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"VersionAddendum café", `VersionAddendum: "café": the version string is printable ASCII`},
 		{"Ciphers aes128-gcm@openssh.com,arcfour", `Ciphers: unknown algorithm "arcfour"`},
 		{"Ciphers aes128-*", `Ciphers: unknown algorithm "aes128-*"`},
-		{"Ciphers aes256-cbc", `Ciphers: nothing of "aes256-cbc" is served: there are ` + strings.Join(ciphers.standard, ",")},
+		{"Ciphers aes256-cbc", `Ciphers: nothing of "aes256-cbc" is served: there are ` + strings.Join(algorithms.Ciphers.Standard, ",")},
 		{"Ciphers -*", `Ciphers: nothing is left without "*"`},
 		{"MACs hmac-sha2-256,,hmac-sha1", `MACs: the list has an empty name`},
 		{"HostKeyAlgorithms ssh-x*", `HostKeyAlgorithms: unknown algorithm "ssh-x*"`},

@@ -184,20 +184,20 @@ func FuzzAlgorithms(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, list string) {
 		for _, kind := range listKinds {
-			names, err := kind.own.parse(list)
+			names, err := kind.own.Parse(list)
 			if err != nil {
 				continue
 			}
-			kind.own.remarks(list)
+			kind.own.Remarks(list)
 			if len(names) == 0 {
 				t.Fatalf("%s %q is empty", kind.keyword, list)
 			}
 			for i, name := range names {
-				if slices.Contains(names[:i], name) || slices.Contains(kind.own.lacking, name) || !slices.Contains(kind.own.all(), name) {
+				if slices.Contains(names[:i], name) || slices.Contains(kind.own.Lacking, name) || !slices.Contains(kind.own.All(), name) {
 					t.Fatalf("%s %q has %q", kind.keyword, list, names)
 				}
 			}
-			if again, err := kind.own.parse(strings.Join(names, ",")); err != nil || !slices.Equal(again, names) {
+			if again, err := kind.own.Parse(strings.Join(names, ",")); err != nil || !slices.Equal(again, names) {
 				t.Fatalf("%s %q is %q, which reads as %q, %v", kind.keyword, list, names, again, err)
 			}
 		}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/culvert-ssh/culvert/algorithms"
 )
 
 var keyKeywords = []keyword{
@@ -26,12 +28,12 @@ var keyKeywords = []keyword{
 		standard: []string{"none"},
 		value:    one(func(s *Settings) *string { return &s.HostKeyAgent }, or("none", agentSocket)),
 	},
-	algorithmKeyword("Ciphers", outsideMatch, &ciphers, func(s *Settings) *[]string { return &s.Ciphers }),
-	algorithmKeyword("MACs", outsideMatch, &macs, func(s *Settings) *[]string { return &s.MACs }),
-	algorithmKeyword("KexAlgorithms", outsideMatch, &keyExchanges, func(s *Settings) *[]string { return &s.KexAlgorithms }),
-	algorithmKeyword("HostKeyAlgorithms", outsideMatch, &hostKeyAlgorithms, func(s *Settings) *[]string { return &s.HostKeyAlgorithms }),
-	algorithmKeyword("PubkeyAcceptedAlgorithms", anywhere, &pubkeyAlgorithms, func(s *Settings) *[]string { return &s.PubkeyAcceptedAlgorithms }).alias("PubkeyAcceptedKeyTypes"),
-	algorithmKeyword("CASignatureAlgorithms", anywhere, &caAlgorithms, func(s *Settings) *[]string { return &s.CASignatureAlgorithms }),
+	algorithmKeyword("Ciphers", outsideMatch, &algorithms.Ciphers, func(s *Settings) *[]string { return &s.Ciphers }),
+	algorithmKeyword("MACs", outsideMatch, &algorithms.MACs, func(s *Settings) *[]string { return &s.MACs }),
+	algorithmKeyword("KexAlgorithms", outsideMatch, &algorithms.KeyExchanges, func(s *Settings) *[]string { return &s.KexAlgorithms }),
+	algorithmKeyword("HostKeyAlgorithms", outsideMatch, &algorithms.HostKeys, func(s *Settings) *[]string { return &s.HostKeyAlgorithms }),
+	algorithmKeyword("PubkeyAcceptedAlgorithms", anywhere, &algorithms.UserKeys, func(s *Settings) *[]string { return &s.PubkeyAcceptedAlgorithms }).alias("PubkeyAcceptedKeyTypes"),
+	algorithmKeyword("CASignatureAlgorithms", anywhere, &algorithms.Authorities, func(s *Settings) *[]string { return &s.CASignatureAlgorithms }),
 	{
 		name: "RekeyLimit", where: notYetMatch, repeats: accumulates, // the data and the time each count once
 		wants:    "default or an amount of data such as 512M, and perhaps none or a time",
