@@ -11,13 +11,19 @@ BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VE
 SHELL = bash
 .SHELLFLAGS = -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help build demo test peers bench lint fuzz clean
+.PHONY: help build demo test peers bench lint cross fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
 
 build: ## bin/culvertd and bin/culvert, static
 	$(BUILD) -o bin/ ./cmd/culvertd ./cmd/culvert
+
+# culvert's platforms; culvertd is for Unix.
+PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+cross: ## culvert builds for every platform
+	@for p in $(PLATFORMS); do echo "$$p" && GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/culvert; done
 
 demo: build ## the whole path in ten seconds; HOLD=1 leaves it running
 	@$(GO) run ./cmd/demo $(if $(HOLD),-hold)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -54,59 +55,76 @@ type usageError struct{ text string }
 func (e *usageError) Error() string        { return e.text }
 func (e *usageError) Is(target error) bool { return target == errUsage }
 
-// letter is one flag: what it means as a keyword of ssh_config(5), or what else it does.
-type letter struct {
-	keyword string // takes an argument, the keyword's value
-	value   string // takes none, and the keyword gets this value
+// option is one flag: what it means as a keyword of ssh_config(5), or what else it does. Help, completions and
+// the parser read the same table.
+type option struct {
+	name    string // a letter as in -L, or a word as in --json
+	arg     string // names its argument in the help; empty if it takes none
+	help    string // one line
+	keyword string // its argument is the keyword's value
+	value   string // or this is
 	do      func(cfg *client.Config, arg string) error
-	flag    bool // do takes no argument
 }
 
-// letters are ssh(1)'s.
-var letters = map[string]letter{
-	"4": {flag: true, do: func(cfg *client.Config, _ string) error { cfg.Network = "tcp4"; return nil }},
-	"6": {flag: true, do: func(cfg *client.Config, _ string) error { cfg.Network = "tcp6"; return nil }},
-	"L": {keyword: "LocalForward"},
-	"N": {flag: true}, // there is no remote command to leave out
-	"T": {flag: true}, // nor a terminal there
-	"R": {keyword: "RemoteForward"},
-	"V": {flag: true, do: func(*client.Config, string) error { return errVersion }},
-	"f": {flag: true, do: func(*client.Config, string) error {
+// options are ssh(1)'s letters, and words of culvert's own.
+var options = []option{
+	{name: "4", help: "IPv4 alone", do: func(cfg *client.Config, _ string) error { cfg.Network = "tcp4"; return nil }},
+	{name: "6", help: "IPv6 alone", do: func(cfg *client.Config, _ string) error { cfg.Network = "tcp6"; return nil }},
+	{name: "f", help: "to the background", do: func(*client.Config, string) error {
 		return &usageError{"-f: culvert can't go to the background yet: use a service manager, or the shell's &"}
 	}},
-	"h": {flag: true, do: func(*client.Config, string) error { return errHelp }},
-	"i": {keyword: "IdentityFile"},
-	"l": {keyword: "User"},
-	"n": {flag: true}, // the standard input is never read
-	"o": {do: func(cfg *client.Config, arg string) error { return cfg.SetOption(arg) }},
-	"p": {keyword: "Port"},
-	"q": {keyword: "LogLevel", value: "QUIET"},
-	"v": {keyword: "LogLevel", value: "DEBUG"},
+	{name: "h", help: "this text", do: func(*client.Config, string) error { return errHelp }},
+	{name: "i", arg: "identity", help: "file with a private key; may be repeated; the agent is asked too", keyword: "IdentityFile"},
+	{name: "L", arg: "forward", help: "what to forward; port 0 lets the system choose; may be repeated", keyword: "LocalForward"},
+	{name: "l", arg: "user", help: "to log in as", keyword: "User"},
+	{name: "N", help: "for ssh's sake: there is no remote command to leave out"},
+	{name: "n", help: "for ssh's sake: the standard input is never read"},
+	{name: "o", arg: "Option=value", help: "as in ssh_config(5)", do: func(cfg *client.Config, arg string) error { return cfg.SetOption(arg) }},
+	{name: "p", arg: "port", help: "of the SSH server", keyword: "Port"},
+	{name: "q", help: "say nothing", keyword: "LogLevel", value: "QUIET"},
+	{name: "R", arg: "forward", help: "the other way: the server listens, and the host is reached from this machine", keyword: "RemoteForward"},
+	{name: "T", help: "for ssh's sake: there is no terminal there"},
+	{name: "V", help: "the version", do: func(*client.Config, string) error { return errVersion }},
+	{name: "v", help: "say more", keyword: "LogLevel", value: "DEBUG"},
+}
+
+// flagSet has options as flags that anything may be the argument of, as their own parsers look at it.
+func flagSet(options []option) *pflag.FlagSet {
+	set := pflag.NewFlagSet("culvert", pflag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	set.Usage = func() {}
+	for _, o := range options {
+		if len(o.name) > 1 {
+			set.String(o.name, "", "")
+		} else {
+			set.StringP(o.name, o.name, "", "")
+		}
+		if o.arg == "" {
+			set.Lookup(o.name).NoOptDefVal = "yes"
+		}
+	}
+	return set
+}
+
+func (o option) apply(cfg *client.Config, arg string) error {
+	switch {
+	case o.do != nil:
+		return o.do(cfg, arg)
+	case o.value != "":
+		return cfg.Set(o.keyword, o.value)
+	case o.keyword != "":
+		return cfg.Set(o.keyword, arg)
+	}
+	return nil
 }
 
 // parse reads the command line into cfg. As in ssh(1), flags may follow the destination, and the first
 // value of an option counts.
 func parse(args []string, cfg *client.Config) error {
-	set := pflag.NewFlagSet("culvert", pflag.ContinueOnError)
-	set.SetOutput(io.Discard)
-	set.Usage = func() {}
-	for name, l := range letters {
-		set.StringP(name, name, "", "")
-		if l.flag || l.value != "" {
-			set.Lookup(name).NoOptDefVal = "yes"
-		}
-	}
+	set := flagSet(options)
 	err := set.ParseAll(args, func(flag *pflag.Flag, arg string) error {
-		l := letters[flag.Name]
-		switch {
-		case l.do != nil:
-			return l.do(cfg, arg)
-		case l.value != "":
-			return cfg.Set(l.keyword, l.value)
-		case l.keyword != "":
-			return cfg.Set(l.keyword, arg)
-		}
-		return nil
+		i := slices.IndexFunc(options, func(o option) bool { return o.name == flag.Name })
+		return options[i].apply(cfg, arg)
 	})
 	if err != nil {
 		return flagError(err)
@@ -115,7 +133,7 @@ func parse(args []string, cfg *client.Config) error {
 	case set.NArg() == 0:
 		return &usageError{"where to? the destination is missing"}
 	case set.NArg() > 1:
-		return &usageError{fmt.Sprintf("culvert runs no commands, so %q is one word too many", set.Arg(1))}
+		return &usageError{fmt.Sprintf("culvert runs no commands on the server, so %q is one word too many", set.Arg(1))}
 	}
 	if err := cfg.SetDestination(set.Arg(0)); err != nil {
 		return err

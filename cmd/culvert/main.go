@@ -8,5 +8,6 @@ import "os"
 var version = "unknown"
 
 func main() {
-	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+	c := &call{args: os.Args[1:], stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, out: &printer{w: os.Stderr}}
+	os.Exit(c.main())
 }

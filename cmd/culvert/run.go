@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -16,40 +17,86 @@ import (
 	"github.com/culvert-ssh/culvert/login"
 )
 
-// run is the command. It returns the exit status: 0 after a signal or for -V and -h, and 255, as ssh(1),
-// for everything else.
-func run(args []string, stdout, stderr io.Writer) int {
-	out := &printer{w: stderr}
-	home, _ := os.UserHomeDir() // without one, there are no default files
-	cfg := client.NewConfig(home, userName())
-	cfg.AgentSocket = os.Getenv("SSH_AUTH_SOCK")
+// call is one run of the program: its words, and what it speaks to.
+type call struct {
+	args   []string // behind the program's name, or behind the command's
+	stdin  *os.File
+	stdout io.Writer
+	stderr io.Writer
+	out    *printer // stderr, in whole lines
+}
 
-	err := parse(args, cfg)
-	if err == nil {
-		equip(cfg, out)
-		err = serve(cfg)
-	}
+// Exit statuses. A program that was run has its own.
+const (
+	exitUsage = 1   // the command line can't be understood, and nothing was tried
+	exitSSH   = 255 // as ssh(1), for all that goes wrong
+)
+
+// main carries c out and returns the exit status: 0 after a signal, too.
+func (c *call) main() int {
+	err := c.dispatch()
+	var exit exitError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &exit):
+		return int(exit)
 	case errors.Is(err, errHelp):
-		return printed(stdout, help)
+		return c.print(help)
 	case errors.Is(err, errVersion):
-		return printed(stdout, "culvert "+version+"\n")
+		return c.print("culvert " + version + "\n")
 	case errors.Is(err, errUsage):
-		out.failure(err)
-		out.line(usage)
-		return 255
+		c.out.failure(err)
+		c.out.line(usage)
+		return exitUsage
 	default:
-		out.failure(err)
-		return 255
+		c.out.failure(err)
+		return exitSSH
 	}
 }
 
-// printed writes what was asked for and returns the exit status.
-func printed(w io.Writer, text string) int {
-	if _, err := io.WriteString(w, text); err != nil {
-		return 255
+// exitError is an exit status about which everything has been said.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit status %d", int(e)) }
+
+// dispatch carries out the command that the first word names. If there is none, the words are ssh(1)'s.
+func (c *call) dispatch() error {
+	if len(c.args) > 0 {
+		if cmd, ok := findCommand(c.args[0]); ok {
+			c.args = c.args[1:]
+			return cmd.run(c)
+		}
+	}
+	cfg := c.newConfig()
+	if err := parse(c.args, cfg); err != nil {
+		return c.misused(err)
+	}
+	equip(cfg, c.out)
+	return serve(cfg)
+}
+
+// misused says what is wrong with a word on the command line; where it is the words as a whole, the usage follows.
+func (c *call) misused(err error) error {
+	if errors.Is(err, errHelp) || errors.Is(err, errVersion) || errors.Is(err, errUsage) {
+		return err
+	}
+	c.out.failure(err)
+	return exitError(exitUsage)
+}
+
+// newConfig returns the defaults for the person who runs the program.
+func (c *call) newConfig() *client.Config {
+	home, _ := os.UserHomeDir() // without one, there are no default files
+	cfg := client.NewConfig(home, userName())
+	cfg.AgentSocket = os.Getenv("SSH_AUTH_SOCK")
+	return cfg
+}
+
+// print writes what was asked for and returns the exit status.
+func (c *call) print(text string) int {
+	if _, err := io.WriteString(c.stdout, text); err != nil {
+		return exitSSH
 	}
 	return 0
 }
