@@ -24,6 +24,7 @@ var arrows = map[string][]string{
 	"hostkeys":   {},
 	"krl":        {},
 	"sftp":       {},
+	"socks":      {},
 	"sshconfig":  {},
 	"auth":       {"policy", "krl"},
 	"config":     {"policy", "algorithms"},
@@ -83,7 +84,7 @@ func TestImportsFollowTheTable(t *testing.T) {
 }
 
 // pure are the packages that only compute.
-var pure = []string{"policy", "ftp", "krl", "algorithms"}
+var pure = []string{"policy", "ftp", "krl", "algorithms", "socks"}
 
 // TestPurePackagesStayPure keeps input, output and clocks out of the packages that decide.
 func TestPurePackagesStayPure(t *testing.T) {
