@@ -16,8 +16,7 @@ const maxForwards = 256
 // Forward is one -L: connections to a local port go to Host:HostPort as the bastion
 // sees it. Or it is one -R: connections to a port of the bastion go to Host:HostPort as it is seen from here.
 type Forward struct {
-	FTP      bool // the connections are FTP control connections
-	Implicit bool // and the server speaks TLS from the first byte on, as at port 990
+	Kind Kind
 
 	Bind string // "" for loopback, "*" for every address, else an IP address or a name
 	Port uint16 // 0 lets the kernel choose, or the bastion
@@ -25,6 +24,21 @@ type Forward struct {
 	Host     string // without brackets
 	HostPort uint16
 }
+
+// Kind is what the connections of a [Forward] are.
+type Kind int
+
+const (
+	Plain Kind = iota // bytes
+	FTP               // FTP control connections ("ftp/")
+	FTPS              // and the server speaks TLS from the first byte on, as at port 990 ("ftps/")
+)
+
+// prefixes are what stands before a forward of a kind.
+var prefixes = map[string]Kind{"ftp": FTP, "ftps": FTPS}
+
+// ftp reports whether what is carried is FTP control connections.
+func (k Kind) ftp() bool { return k == FTP || k == FTPS }
 
 // Target is the far end, as in "ftp.corp:21".
 func (f Forward) Target() string {
@@ -42,11 +56,7 @@ func ParseForward(spec string) (Forward, error) {
 }
 
 func parseForward(spec string) (f Forward, err error) {
-	if spec, f.Implicit = sshconfig.CutPrefixFold(spec, "ftps/"); f.Implicit {
-		f.FTP = true
-	} else {
-		spec, f.FTP = sshconfig.CutPrefixFold(spec, "ftp/")
-	}
+	f.Kind, spec = cutKind(spec)
 	if strings.Contains(spec, "/") {
 		return f, errors.New("ftp/ and ftps/ are the only prefixes, and Unix sockets can't be forwarded: write [ftp/|ftps/][bind:]port:host:hostport")
 	}
@@ -81,4 +91,14 @@ func parseForward(spec string) (f Forward, err error) {
 	}
 	f.HostPort, err = sshconfig.Port(fields[2])
 	return f, err
+}
+
+// cutKind takes the prefix off.
+func cutKind(spec string) (kind Kind, rest string) {
+	if prefix, rest, found := strings.Cut(spec, "/"); found {
+		if kind, found = prefixes[strings.ToLower(prefix)]; found {
+			return kind, rest
+		}
+	}
+	return Plain, spec
 }

@@ -14,10 +14,10 @@ func TestForwardSyntax(t *testing.T) {
 		err  string // part of it
 	}{
 		{spec: "5432:db.corp:5433", want: Forward{Port: 5432, Host: "db.corp", HostPort: 5433}},
-		{spec: "ftp/2121:ftp.corp:21", want: Forward{FTP: true, Port: 2121, Host: "ftp.corp", HostPort: 21}},
-		{spec: "FTP/0:ftp.corp:21", want: Forward{FTP: true, Host: "ftp.corp", HostPort: 21}},
-		{spec: "ftps/2121:ftp.corp:990", want: Forward{FTP: true, Implicit: true, Port: 2121, Host: "ftp.corp", HostPort: 990}},
-		{spec: "ftp/10.0.0.7:2121:10.1.60.99:21", want: Forward{FTP: true, Bind: "10.0.0.7", Port: 2121, Host: "10.1.60.99", HostPort: 21}},
+		{spec: "ftp/2121:ftp.corp:21", want: Forward{Kind: FTP, Port: 2121, Host: "ftp.corp", HostPort: 21}},
+		{spec: "FTP/0:ftp.corp:21", want: Forward{Kind: FTP, Host: "ftp.corp", HostPort: 21}},
+		{spec: "ftps/2121:ftp.corp:990", want: Forward{Kind: FTPS, Port: 2121, Host: "ftp.corp", HostPort: 990}},
+		{spec: "ftp/10.0.0.7:2121:10.1.60.99:21", want: Forward{Kind: FTP, Bind: "10.0.0.7", Port: 2121, Host: "10.1.60.99", HostPort: 21}},
 		{spec: "[::1]:80:[2001:db8::1]:8080", want: Forward{Bind: "::1", Port: 80, Host: "2001:db8::1", HostPort: 8080}},
 		{spec: "*:80:h:80", want: Forward{Bind: "*", Port: 80, Host: "h", HostPort: 80}},
 		{spec: ":80:h:80", want: Forward{Bind: "*", Port: 80, Host: "h", HostPort: 80}},
@@ -73,11 +73,10 @@ func FuzzForward(f *testing.F) {
 			return
 		}
 		var again string
-		switch {
-		case want.Implicit:
-			again = "ftps/"
-		case want.FTP:
-			again = "ftp/"
+		for prefix, kind := range prefixes {
+			if kind == want.Kind {
+				again = prefix + "/"
+			}
 		}
 		if want.Bind != "" {
 			again += bracket(want.Bind) + ":"

@@ -24,7 +24,7 @@ func ftpForward(t *testing.T, addr netip.Addr) (server *peers.FTP, r *running, t
 	server = peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: t.TempDir(), Addr: addr})
 	_, cfg := bastion(t)
 	wire = flaky(t, cfg)
-	cfg.Forwards = []Forward{{FTP: true, Host: server.Addr.Addr().String(), HostPort: server.Addr.Port()}}
+	cfg.Forwards = []Forward{{Kind: FTP, Host: server.Addr.Addr().String(), HostPort: server.Addr.Port()}}
 	if server.Addr.Addr().Is6() {
 		cfg.Forwards[0].Bind = "::1"
 	}

@@ -42,7 +42,7 @@ func TestFirstValueOfAnOptionCounts(t *testing.T) {
 	if want := []string{"/home/me/a", "/b"}; !slices.Equal(c.Identities, want) {
 		t.Errorf("got identities %q, want all: %q", c.Identities, want)
 	}
-	want := []Forward{{Port: 1, Host: "h", HostPort: 2}, {FTP: true, Port: 3, Host: "::1", HostPort: 4}}
+	want := []Forward{{Port: 1, Host: "h", HostPort: 2}, {Kind: FTP, Port: 3, Host: "::1", HostPort: 4}}
 	if !slices.Equal(c.Forwards, want) {
 		t.Errorf("got forwards %+v, want %+v", c.Forwards, want)
 	}

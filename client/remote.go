@@ -77,7 +77,7 @@ func (r *remote) listen() (err error) {
 
 // ready is what a person needs to use the forward.
 func (r *remote) ready() string {
-	if !r.FTP {
+	if !r.Kind.ftp() {
 		return fmt.Sprintf("%s is at %s of %s", r.Target(), r.at, r.cfg.Dialled())
 	}
 	return fmt.Sprintf("FTP to %s is at %s of %s, try there: lftp -p %d %s", r.Target(), r.at, r.cfg.Dialled(), r.at.port, r.at.typed())
@@ -93,7 +93,7 @@ func (r *remote) serve(a *arrival) {
 		r.log.Error("a connection was refused: there are too many at once", "most", maxSessions)
 		return
 	}
-	if r.FTP {
+	if r.Kind.ftp() {
 		r.serveFTP(a)
 	} else {
 		r.servePlain(a)

@@ -24,7 +24,7 @@ func remoteFTP(t *testing.T, kind peers.FTPServer, change func(*Config), lines .
 	t.Helper()
 	server = peers.TestFTP(t, kind, peers.FTPConfig{Root: t.TempDir()})
 	_, cfg := bastion(t, lines...)
-	cfg.RemoteForwards = []Forward{{FTP: true, Bind: "127.0.0.1", Host: server.Addr.Addr().String(), HostPort: server.Addr.Port()}}
+	cfg.RemoteForwards = []Forward{{Kind: FTP, Bind: "127.0.0.1", Host: server.Addr.Addr().String(), HostPort: server.Addr.Port()}}
 	if change != nil {
 		change(cfg)
 	}
@@ -234,7 +234,7 @@ func TestAddressOfTheBastionForItsFTPClients(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r := &remote{Forward: Forward{FTP: true, Bind: test.bind}, cfg: cfg, conn: &connection{}}
+		r := &remote{Forward: Forward{Kind: FTP, Bind: test.bind}, cfg: cfg, conn: &connection{}}
 		if got := r.hop(netip.MustParseAddr(test.client)); got.String() != test.want {
 			t.Errorf("%+v: got %s", test, got)
 		}

@@ -107,10 +107,10 @@ func (f Forward) ready(at netip.AddrPort, network string) string {
 		}
 		at = netip.AddrPortFrom(loopback, at.Port())
 	}
-	if !f.FTP {
+	if !f.Kind.ftp() {
 		return fmt.Sprintf("%s is at %s", f.Target(), at)
 	}
-	if f.Implicit {
+	if f.Kind == FTPS {
 		return fmt.Sprintf("FTP to %s by TLS is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())
 	}
 	return fmt.Sprintf("FTP to %s is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())

@@ -61,7 +61,7 @@ func TestRequestNumberIsHandedOn(t *testing.T) {
 func TestFTPThatCannotBeReachedSays421(t *testing.T) {
 	_, cfg := bastion(t)
 	f := unused(t)
-	f.FTP = true
+	f.Kind = FTP
 	cfg.Forwards = []Forward{f}
 	r := start(t, cfg)
 	c := dial(t, r.ready())
@@ -185,8 +185,8 @@ func TestReadyLineSaysWhatToType(t *testing.T) {
 		at      string
 		want    string
 	}{
-		{Forward{FTP: true, Host: "ftp.corp", HostPort: 21}, "tcp", "127.0.0.1:2121", "FTP to ftp.corp:21 is at 127.0.0.1:2121, try: lftp -p 2121 127.0.0.1"},
-		{Forward{FTP: true, Host: "2001:db8::1", HostPort: 21}, "tcp", "[::1]:2121", "FTP to [2001:db8::1]:21 is at [::1]:2121, try: lftp -p 2121 ::1"},
+		{Forward{Kind: FTP, Host: "ftp.corp", HostPort: 21}, "tcp", "127.0.0.1:2121", "FTP to ftp.corp:21 is at 127.0.0.1:2121, try: lftp -p 2121 127.0.0.1"},
+		{Forward{Kind: FTP, Host: "2001:db8::1", HostPort: 21}, "tcp", "[::1]:2121", "FTP to [2001:db8::1]:21 is at [::1]:2121, try: lftp -p 2121 ::1"},
 		{Forward{Host: "db.corp", HostPort: 5432, Bind: "*"}, "tcp", "[::]:5432", "db.corp:5432 is at 127.0.0.1:5432"},
 		{Forward{Host: "db.corp", HostPort: 5432, Bind: "*"}, "tcp6", "[::]:5432", "db.corp:5432 is at [::1]:5432"},
 		{Forward{Host: "db.corp", HostPort: 5432, Bind: "0.0.0.0"}, "tcp", "0.0.0.0:5432", "db.corp:5432 is at 127.0.0.1:5432"},

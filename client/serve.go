@@ -52,7 +52,7 @@ func (l *listener) serve(ctx context.Context, cfg *Config, t Transport, opaque *
 		}
 		wg.Go(func() {
 			defer func() { <-room }()
-			if l.FTP {
+			if l.Kind.ftp() {
 				serveFTP(ctx, cfg, t, opaque, l.Forward, conn, log)
 			} else {
 				servePlain(ctx, t, l.Forward, conn, log)

@@ -110,7 +110,10 @@ func transcriptConfig(tr transcript.Transcript, ca *transcript.Authorities) *Con
 
 func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcript.Authorities, piece int) {
 	t.Helper()
-	f := Forward{Host: tr.Option("peer"), HostPort: 21, FTP: true, Implicit: tr.Option("tls") == "implicit"}
+	f := Forward{Kind: FTP, Host: tr.Option("peer"), HostPort: 21}
+	if tr.Option("tls") == "implicit" {
+		f.Kind = FTPS
+	}
 	switch f.Host {
 	case "":
 		f.Host = "10.0.0.5"
@@ -137,7 +140,7 @@ func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcript.Autho
 	control.near = near
 	far := &farServer{t: t, control: control, host: f.Host, hop: hop, expected: make(map[string]bool), secured: ca.Secured}
 	var talk transcript.Conn = server
-	if f.Implicit {
+	if f.Kind == FTPS {
 		talk = tls.Server(server, ca.Secured)
 	}
 	opaque := &opaquePorts{transport: far}

@@ -24,7 +24,7 @@ type upstream struct {
 
 func (c *Config) upstream(f Forward, log *slog.Logger) upstream {
 	u := upstream{mode: c.UpstreamTLS, session: c.UpstreamConfig.NewSession(f.Host), log: log}
-	if f.Implicit {
+	if f.Kind == FTPS {
 		u.mode = ftp.TLSImplicit
 	}
 	return u
@@ -76,7 +76,7 @@ func (c *Config) checkUpstream() error {
 		return nil
 	}
 	for _, f := range append(c.Forwards[:len(c.Forwards):len(c.Forwards)], c.RemoteForwards...) {
-		if f.Implicit {
+		if f.Kind == FTPS {
 			return nil
 		}
 	}
