@@ -16,7 +16,7 @@ import (
 // remote is one -R: a port of the bastion whose connections are carried to a host that is reached from here.
 type remote struct {
 	Forward
-	ctx  context.Context // ends with Run
+	ctx  context.Context // of what is carried
 	cfg  *Config
 	conn *connection
 	at   place // where the bastion listens; for ready
@@ -37,26 +37,16 @@ func (f Forward) asked() place {
 	return place{f.Bind, f.Port}
 }
 
-// forwardAll asks the bastion to listen for all of cfg's remote forwards. One that fails is logged and left out, unless
-// ExitOnForwardFailure is set.
-func (c *connection) forwardAll(ctx context.Context, cfg *Config) ([]*remote, error) {
-	var all []*remote
-	for _, f := range cfg.RemoteForwards {
-		r := &remote{
-			Forward: f, ctx: ctx, cfg: cfg, conn: c,
-			room: make(chan struct{}, maxSessions), log: cfg.Logger().With("target", f.Target()),
-		}
-		err := r.listen()
-		if err != nil && (cfg.ExitOnForwardFailure || ctx.Err() != nil) {
-			return nil, err
-		}
-		if err != nil {
-			cfg.Logger().Error("a forward is left out", "err", err)
-			continue
-		}
-		all = append(all, r)
+// Remote is [uplink.Remote].
+func (c *connection) Remote(ctx context.Context, cfg *Config, f Forward) (ready string, err error) {
+	r := &remote{
+		Forward: f, ctx: ctx, cfg: cfg, conn: c,
+		room: make(chan struct{}, maxSessions), log: cfg.Logger().With("target", f.Target()),
 	}
-	return all, nil
+	if err := r.listen(); err != nil {
+		return "", err
+	}
+	return r.ready(), nil
 }
 
 func (r *remote) listen() (err error) {

@@ -27,14 +27,14 @@ func Run(ctx context.Context, cfg *Config) error {
 	if err := cfg.checkUpstream(); err != nil {
 		return err
 	}
-	conn, err := connect(ctx, cfg)
+	up, err := connectUplink(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil { // it was told to end before it had begun
 			return nil
 		}
 		return err
 	}
-	defer conn.Close()
+	defer up.Close()
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -42,38 +42,33 @@ func Run(ctx context.Context, cfg *Config) error {
 	defer func() {
 		cancel(nil)
 		// What is reset waits for the bastion to confirm it, and a silent one wouldn't.
-		late := time.AfterFunc(partingTimeout, func() { _ = conn.ssh.Close() })
+		late := time.AfterFunc(partingTimeout, up.Drop)
 		wg.Wait()
 		late.Stop()
 	}()
 
-	wg.Go(func() { // what the bastion opens
-		<-ctx.Done()
-		conn.incoming.close()
-	})
-	wg.Go(func() { conn.keepAlive(ctx, cfg.ServerAliveInterval, cfg.ServerAliveCountMax) })
-	if err := forward(ctx, cfg, conn, &wg); err != nil && ctx.Err() == nil {
+	if err := forward(ctx, cfg, up, &wg); err != nil && ctx.Err() == nil {
 		return err
 	}
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-conn.done:
-		return fmt.Errorf("%w: %w: what was running has been reset", ErrConnectionLost, conn.cause)
+	case <-up.Done():
+		return lostError(up)
 	}
 }
 
 // forward begins to serve the forwards, and says what is ready.
-func forward(ctx context.Context, cfg *Config, conn *connection, wg *sync.WaitGroup) error {
+func forward(ctx context.Context, cfg *Config, up uplink, wg *sync.WaitGroup) error {
 	listeners, err := listenAll(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	opaque := &opaquePorts{ports: cfg.OpaquePorts, transport: conn}
+	opaque := &opaquePorts{ports: cfg.OpaquePorts, transport: up}
 	for _, l := range listeners {
-		wg.Go(func() { l.serve(ctx, cfg, conn, opaque) })
+		wg.Go(func() { l.serve(ctx, cfg, up, opaque) })
 	}
-	remotes, err := conn.forwardAll(ctx, cfg)
+	remotes, err := remoteForwards(ctx, cfg, up)
 	if err != nil {
 		return err
 	}
@@ -85,8 +80,8 @@ func forward(ctx context.Context, cfg *Config, conn *connection, wg *sync.WaitGr
 			cfg.Tell(l.ready(relay.AddrPort(l.Addr()), cfg.Network))
 		}
 	}
-	for _, r := range remotes {
-		cfg.Tell(r.ready())
+	for _, line := range remotes {
+		cfg.Tell(line)
 	}
 	return nil
 }

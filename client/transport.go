@@ -92,6 +92,7 @@ func connect(ctx context.Context, cfg *Config) (*connection, error) {
 		c.Close()
 		return nil, err
 	}
+	c.wg.Go(func() { c.keepAlive(cfg.ServerAliveInterval, cfg.ServerAliveCountMax) })
 	return c, nil
 }
 
@@ -183,8 +184,8 @@ func (c *connection) alive() error {
 }
 
 // keepAlive asks for a sign of life every interval and gives the connection up when there was none for
-// countMax intervals. It returns when ctx is done or the connection has ended.
-func (c *connection) keepAlive(ctx context.Context, interval time.Duration, countMax int) {
+// countMax intervals. It returns when the connection has ended.
+func (c *connection) keepAlive(interval time.Duration, countMax int) {
 	if interval <= 0 {
 		return
 	}
@@ -192,14 +193,12 @@ func (c *connection) keepAlive(ctx context.Context, interval time.Duration, coun
 	defer tick.Stop()
 	for {
 		select {
-		case <-ctx.Done():
-			return
 		case <-c.done:
 			return
 		case <-tick.C:
 		}
 		patience := interval * time.Duration(countMax)
-		if _, _, err := c.request(ctx, globalRequest{name: keepaliveRequest, timeout: patience}); err != nil && ctx.Err() == nil {
+		if _, _, err := c.request(context.Background(), globalRequest{name: keepaliveRequest, timeout: patience}); errors.Is(err, context.DeadlineExceeded) {
 			c.giveUp(fmt.Errorf("the server gave no sign of life for %v", patience))
 			return
 		}
@@ -212,7 +211,7 @@ func (c *connection) giveUp(why error) {
 		c.lost = why
 	}
 	c.mu.Unlock()
-	_ = c.ssh.Close() // what is wrong with it is known
+	c.Drop()
 }
 
 // directTCPIP is the extra data of a "direct-tcpip" channel open (RFC 4254, section 7.2).
@@ -264,8 +263,20 @@ func (c *connection) Open(ctx context.Context, host string, port uint16, origin 
 	}
 }
 
-// Close ends the connection and waits for everything that ran on its behalf.
+// Done is [uplink.Done].
+func (c *connection) Done() <-chan struct{} { return c.done }
+
+// Cause is [uplink.Cause].
+func (c *connection) Cause() error { return c.cause }
+
+// Drop is [uplink.Drop].
+func (c *connection) Drop() { _ = c.ssh.Close() } // one that is gone already serves as well
+
+// Close is [uplink.Close].
 func (c *connection) Close() {
-	_ = c.ssh.Close() // a connection that is gone already serves as well
+	late := time.AfterFunc(partingTimeout, c.Drop)
+	c.incoming.close()
+	late.Stop()
+	c.Drop()
 	c.wg.Wait()
 }
