@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"config":     {"policy", "algorithms"},
 	"control":    {"ftp", "relay"},
 	"ftps":       {"relay"},
+	"activity":   {"relay"},
 	"login":      {"relay", "sshconfig"},
 	"client":     {"ftp", "ftps", "relay", "control", "login", "sshconfig"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
