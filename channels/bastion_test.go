@@ -77,20 +77,29 @@ func (j *journal) fill(err error) {
 func (j *journal) event(name string) map[string]any { return j.find(name, "") }
 
 // find returns the last event of a name and, unless that is empty, of a request, or nil.
-func (j *journal) find(name, request string) map[string]any {
+func (j *journal) find(name, request string) (last map[string]any) {
+	for _, e := range j.all(name) {
+		if request == "" || e["request"] == request {
+			last = e
+		}
+	}
+	return last
+}
+
+// all returns the events of a name, oldest first.
+func (j *journal) all(name string) (found []map[string]any) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var last map[string]any
 	for line := range strings.Lines(j.text.String()) {
 		var e map[string]any
 		if err := json.Unmarshal([]byte(line), &e); err != nil {
 			panic(fmt.Sprintf("audit line %q: %v", line, err))
 		}
-		if e["event"] == name && (request == "" || e["request"] == request) {
-			last = e
+		if e["event"] == name {
+			found = append(found, e)
 		}
 	}
-	return last
+	return found
 }
 
 // wait returns the next event of a name that isn't there yet when asked too early.

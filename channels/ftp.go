@@ -85,7 +85,7 @@ func (o *opening) control(tcp *relay.TCP, d policy.Decision) {
 	o.expectations.forget(f.request)
 	o.opaques.remove(f)
 	time.AfterFunc(drainTime, func() { end(errDrained) })
-	if errors.Is(err, control.ErrRefused) {
+	if errors.Is(err, control.ErrRefused) && !f.upstream.refused { // which ends the session, and is told once
 		f.refused(err.Error())
 	}
 	s.closed(err)

@@ -22,6 +22,7 @@ type upstream struct {
 	roots   *x509.CertPool
 	pins    []policy.Pin
 	version string      // of TLS on the control connection; owned by who runs it
+	refused bool        // that TLS failed is on record; likewise
 	clear   atomic.Bool // there is no TLS, and there won't be
 }
 
@@ -100,7 +101,7 @@ func (c *Conn) outdated(u *upstream, now *policy.FTP) string {
 func (f *ftpControl) startTLS(ctx context.Context, server relay.Stream) (relay.Stream, error) {
 	s, err := f.upstream.session.Control(ctx, server)
 	if err != nil {
-		f.record(audit.FTPRefused{Conn: f.cfg.ID, Control: f.request, Rule: f.rules.TLSRule, Reason: err.Error()})
+		f.upstream.refused = f.record(audit.FTPRefused{Conn: f.cfg.ID, Control: f.request, Rule: f.rules.TLSRule, Reason: err.Error()})
 		return nil, fmt.Errorf("the bastion gets no TLS with the FTP server, or doesn't trust it (request %s)", f.request)
 	}
 	f.upstream.version = s.VersionName()
