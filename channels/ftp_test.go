@@ -15,6 +15,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/channels"
+	"github.com/culvert-ssh/culvert/internal/peers"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -366,12 +367,7 @@ func TestResetOfAnUploadReachesTheServerAsReset(t *testing.T) {
 }
 
 func TestRefusedDataDialMayBeTriedOnceMore(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := l.Addr().(*net.TCPAddr).AddrPort()
-	l.Close()
+	at := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), peers.TestPort(t))
 	s := newFTPServer(t, func(*ftpServer) string { return sextuple(at) })
 	b := newFTPBastion(t, s, nil)
 	d := b.login(s)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/channels"
+	"github.com/culvert-ssh/culvert/internal/peers"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 )
@@ -345,11 +346,11 @@ func TestRemoteFTPEndpointExpires(t *testing.T) {
 }
 
 func TestRemoteFTPDataPorts(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port := peers.TestPort(t)
+	l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := relay.AddrPort(l.Addr()).Port()
 	r := newRemoteFTP(t, func(p *policy.Rules) {
 		p.FTPDataPorts = &policy.Line[[]policy.PortRange]{Value: []policy.PortRange{{First: port, Last: port}}}
 	})
@@ -569,12 +570,7 @@ func (r *remoteFTP) audited(name string) netip.AddrPort {
 func TestRemoteFTPActiveClientThatIsNotThere(t *testing.T) {
 	r := newRemoteFTP(t, func(p *policy.Rules) { p.FTPActive = &policy.Line[policy.Active]{Value: policy.ActiveYes} })
 	n := r.login()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := relay.AddrPort(ln.Addr()).Port()
-	ln.Close()
+	port := peers.TestPort(t)
 	n.say(fmt.Sprintf("PORT 127,0,0,1,%d,%d", port>>8, port&255))
 	s := tunnelled(r.offered())
 	n.want("200")

@@ -183,7 +183,7 @@ func destination(t *testing.T, serve func(c *net.TCPConn)) Forward {
 // unused is an address where nothing listens.
 func unused(t *testing.T) Forward {
 	t.Helper()
-	return forwardTo(peers.TestUnusedPort(t))
+	return Forward{Host: "127.0.0.1", HostPort: peers.TestPort(t)}
 }
 
 func forwardTo(at netip.AddrPort) Forward {

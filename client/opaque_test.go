@@ -12,22 +12,8 @@ import (
 	"testing"
 
 	"github.com/culvert-ssh/culvert/control"
-	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/internal/peers"
 )
-
-// freePorts returns ports that nobody has at the moment.
-func freePorts(t *testing.T, n int) (ports []uint16) {
-	t.Helper()
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer ln.Close()
-		ports = append(ports, relay.AddrPort(ln.Addr()).Port())
-	}
-	return ports
-}
 
 // testOpaquePorts have a transport to a server that says "data".
 func testOpaquePorts(t *testing.T) (*opaquePorts, *direct) {
@@ -37,7 +23,7 @@ func testOpaquePorts(t *testing.T) (*opaquePorts, *direct) {
 		_ = c.CloseWrite()
 		_, _ = io.Copy(io.Discard, c)
 	})}
-	return &opaquePorts{ports: freePorts(t, 3), transport: d}, d
+	return &opaquePorts{ports: []uint16{peers.TestPort(t), peers.TestPort(t), peers.TestPort(t)}, transport: d}, d
 }
 
 func (o *opaquePorts) mustShare(t *testing.T, host string) (release func()) {

@@ -194,7 +194,7 @@ func TestGatewayPortsOfOpenSSH(t *testing.T) {
 				ctx, cancel := context.WithTimeout(context.Background(), patience)
 				defer cancel()
 				server, _, target := remoteFTP(t, peers.PureFTPD, func(cfg *Config) {
-					cfg.RemoteForwards[0].Bind, cfg.RemoteForwards[0].Port = bind, freePort(t)
+					cfg.RemoteForwards[0].Bind, cfg.RemoteForwards[0].Port = bind, peers.TestPort(t)
 				}, "GatewayPorts "+gateway)
 				target.Addr = netip.AddrPortFrom(netip.MustParseAddr(to), target.Addr.Port())
 				want := randomFile(t, filepath.Join(server.Root, "f"), 1<<20)
@@ -242,7 +242,7 @@ func TestAddressOfTheBastionForItsFTPClients(t *testing.T) {
 }
 
 func TestDataThatTheBastionWillNotListenForIsRefused(t *testing.T) {
-	port := freePort(t)
+	port := peers.TestPort(t)
 	_, r, target := remoteFTP(t, peers.VSFTPD, func(cfg *Config) { cfg.RemoteForwards[0].Port = port },
 		fmt.Sprintf("PermitListen 127.0.0.1:%d", port))
 	f := loggedIn(t, target)
@@ -255,7 +255,7 @@ func TestDataThatTheBastionWillNotListenForIsRefused(t *testing.T) {
 
 func TestDataIsListenedForByTheHostThatIsPermitted(t *testing.T) {
 	server, _, target := remoteFTP(t, peers.VSFTPD, func(cfg *Config) {
-		cfg.RemoteForwards[0].Bind, cfg.RemoteForwards[0].Port = "localhost", freePort(t)
+		cfg.RemoteForwards[0].Bind, cfg.RemoteForwards[0].Port = "localhost", peers.TestPort(t)
 	}, "PermitListen localhost:*")
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
@@ -265,17 +265,6 @@ func TestDataIsListenedForByTheHostThatIsPermitted(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	wantFile(t, local, want)
-}
-
-// freePort is one that is free on all addresses. Of a port of its own choice, sshd makes sure for the first of them only.
-func freePort(t *testing.T) uint16 {
-	t.Helper()
-	ln, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return relay.AddrPort(ln.Addr()).Port()
 }
 
 func TestActiveClientNearOpenSSH(t *testing.T) {

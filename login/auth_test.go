@@ -346,13 +346,12 @@ func TestPersonMayTakeLongerThanTheServer(t *testing.T) {
 }
 
 func TestUnreachableBastionSaysWhy(t *testing.T) {
-	nobody := peers.TestUnusedPort(t)
 	for name, test := range map[string]struct {
 		host string
 		port uint16
 		want string
 	}{
-		"refused": {nobody.Addr().String(), nobody.Port(), "connection refused: is the SSH server running, and is that its port (-p)?"},
+		"refused": {"127.0.0.1", peers.TestPort(t), "connection refused: is the SSH server running, and is that its port (-p)?"},
 		"no name": {"no-such-host.invalid", 22, `find host "no-such-host.invalid": `},
 	} {
 		cfg := NewConfig("", "alice")

@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
+	"github.com/culvert-ssh/culvert/internal/peers"
 )
 
 // ledger is an audit log that remembers its last line that answers something.
@@ -123,7 +125,7 @@ func (b *bastion) write(t *testing.T, name, text string) {
 // places listens where connections may go; whoever comes is sent away.
 func (b *bastion) places(t *testing.T) {
 	t.Helper()
-	serve := func(addr string) string {
+	serve := func(addr string) {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
@@ -139,19 +141,13 @@ func (b *bastion) places(t *testing.T) {
 			}
 		})
 		t.Cleanup(func() { _ = l.Close(); serving.Wait() })
-		_, port, _ := net.SplitHostPort(l.Addr().String())
-		return port
 	}
-	first := serve("127.0.0.1:0")
-	serve("127.0.0.2:" + first)
-	second := serve("127.0.0.1:0")
-	l, err := net.Listen("tcp", "127.0.0.1:0") // to know a port where nobody is
-	if err != nil {
-		t.Fatal(err)
+	for range 3 {
+		b.ports = append(b.ports, strconv.Itoa(int(peers.TestPort(t))))
 	}
-	_, third, _ := net.SplitHostPort(l.Addr().String())
-	_ = l.Close()
-	b.ports = []string{first, second, third}
+	serve("127.0.0.1:" + b.ports[0])
+	serve("127.0.0.2:" + b.ports[0])
+	serve("127.0.0.1:" + b.ports[1])
 }
 
 // config is the whole file around the lines about the policy.

@@ -2,9 +2,6 @@ package e2e
 
 import (
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -24,7 +21,7 @@ func TestClientsThatSpeakTLSThemselves(t *testing.T) {
 			t.Parallel()
 			root := t.TempDir()
 			files.linkInto(t, filepath.Join(root, "files"))
-			first := freePorts(t, passive, "127.0.0.1", "127.0.0.2")
+			first := peers.TestPorts(t, passive)
 			ports := fmt.Sprintf("%d-%d", first, first+passive-1)
 			server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: root, TLS: &peers.FTPTLS{Identity: id}, Lines: []string{
 				fmt.Sprintf("pasv_min_port=%d", first), fmt.Sprintf("pasv_max_port=%d", first+passive-1),
@@ -52,31 +49,4 @@ func TestClientsThatSpeakTLSThemselves(t *testing.T) {
 			}
 		})
 	}
-}
-
-// freePorts returns the first of n ports in a row that nobody has at the moment.
-func freePorts(t *testing.T, n int, addrs ...string) uint16 {
-	t.Helper()
-	free := func(port uint16) bool {
-		for _, addr := range addrs {
-			l, err := net.Listen("tcp", netip.AddrPortFrom(netip.MustParseAddr(addr), port).String())
-			if err != nil {
-				return false
-			}
-			l.Close()
-		}
-		return true
-	}
-next:
-	for range 1000 {
-		first := uint16(10_000 + rand.IntN(20_000)) // below those that the kernel gives away
-		for i := range uint16(n) {
-			if !free(first + i) {
-				continue next
-			}
-		}
-		return first
-	}
-	t.Fatalf("no %d ports in a row are free", n)
-	return 0
 }

@@ -52,15 +52,10 @@ func ask(at netip.AddrPort) (string, error) {
 	return string(got), err
 }
 
-// free returns a port that nobody listened on a moment ago.
+// free returns a port on which nobody listens but who names it.
 func free(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	return strconv.Itoa(int(peers.TestPort(t)))
 }
 
 // bound waits for a listener and returns its addresses.

@@ -230,12 +230,7 @@ func fixed(t *testing.T, addr string, port uint16, content string) netip.AddrPor
 }
 
 func TestServersNearCulvertThatAnnounceTheSamePort(t *testing.T) {
-	l, err := net.Listen("tcp", ":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := uint16(l.Addr().(*net.TCPAddr).Port)
-	_ = l.Close()
+	port := peers.TestPort(t)
 	servers := []netip.AddrPort{fixed(t, "127.0.0.1", port, "one"), fixed(t, "127.0.0.2", port, "two"), fixed(t, "127.0.0.3", port, "three")}
 	r := &remote{path: culvertCulvertd}
 	var sessions []*dialog

@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 )
 
 // SSHConfig says how ssh is to connect, and what to forward.
@@ -31,48 +29,30 @@ type SSH struct {
 
 	cmd    *exec.Cmd
 	folder string
+	ports  []func() // give them back
 	done   chan struct{}
 	err    error // valid once done is closed
 }
 
-// sshAttempts is how often StartSSH tries other ports. ssh can't be told to take a free one, so the
-// port is looked for beforehand and may be lost in between.
-const sshAttempts = 5
-
 // StartSSH starts ssh and returns when it is logged in and listens. It takes the server's host key as it
 // is. The caller must close it; the end of ctx ends it too.
 func StartSSH(ctx context.Context, c SSHConfig) (*SSH, error) {
-	var failures []error
-	for range sshAttempts {
-		s, err := startSSH(ctx, c)
-		if err == nil {
-			return s, nil
-		}
-		failures = append(failures, err)
-		if !strings.Contains(err.Error(), "Address already in use") {
-			break
-		}
-	}
-	return nil, fmt.Errorf("start ssh: %w", errors.Join(failures...))
-}
-
-func startSSH(ctx context.Context, c SSHConfig) (*SSH, error) {
 	path, err := find("ssh")
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("start ssh: %w", err)
 	}
 	folder, err := os.MkdirTemp("", "culvert-ssh-")
 	if err != nil {
-		return nil, fmt.Errorf("make a folder: %w", err)
+		return nil, fmt.Errorf("start ssh: %w", err)
 	}
 	s := &SSH{folder: folder, done: make(chan struct{})}
 	args, err := s.arguments(c)
 	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, errors.Join(fmt.Errorf("start ssh: %w", err), s.giveBack())
 	}
 	s.cmd = command(ctx, folder, path, args...)
 	if err := s.start(ctx); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(folder))
+		return nil, errors.Join(fmt.Errorf("start ssh: %w", err), s.giveBack())
 	}
 	return s, nil
 }
@@ -95,7 +75,7 @@ func (s *SSH) arguments(c SSHConfig) ([]string, error) {
 		args = append(args, "-o", o)
 	}
 	for _, target := range c.Local {
-		addr, err := freePort()
+		addr, err := s.hold()
 		if err != nil {
 			return nil, err
 		}
@@ -103,7 +83,7 @@ func (s *SSH) arguments(c SSHConfig) ([]string, error) {
 		args = append(args, "-L", addr.String()+":"+target)
 	}
 	if c.Dynamic {
-		addr, err := freePort()
+		addr, err := s.hold()
 		if err != nil {
 			return nil, err
 		}
@@ -167,14 +147,23 @@ func (s *SSH) Done() <-chan struct{} { return s.done }
 func (s *SSH) Close() error {
 	_ = s.cmd.Cancel() // fails only if it has ended already
 	<-s.done
+	return s.giveBack()
+}
+
+// giveBack lets others have the ports, and removes the folder.
+func (s *SSH) giveBack() error {
+	for _, release := range s.ports {
+		release()
+	}
 	return os.RemoveAll(s.folder)
 }
 
-// freePort returns a loopback address with a port that nobody listened on a moment ago.
-func freePort() (netip.AddrPort, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
+// hold returns a loopback address with a port on which nobody but ssh listens until Close.
+func (s *SSH) hold() (netip.AddrPort, error) {
+	port, release, err := holdPort(0)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("look for a free port: %w", err)
+		return netip.AddrPort{}, err
 	}
-	return l.Addr().(*net.TCPAddr).AddrPort(), l.Close()
+	s.ports = append(s.ports, release)
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), port), nil
 }

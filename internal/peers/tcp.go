@@ -37,17 +37,6 @@ func TestTCPServer(t *testing.T, patience time.Duration, serve func(c *net.TCPCo
 	return addrPort(ln)
 }
 
-// TestUnusedPort is an address on loopback where nothing listened a moment ago.
-func TestUnusedPort(t *testing.T) netip.AddrPort {
-	t.Helper()
-	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = ln.Close()
-	return addrPort(ln)
-}
-
 func addrPort(ln *net.TCPListener) netip.AddrPort {
 	at, _ := netip.ParseAddrPort(ln.Addr().String()) // the address of a socket is one
 	return at
