@@ -31,12 +31,15 @@ const (
 //
 // A port can lead to one server only. So sessions of one owner with one server share the listeners, and others are refused meanwhile.
 type opaquePorts struct {
-	ports     []uint16
-	transport Transport
+	ports []uint16
+	open  opening
 
-	mu   sync.Mutex
-	open map[netip.Addr]*opaqueGroup // by the address that is listened on
+	mu     sync.Mutex
+	groups map[netip.Addr]*opaqueGroup // by the address that is listened on
 }
+
+// opening is [Transport.Open].
+type opening func(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error)
 
 // opaqueGroup is the listeners at one address.
 type opaqueGroup struct {
@@ -57,16 +60,16 @@ type opaqueGroup struct {
 func (o *opaquePorts) share(ctx context.Context, at netip.Addr, host string, own control.Owner, log *slog.Logger) (release func(), err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	g := o.open[at]
+	g := o.groups[at]
 	switch {
 	case g == nil:
 		if g, err = o.listen(ctx, at, host, own, log); err != nil {
 			return nil, err
 		}
-		if o.open == nil {
-			o.open = make(map[netip.Addr]*opaqueGroup)
+		if o.groups == nil {
+			o.groups = make(map[netip.Addr]*opaqueGroup)
 		}
-		o.open[at] = g
+		o.groups[at] = g
 	case g.host != host || g.owner != own:
 		return nil, fmt.Errorf("the ports of FTPOpaqueTLS at %v lead to %s for another session: end that first, or bind this forward to another address", at, g.host)
 	}
@@ -79,7 +82,7 @@ func (o *opaquePorts) release(at netip.Addr, g *opaqueGroup) {
 	g.users--
 	last := g.users == 0
 	if last {
-		delete(o.open, at)
+		delete(o.groups, at)
 		g.close()
 	}
 	o.mu.Unlock()
@@ -110,7 +113,7 @@ func (o *opaquePorts) listen(ctx context.Context, at netip.Addr, host string, ow
 	}
 	g.ctx, g.cancel = context.WithCancelCause(ctx)
 	for _, ln := range g.listeners {
-		g.wg.Go(func() { g.serve(ln, o.transport) })
+		g.wg.Go(func() { g.serve(ln, o.open) })
 	}
 	return g, nil
 }
@@ -122,7 +125,7 @@ func (g *opaqueGroup) close() {
 }
 
 // serve accepts data connections at one port until the listener is closed.
-func (g *opaqueGroup) serve(ln *net.TCPListener, t Transport) {
+func (g *opaqueGroup) serve(ln *net.TCPListener, open opening) {
 	stop := context.AfterFunc(g.ctx, func() { _ = ln.Close() })
 	defer stop()
 	f := Forward{Host: g.host, HostPort: relay.AddrPort(ln.Addr()).Port()}
@@ -147,15 +150,15 @@ func (g *opaqueGroup) serve(ln *net.TCPListener, t Transport) {
 		}
 		g.wg.Go(func() {
 			defer func() { <-g.room }()
-			g.carry(t, f, conn, log)
+			g.carry(open, f, conn, log)
 		})
 	}
 }
 
 // carry is servePlain for what has TLS in it.
-func (g *opaqueGroup) carry(t Transport, f Forward, conn *net.TCPConn, log *slog.Logger) {
+func (g *opaqueGroup) carry(open opening, f Forward, conn *net.TCPConn, log *slog.Logger) {
 	local := relay.NewTCP(conn)
-	remote, err := t.Open(g.ctx, f.Host, f.HostPort, relay.AddrPort(conn.RemoteAddr()))
+	remote, err := open(g.ctx, f.Host, f.HostPort, relay.AddrPort(conn.RemoteAddr()))
 	if err != nil {
 		local.Abort()
 		if g.ctx.Err() == nil {

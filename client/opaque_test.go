@@ -23,7 +23,7 @@ func testOpaquePorts(t *testing.T) (*opaquePorts, *direct) {
 		_ = c.CloseWrite()
 		_, _ = io.Copy(io.Discard, c)
 	})}
-	return &opaquePorts{ports: []uint16{peers.TestPort(t), peers.TestPort(t), peers.TestPort(t)}, transport: d}, d
+	return &opaquePorts{ports: []uint16{peers.TestPort(t), peers.TestPort(t), peers.TestPort(t)}, open: d.Open}, d
 }
 
 func (o *opaquePorts) mustShare(t *testing.T, host string) (release func()) {

@@ -64,9 +64,9 @@ func forward(ctx context.Context, cfg *Config, up uplink, wg *sync.WaitGroup) er
 	if err != nil {
 		return err
 	}
-	opaque := &opaquePorts{ports: cfg.OpaquePorts, transport: up}
+	opaque := &opaquePorts{ports: cfg.OpaquePorts, open: up.Open}
 	for _, l := range listeners {
-		wg.Go(func() { l.serve(ctx, cfg, up, opaque) })
+		wg.Go(func() { l.serve(ctx, cfg, straight{up}, opaque) })
 	}
 	remotes, err := remoteForwards(ctx, cfg, up)
 	if err != nil {

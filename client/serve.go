@@ -20,7 +20,7 @@ const maxSessions = 256
 const acceptRetry = time.Second
 
 // serve accepts connections until ctx is done, and then returns when all of them have ended.
-func (l *listener) serve(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts) {
+func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, opaque *opaquePorts) {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var wg sync.WaitGroup
@@ -52,6 +52,8 @@ func (l *listener) serve(ctx context.Context, cfg *Config, t Transport, opaque *
 		}
 		wg.Go(func() {
 			defer func() { <-room }()
+			t, end := sessions.begin()
+			defer end()
 			if l.Kind.ftp() {
 				serveFTP(ctx, cfg, t, opaque, l.Forward, conn, log)
 			} else {

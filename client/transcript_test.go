@@ -143,7 +143,7 @@ func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcript.Autho
 	if f.Kind == FTPS {
 		talk = tls.Server(server, ca.Secured)
 	}
-	opaque := &opaquePorts{transport: far}
+	opaque := &opaquePorts{open: far.Open}
 	if tr.Option("opaque") != "" {
 		opaque.ports = []uint16{0} // any
 	}

@@ -25,6 +25,17 @@ type uplink interface {
 	Close()
 }
 
+// sessions says how a local connection, with all that belongs to it, gets to the bastion.
+type sessions interface {
+	// begin returns the Transport of one connection. The caller must call end when all has ended that was opened by it.
+	begin() (t Transport, end func())
+}
+
+// straight has every connection carried by the one Transport.
+type straight struct{ Transport }
+
+func (s straight) begin() (Transport, func()) { return s.Transport, func() {} }
+
 // connectUplink makes the uplink that cfg asks for. The caller must call Close.
 func connectUplink(ctx context.Context, cfg *Config) (uplink, error) { return connect(ctx, cfg) }
 
