@@ -20,7 +20,7 @@ func (s *Session) clientByte(b byte) {
 	case end == lineTooLong:
 		s.failClient("Line too long", fmt.Sprintf("a command of the client is longer than %d bytes", maxCommand))
 		return
-	case !r.begun && s.foreignClient(end):
+	case s.foreignClient(end):
 		return
 	}
 	switch end {
@@ -39,18 +39,9 @@ func (s *Session) clientByte(b byte) {
 	}
 }
 
-// foreignClient closes the session if the first line, or the beginning of a TLS record, which
-// needn't have an end, is not for an FTP server. Nothing was sent up by then.
+// foreignClient closes the session if the client doesn't begin as one of FTP does. Nothing was sent up by then.
 func (s *Session) foreignClient(end lineEnd) bool {
-	r := &s.client
-	name := ""
-	switch {
-	case end != lineGoesOn && len(r.line) > 0:
-		r.begun = true
-		name = foreign(r.line)
-	case tls(r.line):
-		name = "TLS"
-	}
+	name := s.client.foreign(end)
 	if name == "" {
 		return false
 	}

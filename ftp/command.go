@@ -12,6 +12,7 @@ type command struct {
 	verb string // in upper case
 	rest string // what follows the verb, from its SP on
 	size int    // what it costs to hold it, in bytes
+	said bool   // it is said for the client (Options.Said)
 
 	// refusal, if not empty, is the answer: the line was no command.
 	refusal string

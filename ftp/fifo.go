@@ -63,6 +63,7 @@ type entry struct {
 	block bool   // modeChange: block or compressed
 	local string // not empty: the answer given here
 	alone bool   // it is a barrier, whatever its kind
+	said  bool   // it is said for the client (Options.Said)
 
 	refusal  Refusal // local: why, if that is numbered
 	numbered bool    // local: the number isn't in it yet
@@ -198,6 +199,9 @@ func (s *Session) carryOut(c command, p plan) {
 	if c.refusal == "" {
 		p.entry.command = c.recorded()
 	}
+	if c.said {
+		p.entry.said, p.entry.alone = true, true
+	}
 	if p.entry.kind == active && !s.loggedIn {
 		p.entry.local = logInFirst
 	}
@@ -239,7 +243,10 @@ func (s *Session) flush() {
 	for !s.waits() && len(s.due) > 0 && s.due[0].local != "" {
 		e := s.pop(0)
 		s.answering = answering{command: e.command, here: true, refusal: e.refusal}
+		code, _, _ := replyCode(e.local)
+		s.hidden = s.hides(e, code)
 		s.toClient(e.local)
+		s.hidden = false
 	}
 }
 

@@ -89,6 +89,19 @@ func (r *commandReader) resume() {
 	r.length, r.ended, r.resync = length, ended, true
 }
 
+// foreign returns which other protocol the first line, or the beginning of a TLS record, which needn't have an end, is of; or "" if it may well be FTP.
+func (r *commandReader) foreign(end lineEnd) string {
+	switch {
+	case r.begun:
+	case end != lineGoesOn && len(r.line) > 0:
+		r.begun = true
+		return foreign(r.line)
+	case tls(r.line):
+		return "TLS"
+	}
+	return ""
+}
+
 // replyReader cuts what the server sends into lines.
 //
 // They end in CRLF. A first line that ends in a bare LF says that this server ends them all

@@ -57,7 +57,9 @@ type Session struct {
 	// Commands that wait for the replies to others, and the FIFO of those that were sent.
 	held       []command
 	heldBytes  int
-	overtakers int // among held
+	overtakers int  // among held
+	saying     int  // commands said for the client whose replies haven't come
+	hidden     bool // the client hears nothing of what is being answered
 	serverEOF  bool
 	due        []entry
 
@@ -106,7 +108,9 @@ type input struct {
 func NewSession(o Options) *Session {
 	o.Peer, o.Hop, o.Client = o.Peer.Unmap(), o.Hop.Unmap(), o.Client.Unmap()
 	o.Opaque = o.Opaque && o.TLS == TLSOff && o.Access == ReadWrite && o.Paths == nil
-	return &Session{opt: o, due: []entry{{kind: greeting}}, securing: o.TLS != TLSOff}
+	s := &Session{opt: o, due: []entry{{kind: greeting}}, securing: o.TLS != TLSOff}
+	s.holdSaid(o.Said)
+	return s
 }
 
 // FromClient takes bytes from the FTP client.
@@ -280,12 +284,18 @@ func (s *Session) toServer(line string) { s.emit(ToServer{appendLine(nil, line)}
 func (s *Session) toClient(line string) {
 	code, _, _ := replyCode(line)
 	s.answer(code)
-	s.emit(ToClient{appendLine(nil, line)})
+	s.tell(appendLine(nil, line))
 }
 
 func (s *Session) forward(r reply) {
 	s.answer(r.code)
-	s.emit(ToClient{r.bytes()})
+	s.tell(r.bytes())
+}
+
+func (s *Session) tell(reply []byte) {
+	if !s.hidden {
+		s.emit(ToClient{reply})
+	}
 }
 
 // note notes, except for what a peer repeats without an end: that would cost more than it cost to say. What a peer has said, if anything,

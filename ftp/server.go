@@ -106,8 +106,7 @@ func (s *Session) answered(r reply) {
 		s.lost() // if it answers our PWD, what was taken for the answer wasn\'t
 		// The next command of the client, which may be on its way, would be taken for answered.
 		s.note(NoteUnsolicited, "dropped, as it answers nothing: ", r.lines[0])
-	case r.code < 200 && ownCommands[s.due[i].kind] != "":
-		// The client doesn't know what would be preliminary.
+	case r.code < 200 && s.unheard(s.due[i]):
 	case r.code < 200:
 		s.begin(&s.due[i])
 		s.forward(r)
@@ -131,6 +130,7 @@ func (s *Session) unasked(r reply) {
 func (s *Session) finish(i int, r reply) {
 	e := s.pop(i)
 	s.answering = answering{command: e.command, aborted: e.aborted}
+	s.hidden = s.hides(e, r.code)
 	switch e.kind {
 	case greeting:
 		s.finishGreeting(r)
@@ -167,6 +167,7 @@ func (s *Session) finish(i int, r reply) {
 	default:
 		s.forward(r)
 	}
+	s.hidden = false
 	s.moved(e, r)
 	s.flush()
 }

@@ -44,6 +44,10 @@ type Options struct {
 	// to the client on which a loss looks like the end of a file (see Ending).
 	HoldSuccess bool
 
+	// Said are commands that the client has said to somebody else, a proxy, and that are said to the server before anything that comes from the client: USER, or
+	// USER and PASS, and perhaps one more. The client waits for one reply to all of them. If empty, it waits for the greeting.
+	Said []string
+
 	// TLS says whether the session is to speak TLS to the server. The client is spoken to in the clear, whatever it is.
 	TLS TLS
 

@@ -23,12 +23,12 @@ func (s *Session) prefersClear() bool { return s.opt.TLS == TLSPrefer }
 func (s *Session) finishGreeting(r reply) {
 	switch {
 	case !s.securing:
-		s.forward(r)
+		s.greet(r)
 	case r.code >= 300 && s.prefersClear():
 		s.securing = false
-		s.forward(r)
+		s.greet(r)
 	case r.code >= 300: // it doesn't want to talk, and in the clear it may not
-		s.forward(r)
+		s.greet(r)
 		s.close("the server refuses the connection: " + quote(r.lines[0]))
 	case s.opt.TLS == TLSImplicit:
 		s.greeting, s.secured = r, true
@@ -104,7 +104,7 @@ func (s *Session) leave(r reply) {
 func (s *Session) welcome() {
 	r := s.greeting
 	s.securing, s.greeting = false, reply{}
-	s.forward(r)
+	s.greet(r)
 }
 
 // Secured says that the handshake of the last StartTLS has ended well, and that what the server says from now on comes through it.
