@@ -35,7 +35,7 @@ func (o *pretendOffer) Accept() (ssh.Channel, <-chan *ssh.Request, error) {
 // arrives has a connection from an address offered to serve, and returns how it is answered.
 func arrives(from string, serve func(*arrival)) <-chan string {
 	o := &pretendOffer{answered: make(chan string, 1)}
-	go serve(&arrival{NewChannel: o, origin: netip.AddrPortFrom(netip.MustParseAddr(from), 20)})
+	go serve(&arrival{offer: channelOffer{NewChannel: o}, origin: netip.AddrPortFrom(netip.MustParseAddr(from), 20)})
 	return o.answered
 }
 

@@ -60,23 +60,35 @@ type forwardedTCPIP struct {
 
 // arrival is a connection that the bastion has accepted. Whoever serves it accepts or refuses it.
 type arrival struct {
-	ssh.NewChannel
-	conn   *connection
+	offer
 	at     place
-	origin netip.AddrPort // whose connection it is, as the bastion says; not valid if that is no address
+	origin netip.AddrPort // whose connection it is, as the bastion says; not valid if it says no address
 }
 
-// accept takes the connection. The caller owns the stream.
-func (a *arrival) accept() (relay.Stream, error) {
-	ch, reqs, err := a.Accept()
+// offer is what can be done about an arrival.
+type offer interface {
+	// accept takes the connection. The caller owns the stream.
+	accept() (relay.Stream, error)
+	// refuse has the bastion end it.
+	refuse(reason ssh.RejectionReason, text string)
+}
+
+// channelOffer is a channel that the bastion wants to open.
+type channelOffer struct {
+	ssh.NewChannel
+	conn *connection
+}
+
+func (o channelOffer) accept() (relay.Stream, error) {
+	ch, reqs, err := o.Accept()
 	if err != nil {
 		return nil, fmt.Errorf("accept a channel: %w", err)
 	}
-	return relay.NewChannel(ch, reqs, a.conn.channel), nil
+	return relay.NewChannel(ch, reqs, o.conn.channel), nil
 }
 
-// refuse rejects the connection; the bastion ends it. It fails only on a dying connection.
-func (a *arrival) refuse(reason ssh.RejectionReason, text string) { _ = a.Reject(reason, text) }
+// refuse fails only on a dying connection.
+func (o channelOffer) refuse(reason ssh.RejectionReason, text string) { _ = o.Reject(reason, text) }
 
 // incoming is what the bastion may offer connections for. Everything else is refused.
 type incoming struct {
@@ -111,6 +123,14 @@ func (t *incoming) put(at place, serve func(*arrival)) bool {
 
 // expectTries is how many ports are tried in the place of one that is taken.
 const expectTries = 1000
+
+// expect is [remoteEnd.expect].
+func (c *connection) expect(at place, serve func(*arrival)) (place, error) {
+	return c.incoming.expect(at, serve)
+}
+
+// forget is [remoteEnd.forget].
+func (c *connection) forget(at place) { c.incoming.remove(at) }
 
 // expect is put for a connection that nobody was asked to listen for, but that a bastion which reads FTP names by a port of ours. If at is
 // taken, as two FTP servers may announce the same port, it is the next place that isn't.
@@ -253,7 +273,7 @@ func (c *connection) parseArrival(nc ssh.NewChannel) (*arrival, error) {
 	if m.Port > 65535 || m.OriginPort > 65535 {
 		return nil, errors.New("parse forwarded-tcpip: a port is out of range")
 	}
-	a := &arrival{NewChannel: nc, conn: c, at: place{m.Host, uint16(m.Port)}}
+	a := &arrival{offer: channelOffer{nc, c}, at: place{m.Host, uint16(m.Port)}}
 	if from, err := netip.ParseAddr(m.Origin); err == nil {
 		a.origin = netip.AddrPortFrom(from.Unmap(), uint16(m.OriginPort))
 	}
@@ -269,8 +289,7 @@ type tcpipForward struct {
 // errNoListening is what listen's error matches when the bastion has refused.
 var errNoListening = errors.New("the bastion refuses to listen")
 
-// listen asks the bastion to listen at a place, by a request that is tcpip-forward or has its form, and has the connections that come
-// there served. If the port is 0, the bastion chooses one; the place with the port is returned. The caller must call unlisten.
+// listen is [remoteEnd.listen].
 func (c *connection) listen(ctx context.Context, request string, at place, serve func(*arrival)) (place, error) {
 	if at.port == 0 {
 		defer c.incoming.ask(at.host)()
@@ -325,7 +344,7 @@ func boundPort(asked uint16, reply []byte) (uint16, error) {
 	return uint16(m.Port), nil
 }
 
-// unlisten ends a listen. Connections that were taken go on.
+// unlisten is [remoteEnd.unlisten].
 func (c *connection) unlisten(at place) {
 	c.incoming.remove(at)
 	c.cancelListen(at)

@@ -16,10 +16,10 @@ import (
 // remote is one -R: a port of the bastion whose connections are carried to a host that is reached from here.
 type remote struct {
 	Forward
-	ctx  context.Context // of what is carried
-	cfg  *Config
-	conn *connection
-	at   place // where the bastion listens; for ready
+	ctx     context.Context // of what is carried
+	cfg     *Config
+	bastion remoteEnd
+	at      place // where the bastion listens; for ready
 
 	inexact atomic.Bool // it refuses to listen for FTP data at exactly the address that is announced
 	room    chan struct{}
@@ -37,10 +37,33 @@ func (f Forward) asked() place {
 	return place{f.Bind, f.Port}
 }
 
+// remoteEnd is what remote forwards need of an uplink.
+type remoteEnd interface {
+	Transport
+
+	// listen asks the bastion to listen at a place, by a request that is tcpip-forward or has its form, and has the connections that come
+	// there served. If the port is 0, the bastion chooses one; the place with the port is returned. The caller must call unlisten.
+	listen(ctx context.Context, request string, at place, serve func(*arrival)) (place, error)
+	// unlisten ends a listen. Connections that were taken go on.
+	unlisten(at place)
+
+	// expect is listen where a bastion that reads FTP does so by itself: see [incoming.expect].
+	expect(at place, serve func(*arrival)) (place, error)
+	// forget ends an expect.
+	forget(at place)
+
+	// flushed returns when all that was written so far has come to the bastion; or an error if that can't be known.
+	flushed() error
+}
+
 // Remote is [uplink.Remote].
 func (c *connection) Remote(ctx context.Context, cfg *Config, f Forward) (ready string, err error) {
+	return remoteForward(ctx, cfg, c, f)
+}
+
+func remoteForward(ctx context.Context, cfg *Config, bastion remoteEnd, f Forward) (ready string, err error) {
 	r := &remote{
-		Forward: f, ctx: ctx, cfg: cfg, conn: c,
+		Forward: f, ctx: ctx, cfg: cfg, bastion: bastion,
 		room: make(chan struct{}, maxSessions), log: cfg.Logger().With("target", f.Target()),
 	}
 	if err := r.listen(); err != nil {
@@ -54,7 +77,7 @@ func (r *remote) listen() (err error) {
 	if r.toCulvertd() {
 		request, word = requestFTP, "ftp/"
 	}
-	r.at, err = r.conn.listen(r.ctx, request, asked, r.serve)
+	r.at, err = r.bastion.listen(r.ctx, request, asked, r.serve)
 	if errors.Is(err, errNoListening) {
 		return fmt.Errorf("listen on %s of the bastion for %s: refused: choose another port, if it is used there or below 1024, or ask its administrator for PermitListen %s%d",
 			asked, r.Target(), word, asked.port)

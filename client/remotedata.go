@@ -71,7 +71,7 @@ func (d *remoteData) await(ctx context.Context) (err error) {
 		if d.listener != nil {
 			name = d.listener.Addr().Port()
 		}
-		d.at, err = d.conn.incoming.expect(place{d.asked().host, name}, d.serve)
+		d.at, err = d.bastion.expect(place{d.asked().host, name}, d.serve)
 	} else {
 		d.at, err = d.listenForData(ctx)
 	}
@@ -89,13 +89,13 @@ func (d *remoteData) await(ctx context.Context) (err error) {
 func (d *remoteData) listenForData(ctx context.Context) (place, error) {
 	exact, host := d.hop.String(), d.asked().host
 	if !d.inexact.Load() {
-		at, err := d.conn.listen(ctx, "tcpip-forward", place{exact, 0}, d.serve)
+		at, err := d.bastion.listen(ctx, "tcpip-forward", place{exact, 0}, d.serve)
 		if !errors.Is(err, errNoListening) {
 			return at, err
 		}
 		d.inexact.Store(exact != host)
 	}
-	at, err := d.conn.listen(ctx, "tcpip-forward", place{host, 0}, d.serve)
+	at, err := d.bastion.listen(ctx, "tcpip-forward", place{host, 0}, d.serve)
 	if errors.Is(err, errNoListening) {
 		return place{}, fmt.Errorf("%w for FTP's data: ask its administrator for PermitListen %s", err, place{exact, 0}.anyPort())
 	}
@@ -129,9 +129,9 @@ func (d *remoteData) finish() bool {
 	}
 	d.timer.Stop()
 	if d.toCulvertd() {
-		d.conn.incoming.remove(d.at)
+		d.bastion.forget(d.at)
 	} else {
-		d.conn.unlisten(d.at)
+		d.bastion.unlisten(d.at)
 	}
 	return true
 }
@@ -212,7 +212,7 @@ func (d *remoteData) both() (client relay.Stream, server *relay.TCP, err error) 
 	if server, err = d.reach(); err != nil {
 		return nil, nil, fmt.Errorf("to the FTP server: %w", err)
 	}
-	client, err = d.conn.Open(d.ctx, d.waits.Addr().String(), d.waits.Port(), relay.AddrPort(server.RemoteAddr()))
+	client, err = d.bastion.Open(d.ctx, d.waits.Addr().String(), d.waits.Port(), relay.AddrPort(server.RemoteAddr()))
 	if err != nil {
 		server.Abort()
 		return nil, nil, fmt.Errorf("to the FTP client: %w", err)
@@ -271,8 +271,9 @@ func (d *remoteData) wait(ctx context.Context) error {
 		case <-sent:
 			sent = nil
 			d.wg.Go(func() {
-				_ = d.conn.alive() // its answer comes behind all that was sent; if there is none, the connection is being given up
-				close(there)
+				if d.bastion.flushed() == nil { // otherwise it is being given up, or a longer time must do
+					close(there)
+				}
 			})
 		case <-there:
 			there, late = nil, time.After(closeTimeout)

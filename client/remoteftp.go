@@ -122,7 +122,7 @@ func (r *remote) hop(client netip.Addr) netip.Addr {
 }
 
 // toCulvertd reports whether the bastion listens for FTP clients itself.
-func (r *remote) toCulvertd() bool { return r.Kind.ftp() && r.conn.channel.EndOfData }
+func (r *remote) toCulvertd() bool { return r.Kind.ftp() && r.bastion.ReadsFTP() }
 
 // Open has a connection that the client makes to the bastion carried to end.
 func (e *remoteEndpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPort, err error) {

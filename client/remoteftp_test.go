@@ -234,7 +234,7 @@ func TestAddressOfTheBastionForItsFTPClients(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		r := &remote{Forward: Forward{Kind: FTP, Bind: test.bind}, cfg: cfg, conn: &connection{}}
+		r := &remote{Forward: Forward{Kind: FTP, Bind: test.bind}, cfg: cfg, bastion: &connection{}}
 		if got := r.hop(netip.MustParseAddr(test.client)); got.String() != test.want {
 			t.Errorf("%+v: got %s", test, got)
 		}

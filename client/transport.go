@@ -183,6 +183,9 @@ func (c *connection) alive() error {
 	return err
 }
 
+// flushed is [remoteEnd.flushed]: the answer comes behind all that was sent.
+func (c *connection) flushed() error { return c.alive() }
+
 // keepAlive asks for a sign of life every interval and gives the connection up when there was none for
 // countMax intervals. It returns when the connection has ended.
 func (c *connection) keepAlive(interval time.Duration, countMax int) {
