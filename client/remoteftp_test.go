@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -23,16 +24,23 @@ import (
 func remoteFTP(t *testing.T, kind peers.FTPServer, change func(*Config), lines ...string) (server *peers.FTP, r *running, target peers.Target) {
 	t.Helper()
 	server = peers.TestFTP(t, kind, peers.FTPConfig{Root: t.TempDir()})
+	r, at := remoteFTPTo(t, server.Addr, change, lines...)
+	target = server.Target()
+	target.Addr = at
+	return server, r, target
+}
+
+// remoteFTPTo is remoteFTP for any server. It returns where the clients connect to.
+func remoteFTPTo(t *testing.T, server netip.AddrPort, change func(*Config), lines ...string) (r *running, at netip.AddrPort) {
+	t.Helper()
 	_, cfg := bastion(t, lines...)
-	cfg.RemoteForwards = []Forward{{Kind: FTP, Bind: "127.0.0.1", Host: server.Addr.Addr().String(), HostPort: server.Addr.Port()}}
+	cfg.RemoteForwards = []Forward{{Kind: FTP, Bind: "127.0.0.1", Host: server.Addr().String(), HostPort: server.Port()}}
 	if change != nil {
 		change(cfg)
 	}
 	r = start(t, cfg)
-	target = server.Target()
 	_, port, _ := strings.Cut(r.ready(), ":")
-	target.Addr = netip.MustParseAddrPort("127.0.0.1:" + port)
-	return server, r, target
+	return r, netip.MustParseAddrPort("127.0.0.1:" + port)
 }
 
 func TestFTPClientsNearOpenSSHTransfer(t *testing.T) {
@@ -316,11 +324,38 @@ func wantConn(t *testing.T, ln *net.TCPListener, want []byte) {
 	}
 }
 
+// unnoticing is an FTP server that takes a file for sent as soon as it is asked for: what becomes of the data connection then is
+// no news to it, as to a server whose whole file is in the buffers of its kernel.
+func unnoticing(t *testing.T) netip.AddrPort {
+	t.Helper()
+	data := peers.TestTCPServer(t, patience, func(c *net.TCPConn) { _, _ = io.Copy(io.Discard, c) })
+	return peers.TestTCPServer(t, patience, func(c *net.TCPConn) {
+		say := func(reply string) { _, _ = io.WriteString(c, reply+"\r\n") }
+		say("220 hello")
+		for lines := bufio.NewScanner(c); lines.Scan(); {
+			switch verb, _, _ := strings.Cut(lines.Text(), " "); verb {
+			case "USER":
+				say("331 whose?")
+			case "PASS":
+				say("230 welcome")
+			case "PASV":
+				say(fmt.Sprintf("227 here (127,0,0,1,%d,%d)", data.Port()>>8, data.Port()&0xff))
+			case "RETR":
+				say("150 go")
+				say("226 done")
+			default:
+				say("200 ok")
+			}
+		}
+	})
+}
+
 func TestActiveClientNearOpenSSHThatIsNotThere(t *testing.T) {
-	server, _, target := remoteFTP(t, peers.PureFTPD, nil)
-	randomFile(t, filepath.Join(server.Root, "small"), 1)
-	f := loggedIn(t, target)
-	_ = f.port().Close()
+	_, at := remoteFTPTo(t, unnoticing(t), nil)
+	f := loggedIn(t, peers.Target{Addr: at, User: "u", Password: "p"})
+	port := peers.TestPort(t)
+	f.say(fmt.Sprintf("PORT 127,0,0,1,%d,%d", port>>8, port&0xff))
+	f.want("200")
 	f.say("RETR small")
 	f.want("150")
 	f.want("426")
