@@ -77,7 +77,7 @@ func notHere(tr transcript.Transcript) string {
 	}
 	for _, o := range tr.Options {
 		switch o.Key {
-		case "record", "access", "deny", "request", "foreign", "tls", "opaque", "active", "client", "driver", "hop", "peer", "without-tls":
+		case "record", "measures", "access", "deny", "request", "foreign", "tls", "opaque", "active", "client", "driver", "hop", "peer", "without-tls":
 		case "hold":
 			return "it is for remote tunnels through other SSH servers"
 		default:

@@ -56,7 +56,7 @@ const mostSkipped = 65
 func notHere(tr transcript.Transcript) string {
 	for _, o := range tr.Options {
 		switch o.Key {
-		case "peer", "record", "active", "tls", "opaque", "without-tls":
+		case "peer", "record", "measures", "active", "tls", "opaque", "without-tls":
 			continue
 		case "driver":
 			if o.Value == "culvert" {

@@ -71,6 +71,9 @@ type Config struct {
 
 	// Record is told what goes on record. If nil, nobody is.
 	Record Recorder
+	// Measured is told what is known of the file of a transfer that begins, if ftp.Options.Measures is set, and before the client hears so. If nil,
+	// nobody is.
+	Measured func(ftp.Measured)
 	// Note is told of what the state machine found worth noting. If nil, Log is.
 	Note func(ftp.Note)
 	// Dialogue is told every line of both sides, and what goes on instead of it, in the goroutine of Run. If nil, nobody is, and nothing

@@ -309,6 +309,10 @@ func (r *run) do(ctx context.Context, effects []ftp.Effect) error {
 			} else {
 				effects, i = r.Session.Ended(), -1
 			}
+		case ftp.Measured:
+			if r.Measured != nil {
+				r.Measured(e)
+			}
 		case ftp.Beginning:
 			r.Endpoints.Begin(ctx)
 		case ftp.Cancel:

@@ -222,9 +222,9 @@ func otherFamily(a netip.Addr) string {
 func planMODE(c command) plan {
 	switch mode := strings.ToUpper(c.arg()); mode {
 	case "S", "Z":
-		return plan{entry{kind: modeChange}, "MODE " + mode}
+		return plan{entry{kind: modeChange, coded: mode == "Z"}, "MODE " + mode}
 	case "B", "C":
-		return plan{entry{kind: modeChange, block: true}, "MODE " + mode}
+		return plan{entry{kind: modeChange, coded: true, block: true}, "MODE " + mode}
 	case "":
 		return answer("501 MODE takes an argument")
 	}

@@ -61,6 +61,7 @@ type entry struct {
 	verb  string // passive: what was sent for it
 	name  string // userName: the argument
 	block bool   // modeChange: block or compressed
+	coded bool   // modeChange: not stream
 	local string // not empty: the answer given here
 	alone bool   // it is a barrier, whatever its kind
 	said  bool   // it is said for the client (Options.Said)
@@ -70,7 +71,8 @@ type entry struct {
 
 	waits netip.AddrPort // passive, active: where the client waits, if mode is PORT or EPRT
 
-	command Command // for the record; without a verb, it is no command of the client
+	command  Command // for the record; without a verb, it is no command of the client
+	argument string  // of what says something about sizes, if Options.Measures is set
 
 	running bool   // transfer: a 1xx came
 	aborted bool   // transfer: an ABOR was sent during it
@@ -198,6 +200,9 @@ const (
 func (s *Session) carryOut(c command, p plan) {
 	if c.refusal == "" {
 		p.entry.command = c.recorded()
+		if s.opt.Measures && measuring[c.verb] {
+			p.entry.argument = c.arg()
+		}
 	}
 	if c.said {
 		p.entry.said, p.entry.alone = true, true

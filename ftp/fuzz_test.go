@@ -19,6 +19,7 @@ var clientWords = []string{
 	"USER a", "PASS " + secret, "PASV", "EPSV", "EPSV ALL", "EPSV 1", "RETR f", "STOR f", "LIST", "ABOR", "STAT", "STAT f",
 	"NOOP", "REIN", "MODE B", "MODE S", "CWD d", "PORT 127,0,0,1,200,10", "AUTH TLS", "FEAT", "QUIT", "pass " + secret, "ACCT x", "P@SW",
 	"PORT 127,0,0,1,200,11", "EPRT |1|127.0.0.1|51210|", "EPRT |2|::1|51210|", "PORT 10,9,9,9,200,10",
+	"SIZE f", "REST 5", "ALLO 9", "MLST f", "MODE Z", "APPE f", "STOU",
 }
 
 var serverWords = []string{
@@ -26,6 +27,7 @@ var serverWords = []string{
 	"229 Entering Extended Passive Mode (|||6446|)", "227 (10,0,0,5,0,1)", "150 go", "226 done", "225 idle", "426 cut", "200 ok", "250 ok",
 	"211 status", "213 12", "211-x", "227 (10,0,0,5,4,2)", "211 end", "227-more", "500 what", "502 no", "550 no", "530 log in", "421 bye", "120 wait", "257 \"d\"", "331-a",
 	"hello", "200 PORT command successful", "425 no port", "500 no passive mode", "234 go ahead",
+	"350 go on", "150 f (9 bytes)", "150 FILE: g", "250-x\r\n type=file;size=7; f\r\n250 end", "213 99999999999999999999",
 }
 
 // An act is one thing that a driver does in a fuzzed session.
@@ -174,6 +176,7 @@ func fuzzOptions(pick byte) Options {
 	if pick&0x80 != 0 {
 		o.TLS = TLS(1 + pick%3)
 	}
+	o.Measures = true
 	o.Opaque = o.Access == ReadWrite && o.TLS == TLSOff
 	return o
 }

@@ -66,6 +66,7 @@ type Session struct {
 	answering answering
 	refusals  int // that were numbered
 	where     whereabouts
+	measures  measures
 
 	securing  bool  // TLS is wanted, and isn't there yet
 	greeting  reply // which the client hasn't seen, while securing

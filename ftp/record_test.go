@@ -12,12 +12,18 @@ func checkRecord(t *testing.T, batches []batch, unanswered []Command) {
 	t.Helper()
 	sent, ours, answered := 0, 0, len(unanswered)
 	begun, ended := 0, 0
+	var before Effect
 	for _, c := range unanswered {
 		if c.Direction() != "" {
 			ended++
 		}
 	}
 	for _, e := range effectsOf(batches) {
+		m, measured := before.(Measured)
+		if _, begins := e.(Beginning); begins && (!measured || m.Size < 0 || m.Offset < 0 || m.Coded && m.Size > 0) {
+			t.Fatalf("a transfer begins after %#v, want its measures", before)
+		}
+		before = e
 		switch e := e.(type) {
 		case ToServer:
 			for line := range bytes.SplitAfterSeq(e.Data, []byte("\r\n")) {

@@ -108,7 +108,7 @@ func (s *Session) answered(r reply) {
 		s.note(NoteUnsolicited, "dropped, as it answers nothing: ", r.lines[0])
 	case r.code < 200 && s.unheard(s.due[i]):
 	case r.code < 200:
-		s.begin(&s.due[i])
+		s.begin(&s.due[i], r)
 		s.forward(r)
 	default:
 		s.finish(i, r)
@@ -169,12 +169,14 @@ func (s *Session) finish(i int, r reply) {
 	}
 	s.hidden = false
 	s.moved(e, r)
+	s.learn(e, r)
 	s.flush()
 }
 
 // begin says once of each transfer that the client hears of it.
-func (s *Session) begin(e *entry) {
+func (s *Session) begin(e *entry, r reply) {
 	if e.kind == transfer && !e.running {
+		s.measure(e, r)
 		s.emit(Beginning{})
 	}
 	e.running = true
@@ -188,7 +190,7 @@ func (s *Session) finishTransfer(e entry, r reply) {
 		s.forward(r)
 		return
 	}
-	s.begin(&e)
+	s.begin(&e, r)
 	if s.asked.Client.IsValid() || s.opt.HoldSuccess && !s.block {
 		s.question, s.ending = hasEnded, r
 		s.emit(Ending{})

@@ -34,6 +34,9 @@ type Options struct {
 	// For it the session follows the working directory, which it asks the server for. If nil, every path passes.
 	Paths func(PathRequest) PathDecision
 
+	// Measures has the session say what is known of the size of each file on its way (see Measured).
+	Measures bool
+
 	// Request is what the number of a refusal begins with.
 	Request string
 
@@ -196,6 +199,15 @@ type Transferring struct {
 	Block   bool // MODE B or C: the data connection may serve further transfers
 }
 
+// Measured says what is known of the file of a transfer when its first reply goes to the client next; it comes before Beginning. There is one for
+// each transfer that begins, if Options.Measures is set. A peer may say what it likes: it is for people to look at.
+type Measured struct {
+	Name   string // of the file, escaped, if the server has chosen it (STOU)
+	Offset int64  // where in the file the transfer begins (REST); that of APPE isn't known
+	Size   int64  // of the whole file; of APPE, of what is appended; 0 if it isn't known
+	Coded  bool   // what passes on the data connection is not the bytes of the file (MODE Z, B, C)
+}
+
 // Answered says that the final reply to a command goes to the client next.
 type Answered struct {
 	Command Command
@@ -224,6 +236,7 @@ func (Cancel) effect()       {}
 func (ServerEOF) effect()    {}
 func (Note) effect()         {}
 func (Transferring) effect() {}
+func (Measured) effect()     {}
 func (Answered) effect()     {}
 func (Close) effect()        {}
 

@@ -182,6 +182,8 @@ func setOption(t *testing.T, o *Options, option transcript.Option) {
 		o.Opaque = true
 	case "hold":
 		o.HoldSuccess = true
+	case "measures":
+		o.Measures = true
 	case "without-tls":
 		o.WithoutTLS = option.Value
 	case "deny": // a path and what is below
@@ -341,6 +343,17 @@ func writtenAnnounce(e Endpoint) string {
 	return fmt.Sprintf("%s, %q", line, e.Reply)
 }
 
+func writtenMeasured(e Measured) string {
+	line := fmt.Sprintf("measured %d from %d", e.Size, e.Offset)
+	if e.Name != "" {
+		line += fmt.Sprintf(", name %q", e.Name)
+	}
+	if e.Coded {
+		line += ", coded"
+	}
+	return line
+}
+
 // waits says where the client waits, if it does.
 func waits(at netip.AddrPort) string {
 	if !at.IsValid() {
@@ -367,6 +380,8 @@ func written(effects []Effect) (lines []string) {
 			lines = append(lines, "unread")
 		case PassOn:
 			lines = append(lines, "pass on")
+		case Measured:
+			lines = append(lines, writtenMeasured(e))
 		case Beginning:
 			lines = append(lines, "begin")
 		case Ending:
