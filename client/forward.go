@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -36,6 +37,16 @@ const (
 
 // prefixes are what stands before a forward of a kind.
 var prefixes = map[string]Kind{"ftp": FTP, "ftps": FTPS}
+
+// ForwardPrefixes are what may stand before a forward, as in "ftp/".
+func ForwardPrefixes() []string {
+	var all []string
+	for p := range prefixes {
+		all = append(all, p+"/")
+	}
+	slices.Sort(all)
+	return all
+}
 
 // ftp reports whether what is carried is FTP control connections.
 func (k Kind) ftp() bool { return k == FTP || k == FTPS }

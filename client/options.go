@@ -19,6 +19,9 @@ func (c *Config) SetOption(word string) error {
 	return c.Set(keyword, value)
 }
 
+// Keywords are the names of what [Config.Set] takes.
+func Keywords() []string { return append(login.Keywords(), keywords.Names()...) }
+
 // Set gives keyword its value, as [sshconfig.Table.Set] does. The keywords are those of the SSH connection and those of
 // tunnels and FTP.
 func (c *Config) Set(keyword, value string) error {

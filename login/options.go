@@ -16,6 +16,9 @@ import (
 // Knows reports whether keyword is one of those that [Config.Set] takes.
 func Knows(keyword string) bool { return keywords.Has(keyword) }
 
+// Keywords are the names of what [Config.Set] takes.
+func Keywords() []string { return keywords.Names() }
+
 // Set gives keyword its value, as [sshconfig.Table.Set] does.
 func (c *Config) Set(keyword, value string) error {
 	return keywords.Set(c, &Config{home: c.home}, c.set, keyword, value)

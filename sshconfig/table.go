@@ -2,6 +2,7 @@ package sshconfig
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -38,6 +39,16 @@ func NewTable[C any](all ...Keyword[C]) Table[C] {
 func (t Table[C]) Has(keyword string) bool {
 	_, ok := t[strings.ToLower(keyword)]
 	return ok
+}
+
+// Names are the keywords as they are written.
+func (t Table[C]) Names() []string {
+	var names []string
+	for _, k := range t {
+		names = append(names, k.name)
+	}
+	slices.Sort(names)
+	return names
 }
 
 // Set gives keyword its value in c. As in ssh_config(5), the first value counts and later ones are ignored, except for

@@ -10,13 +10,23 @@ type command struct {
 	help  string                // one line
 	flags func() *pflag.FlagSet // its own ones with their usage, for the help and completions; nil if there are none
 	run   func(c *call) error   // with the words behind the command's name
+
+	complete func(s *suggestions, typed string) // what its words may be, besides flags; nil if they can't be known
 }
 
 // commands are in the order of the help. It is a function, as some of them print the table.
 func commands() []command {
 	return []command{
-		{"help", "", "this text", nil, func(*call) error { return errHelp }},
-		{"version", "", "which culvert this is", nil, func(*call) error { return errVersion }},
+		{
+			name: "completion", args: "bash|zsh|fish", help: "what that shell reads to complete culvert's words", run: completion,
+			complete: func(s *suggestions, typed string) {
+				for _, shell := range []string{"bash", "zsh", "fish"} {
+					s.add(typed, shell, "")
+				}
+			},
+		},
+		{name: "help", help: "this text", run: func(*call) error { return errHelp }},
+		{name: "version", help: "which culvert this is", run: func(*call) error { return errVersion }},
 	}
 }
 

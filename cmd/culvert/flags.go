@@ -95,15 +95,23 @@ func flagSet(options []option) *pflag.FlagSet {
 	set.Usage = func() {}
 	for _, o := range options {
 		if len(o.name) > 1 {
-			set.String(o.name, "", "")
+			set.String(o.name, "", o.usage())
 		} else {
-			set.StringP(o.name, o.name, "", "")
+			set.StringP(o.name, o.name, "", o.usage())
 		}
 		if o.arg == "" {
 			set.Lookup(o.name).NoOptDefVal = "yes"
 		}
 	}
 	return set
+}
+
+// usage is the help in pflag's form, which has the name of the argument in it.
+func (o option) usage() string {
+	if o.arg == "" {
+		return o.help
+	}
+	return "`" + o.arg + "`: " + o.help
 }
 
 func (o option) apply(cfg *client.Config, arg string) error {

@@ -25,7 +25,7 @@ type Console struct {
 
 // StartConsole starts a program. The caller must close it.
 func StartConsole(ctx context.Context, name string, args ...string) (*Console, error) {
-	path, err := find(name)
+	path, err := Find(name)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,8 @@ wget                  wget
 haproxy               haproxy
 mandoc                mandoc
 ip                    iproute2
+zsh                   zsh
+fish                  fish
 FTP.pm                perl
 python3               python3
 libnss_wrapper.so     libnss-wrapper

@@ -63,7 +63,7 @@ func StartFTP(kind FTPServer, c FTPConfig) (*FTP, error) {
 	if c.Root == "" {
 		return nil, fmt.Errorf("start %s: FTPConfig.Root is required", kind)
 	}
-	path, err := find(string(kind))
+	path, err := Find(string(kind))
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", kind, err)
 	}
@@ -132,7 +132,7 @@ func (s *FTP) serveVSFTPD(path string, more []string) error {
 // servePureFTPD lets uid_wrapper play the change of user ids, because pure-ftpd refuses to work for user
 // 0 and can't change to another user without being root.
 func (s *FTP) servePureFTPD(path string, more []string) error {
-	wrapper, err := find("libuid_wrapper.so")
+	wrapper, err := Find("libuid_wrapper.so")
 	if err != nil {
 		return err
 	}
@@ -147,13 +147,13 @@ func (s *FTP) servePureFTPD(path string, more []string) error {
 	if _, err := run(ctx, "", "pure-pw", "mkdb", database, "-f", users); err != nil {
 		return fmt.Errorf("make the user database: %w", err)
 	}
-	env, err := find("env")
+	env, err := Find("env")
 	if err != nil {
 		return err
 	}
 	program := []string{env, "LD_PRELOAD=" + wrapper, "UID_WRAPPER=1", "UID_WRAPPER_ROOT=1", path}
 	if os.Geteuid() != 0 { // it sheds capabilities, and those it has to have first
-		unshare, err := find("unshare")
+		unshare, err := Find("unshare")
 		if err != nil {
 			return err
 		}
@@ -217,7 +217,7 @@ func (s *FTP) serveProFTPD(path string, more []string) error {
 
 // Module returns the lines with which proftpd loads a module.
 func Module(name string) ([]string, error) {
-	path, err := find(name + ".so")
+	path, err := Find(name + ".so")
 	if err == nil {
 		path, err = filepath.EvalSymlinks(path)
 	}

@@ -28,7 +28,7 @@ type HAProxy struct {
 
 // StartHAProxy starts haproxy on a free port of 127.0.0.1. The caller must close it.
 func StartHAProxy(c HAProxyConfig) (*HAProxy, error) {
-	path, err := find("haproxy")
+	path, err := Find("haproxy")
 	if err != nil {
 		return nil, fmt.Errorf("start haproxy: %w", err)
 	}

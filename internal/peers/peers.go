@@ -26,9 +26,9 @@ import (
 // ErrMissing is what starting a program returns if the machine does not have it.
 var ErrMissing = errors.New("run: make peers")
 
-// find returns the absolute path of a program, or of a library to preload: from .cache/peers
+// Find returns the absolute path of a program, or of a library to preload: from .cache/peers
 // of the repository that the working directory lies in, or from the machine.
-func find(name string) (string, error) {
+func Find(name string) (string, error) {
 	root, err := repository()
 	if err != nil {
 		return "", err
@@ -99,7 +99,7 @@ func Run(ctx context.Context, input, name string, args ...string) (string, error
 // run runs a program to its end, with input on its standard input, and returns what it
 // wrote on its standard output and standard error. An error has that text in it.
 func run(ctx context.Context, input, name string, args ...string) (string, error) {
-	path, err := find(name)
+	path, err := Find(name)
 	if err != nil {
 		return "", err
 	}

@@ -168,7 +168,7 @@ func TestKillEndsAllProcesses(t *testing.T) {
 }
 
 func TestMissingProgramSaysWhatToDo(t *testing.T) {
-	if _, err := find("no-such-program"); !errors.Is(err, ErrMissing) {
+	if _, err := Find("no-such-program"); !errors.Is(err, ErrMissing) {
 		t.Errorf("got %v, want %v", err, ErrMissing)
 	}
 }

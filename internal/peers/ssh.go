@@ -37,7 +37,7 @@ type SSH struct {
 // StartSSH starts ssh and returns when it is logged in and listens. It takes the server's host key as it
 // is. The caller must close it; the end of ctx ends it too.
 func StartSSH(ctx context.Context, c SSHConfig) (*SSH, error) {
-	path, err := find("ssh")
+	path, err := Find("ssh")
 	if err != nil {
 		return nil, fmt.Errorf("start ssh: %w", err)
 	}

@@ -55,7 +55,7 @@ type SSHD struct {
 
 // StartSSHD starts OpenSSH's sshd. The caller must close it.
 func StartSSHD(c SSHDConfig) (*SSHD, error) {
-	path, err := find("sshd")
+	path, err := Find("sshd")
 	if err != nil {
 		return nil, fmt.Errorf("start sshd: %w", err)
 	}
@@ -136,7 +136,7 @@ func separation(more []Account, write func(name, text string) (path string, err 
 	if passwd.Len() == 0 {
 		return nil, nil
 	}
-	wrapper, err := find("libnss_wrapper.so")
+	wrapper, err := Find("libnss_wrapper.so")
 	if err != nil {
 		return nil, err
 	}

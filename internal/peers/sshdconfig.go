@@ -20,7 +20,7 @@ type ConfigTester struct {
 
 // NewConfigTester prepares for it. The caller must close it.
 func NewConfigTester() (*ConfigTester, error) {
-	path, err := find("sshd")
+	path, err := Find("sshd")
 	if err != nil {
 		return nil, fmt.Errorf("ask sshd: %w", err)
 	}
