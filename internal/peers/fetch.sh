@@ -35,6 +35,9 @@ mandoc                mandoc
 ip                    iproute2
 zsh                   zsh
 fish                  fish
+nft                   nftables
+iptables-nft          iptables
+ip6tables-nft         iptables
 FTP.pm                perl
 python3               python3
 libnss_wrapper.so     libnss-wrapper
@@ -126,7 +129,8 @@ root=\${0%/*}/../root
 for d in "\$root"/usr/lib/*-linux-* "\$root"/lib/*-linux-*; do
 	LD_LIBRARY_PATH=\${LD_LIBRARY_PATH:+\$LD_LIBRARY_PATH:}\$d
 done
-export LD_LIBRARY_PATH
+XTABLES_LIBDIR=\$(echo "\$root"/usr/lib/*-linux-*/xtables) # for iptables
+export LD_LIBRARY_PATH XTABLES_LIBDIR
 exec "\$root/${found#./}" "\$@"
 SCRIPT
 			chmod 755 "$cache/bin/$program"
