@@ -23,6 +23,9 @@ type Config struct {
 	Active        ftp.Active // what becomes of FTP clients in active mode (FTPActive)
 	ActiveAddress netip.Addr // the SSH server's own address for FTP servers that connect to it (FTPActiveAddress); if not valid, only those on loopback can
 
+	// ProxyUser is the name that FTP clients may log in to the FTP proxy with, together with that for the server; "" if there is none (FTPProxyUser).
+	ProxyUser string
+
 	UpstreamTLS    ftp.TLS     // whether FTP servers are spoken to by TLS (FTPUpstreamTLS)
 	UpstreamConfig ftps.Config // and which are the right ones (FTPUpstreamTLSCAFile, FTPUpstreamTLSPin, FTPUpstreamTLSMaxVersion)
 	OpaquePorts    []uint16    // may be listened on for FTP clients that speak TLS with the server themselves; if empty, they can't (FTPOpaqueTLS)
@@ -50,5 +53,5 @@ const (
 // NewConfig returns the defaults for a person who has this home directory ("" if there is none)
 // and this name.
 func NewConfig(home, user string) *Config {
-	return &Config{Config: *login.NewConfig(home, user), Active: ftp.ActiveTranslated, set: make(map[string]bool)}
+	return &Config{Config: *login.NewConfig(home, user), Active: ftp.ActiveTranslated, ProxyUser: "culvert", set: make(map[string]bool)}
 }

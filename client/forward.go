@@ -30,13 +30,14 @@ type Forward struct {
 type Kind int
 
 const (
-	Plain Kind = iota // bytes
-	FTP               // FTP control connections ("ftp/")
-	FTPS              // and the server speaks TLS from the first byte on, as at port 990 ("ftps/")
+	Plain    Kind = iota // bytes
+	FTP                  // FTP control connections ("ftp/")
+	FTPS                 // and the server speaks TLS from the first byte on, as at port 990 ("ftps/")
+	FTPProxy             // FTP control connections whose clients name the server ("ftp-proxy/")
 )
 
 // prefixes are what stands before a forward of a kind.
-var prefixes = map[string]Kind{"ftp": FTP, "ftps": FTPS}
+var prefixes = map[string]Kind{"ftp": FTP, "ftps": FTPS, "ftp-proxy": FTPProxy}
 
 // ForwardPrefixes are what may stand before a forward, as in "ftp/".
 func ForwardPrefixes() []string {
@@ -51,8 +52,11 @@ func ForwardPrefixes() []string {
 // ftp reports whether what is carried is FTP control connections.
 func (k Kind) ftp() bool { return k == FTP || k == FTPS }
 
-// Target is the far end, as in "ftp.corp:21".
+// Target is the far end, as in "ftp.corp:21", or what there is in its place.
 func (f Forward) Target() string {
+	if f.Kind == FTPProxy {
+		return "FTP proxy"
+	}
 	return net.JoinHostPort(f.Host, strconv.Itoa(int(f.HostPort)))
 }
 
@@ -69,39 +73,49 @@ func ParseForward(spec string) (Forward, error) {
 func parseForward(spec string) (f Forward, err error) {
 	f.Kind, spec = cutKind(spec)
 	if strings.Contains(spec, "/") {
-		return f, errors.New("ftp/ and ftps/ are the only prefixes, and Unix sockets can't be forwarded: write [ftp/|ftps/][bind:]port:host:hostport")
+		return f, errors.New("ftp/, ftps/ and ftp-proxy/ are the only prefixes, and Unix sockets can't be forwarded: write [ftp/|ftps/][bind:]port:host:hostport")
 	}
 	fields, err := sshconfig.Fields(spec)
 	if err != nil {
 		return f, err
 	}
-	f.Bind = ""
-	switch len(fields) {
-	case 3:
-	case 4:
+	if f.Kind == FTPProxy {
+		if len(fields) > 2 {
+			return f, errors.New("write ftp-proxy/[bind:]port: FTP clients say to which server they want")
+		}
+		return f, f.parseListen(fields)
+	}
+	if len(fields) != 3 && len(fields) != 4 {
+		return f, errors.New("write [ftp/|ftps/][bind:]port:host:hostport, with IPv6 addresses in brackets, or ftp-proxy/[bind:]port")
+	}
+	last := len(fields) - 1
+	if err := f.parseListen(fields[:last-1]); err != nil {
+		return f, err
+	}
+	f.Host = fields[last-1]
+	if err := sshconfig.CheckHost(f.Host); err != nil {
+		return f, err
+	}
+	f.HostPort, err = sshconfig.Port(fields[last])
+	return f, err
+}
+
+// parseListen reads [bind:]port.
+func (f *Forward) parseListen(fields []string) (err error) {
+	if len(fields) == 2 {
 		if f.Bind = fields[0]; f.Bind == "" {
 			f.Bind = "*"
 		}
 		if f.Bind != "*" {
 			if err := sshconfig.CheckHost(f.Bind); err != nil {
-				return f, err
+				return err
 			}
 		}
-		fields = fields[1:]
-	default:
-		return f, errors.New("write [ftp/|ftps/][bind:]port:host:hostport, with IPv6 addresses in brackets")
 	}
-	if fields[0] != "0" {
-		if f.Port, err = sshconfig.Port(fields[0]); err != nil {
-			return f, err
-		}
+	if port := fields[len(fields)-1]; port != "0" {
+		f.Port, err = sshconfig.Port(port)
 	}
-	f.Host = fields[1]
-	if err := sshconfig.CheckHost(f.Host); err != nil {
-		return f, err
-	}
-	f.HostPort, err = sshconfig.Port(fields[2])
-	return f, err
+	return err
 }
 
 // cutKind takes the prefix off.

@@ -36,7 +36,7 @@ func TestForwardSyntax(t *testing.T) {
 		{spec: "80:[127.0.0.1]:80", err: "brackets must hold an IPv6 address"},
 		{spec: "80:[::1]x:80", err: `a colon must follow "]"`},
 		{spec: "80:[::1:80", err: "brackets must hold an IPv6 address"},
-		{spec: "sftp/80:h:80", err: "ftp/ and ftps/ are the only prefixes"},
+		{spec: "sftp/80:h:80", err: "the only prefixes"},
 		{spec: "/tmp/sock:h:80", err: "Unix sockets can't be forwarded"},
 		{spec: "80:h h:80", err: `"h h" is not a host name`},
 		{spec: "80:-h:80", err: `"-h" is not a host name`},

@@ -3,7 +3,6 @@ package client
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -13,7 +12,6 @@ import (
 	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
-	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 const (
@@ -25,11 +23,22 @@ const (
 	goodbyeTimeout = 2 * time.Second
 )
 
+// ftpClient is a client whose control connection was accepted here.
+type ftpClient struct {
+	conn  *net.TCPConn
+	local *relay.TCP // the same
+	said  []string   // by it to the proxy, for the server (ftp.Options.Said)
+	rest  []byte     // behind that
+}
+
 // serveFTP carries one FTP control connection and the data connections that are announced on it.
 func serveFTP(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts, f Forward, conn *net.TCPConn, log *slog.Logger) {
-	local := relay.NewTCP(conn)
+	serveFTPClient(ctx, cfg, t, opaque, f, ftpClient{conn: conn, local: relay.NewTCP(conn)}, log.With("from", relay.AddrPort(conn.RemoteAddr())))
+}
+
+func serveFTPClient(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts, f Forward, client ftpClient, log *slog.Logger) {
+	conn, local := client.conn, client.local
 	hop, from := relay.AddrPort(conn.LocalAddr()), relay.AddrPort(conn.RemoteAddr())
-	log = log.With("from", from)
 	log.Debug("FTP control connection accepted")
 
 	// ABOR comes as TCP urgent data, and without this its bytes are missing from the stream.
@@ -46,7 +55,7 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts
 	}
 	server, err := t.Open(ctx, f.Host, f.HostPort, from)
 	if err != nil {
-		sayGoodbye(local, err)
+		part(local, client.refusal(err))
 		if ctx.Err() == nil {
 			log.Error("FTP is not available", "err", err)
 		}
@@ -55,7 +64,7 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts
 
 	up := cfg.upstream(f, log)
 	if server, err = up.control(ctx, server); err != nil {
-		sayGoodbye(local, err)
+		part(local, client.refusal(err))
 		return
 	}
 
@@ -71,10 +80,10 @@ func serveFTP(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts
 	own := &opaqueSession{ports: opaque, at: hop.Addr(), host: f.Host, owner: owner, log: log}
 	defer own.end()
 	err = control.Run(ctx, control.Config{
-		Client: local, Server: server, StartTLS: up.begin, Opaque: own.begin, Endpoints: e, Log: log,
+		Client: &saidFirst{local, client.rest}, Server: server, StartTLS: up.begin, Opaque: own.begin, Endpoints: e, Log: log,
 		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: cfg.dialogue(log),
 		Session: ftp.NewSession(ftp.Options{
-			Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active,
+			Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active, Said: client.said,
 			TLS: up.mode, WithoutTLS: withoutTLS(t.ReadsFTP()), Opaque: len(opaque.ports) > 0,
 		}),
 	})
@@ -104,10 +113,10 @@ func logNote(log *slog.Logger, n ftp.Note) {
 	log.Log(context.Background(), level, "FTP protocol", "note", n.Text)
 }
 
-// sayGoodbye tells the FTP client why it isn't served (RFC 959, section 5.4), and closes.
-func sayGoodbye(local *relay.TCP, why error) {
+// part says a last word, which tells the FTP client why it isn't served (RFC 959, section 5.4), and closes.
+func part(local *relay.TCP, word []byte) {
 	_ = local.SetDeadline(time.Now().Add(goodbyeTimeout)) // fails only on a closed connection
-	_, err := fmt.Fprintf(local, "421 culvert: %s\r\n", sshconfig.Printable(why.Error()))
+	_, err := local.Write(word)
 	if err == nil && local.CloseWrite() == nil {
 		// A close with input unread is a reset, which would overtake the goodbye.
 		_, _ = io.Copy(io.Discard, io.LimitReader(local, 64<<10))

@@ -71,10 +71,11 @@ type ftpTalk struct {
 	in *bufio.Reader
 }
 
+func newTalk(t *testing.T, c *net.TCPConn) *ftpTalk { return &ftpTalk{t, c, bufio.NewReader(c)} }
+
 func loggedIn(t *testing.T, target peers.Target) *ftpTalk {
 	t.Helper()
-	c := dial(t, target.Addr.String())
-	f := &ftpTalk{t, c, bufio.NewReader(c)}
+	f := newTalk(t, dial(t, target.Addr.String()))
 	f.want("220")
 	f.say("USER " + target.User)
 	f.want("331")

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -37,6 +38,7 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("FTPActiveAddress", setActiveAddress),
 	sshconfig.One("FTPDataAddress", setDataAddress),
 	sshconfig.One("FTPOpaqueTLS", setOpaquePorts),
+	sshconfig.One("FTPProxyUser", setProxyUser),
 	sshconfig.One("FTPRemoteAddress", setRemoteAddress),
 	sshconfig.One("FTPUpstreamTLS", setUpstreamTLS),
 	sshconfig.One("FTPUpstreamTLSCAFile", setUpstreamCA),
@@ -44,7 +46,7 @@ var keywords = sshconfig.NewTable(
 	sshconfig.Many("FTPUpstreamTLSPin", setUpstreamPin),
 	sshconfig.Many("LocalForward", func(c *Config, v string) error { return setForward(&c.Forwards, v) }),
 	sshconfig.One("LogLevel", setLogLevel),
-	sshconfig.Many("RemoteForward", func(c *Config, v string) error { return setForward(&c.RemoteForwards, v) }),
+	sshconfig.Many("RemoteForward", setRemoteForward),
 )
 
 func setActive(c *Config, value string) error {
@@ -106,6 +108,25 @@ func setForward(to *[]Forward, value string) error {
 	}
 	*to = append(*to, f)
 	return nil
+}
+
+func setRemoteForward(c *Config, value string) error {
+	if kind, _ := cutKind(value); kind == FTPProxy {
+		return errors.New("the FTP proxy listens on this machine: write -L ftp-proxy/[bind:]port")
+	}
+	return setForward(&c.RemoteForwards, value)
+}
+
+func setProxyUser(c *Config, value string) error {
+	if strings.EqualFold(value, "none") {
+		c.ProxyUser = ""
+		return nil
+	}
+	if strings.ContainsAny(value, "@: ") {
+		return fmt.Errorf("%q has an @, a colon or a space in it, and couldn't be told from what stands beside it", value)
+	}
+	c.ProxyUser = value
+	return sshconfig.CheckUser(value)
 }
 
 func setLogLevel(c *Config, value string) error {

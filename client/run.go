@@ -102,8 +102,11 @@ func (f Forward) ready(at netip.AddrPort, network string) string {
 		}
 		at = netip.AddrPortFrom(loopback, at.Port())
 	}
-	if !f.Kind.ftp() {
+	if f.Kind == Plain {
 		return fmt.Sprintf("%s is at %s", f.Target(), at)
+	}
+	if f.Kind == FTPProxy {
+		return fmt.Sprintf("the FTP proxy is at %s, try: ftp_proxy=ftp://%s lftp ftp://user@host", at, at)
 	}
 	if f.Kind == FTPS {
 		return fmt.Sprintf("FTP to %s by TLS is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())

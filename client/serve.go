@@ -52,6 +52,10 @@ func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, op
 		}
 		wg.Go(func() {
 			defer func() { <-room }()
+			if l.Kind == FTPProxy {
+				serveProxy(ctx, cfg, sessions, opaque, conn, log)
+				return
+			}
 			t, end := sessions.begin()
 			defer end()
 			if l.Kind.ftp() {

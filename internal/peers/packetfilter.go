@@ -16,7 +16,7 @@ func LoadNFT(ctx context.Context, rules string) error {
 func RunIPTables(ctx context.Context, script string) error {
 	prelude := "set -e\n"
 	for _, name := range []string{"iptables", "ip6tables"} {
-		path, err := find(name + "-nft")
+		path, err := Find(name + "-nft")
 		if err != nil {
 			return err
 		}
