@@ -121,7 +121,6 @@ const (
 	Download Direction = "download"
 	Upload   Direction = "upload"
 	Listing  Direction = "listing" // a download of names
-	Data     Direction = "data"    // of an FTP client that speaks TLS with the server itself: nobody else knows what it is
 )
 
 // Ended is a Transfer that has ended. Its Rate is that of all of it.

@@ -143,6 +143,9 @@ func (s Snapshot) connection(t Tunnel, c Connection, indent string, st Style) st
 // sparkCells is how wide a spark line is.
 const sparkCells = 10
 
+// bothWays stands where Directions have their arrows.
+const bothWays Direction = "both"
+
 func (st Style) arrow(d Direction) string {
 	ascii, unicode := "v", "↓"
 	switch d {
@@ -150,7 +153,7 @@ func (st Style) arrow(d Direction) string {
 		ascii, unicode = "^", "↑"
 	case Listing:
 		ascii, unicode = "=", "≡"
-	case Data:
+	case bothWays:
 		ascii, unicode = "x", "⇅"
 	}
 	if st.Unicode {
@@ -204,7 +207,7 @@ func (st Style) room(used int) int {
 // flow is transfer for a connection that isn't FTP's.
 func (st Style) flow(c Connection, target string) string {
 	row := line{style: st}
-	row.add(st.arrow(Data)+"      ", "")
+	row.add(st.arrow(bothWays)+"      ", "")
 	room := st.room(row.cells)
 	if room >= 60 {
 		row.add(st.spark(c.Rates, sparkCells)+" ", "")
@@ -224,8 +227,6 @@ func (t Transfer) title() string {
 		return "(the directory)"
 	case t.Direction == Listing:
 		return "(the directory) " + t.File
-	case t.Direction == Data:
-		return "(data inside TLS)"
 	case t.File == "":
 		return "(a new file)" // STOU, before the server has named it
 	}

@@ -49,13 +49,9 @@ func (t *TransferMeter) carried() carried {
 // shown needs the board's mu.
 func (t *TransferMeter) shown() Transfer {
 	s, moved := t.transfer, t.carried()
-	switch s.Direction {
-	case Upload:
+	s.Bytes = moved.down
+	if s.Direction == Upload {
 		s.Bytes = moved.up
-	case Data:
-		s.Bytes = moved.up + moved.down
-	default:
-		s.Bytes = moved.down
 	}
 	if t.flow != nil {
 		s.Rate, s.Rates = t.flow.rate(), slices.Clone(t.flow.rates)

@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"control":    {"ftp", "relay"},
 	"ftps":       {"relay"},
 	"activity":   {"relay"},
+	"screen":     {},
 	"login":      {"relay", "sshconfig"},
 	"client":     {"ftp", "ftps", "relay", "control", "login", "sshconfig"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},

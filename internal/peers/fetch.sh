@@ -38,6 +38,7 @@ fish                  fish
 nft                   nftables
 iptables-nft          iptables
 ip6tables-nft         iptables
+tmux                  tmux
 FTP.pm                perl
 python3               python3
 libnss_wrapper.so     libnss-wrapper
