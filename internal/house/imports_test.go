@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"ftps":       {"relay"},
 	"activity":   {"relay"},
 	"screen":     {},
+	"redirect":   {},
 	"login":      {"relay", "sshconfig"},
 	"client":     {"ftp", "ftps", "relay", "control", "login", "sshconfig"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
