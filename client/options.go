@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -13,15 +14,38 @@ import (
 
 // SetOption takes one -o word: "Keyword=value" or "Keyword value", as ssh(1) does.
 func (c *Config) SetOption(word string) error {
-	keyword, value, err := sshconfig.Split(word)
-	if err != nil {
-		return err
+	keyword, words, err := sshconfig.Split(word)
+	switch {
+	case err == nil && (len(words) == 0 || words[0] == ""):
+		err = errors.New("it has no value: write Keyword=value")
+	case err == nil && !c.Knows(keyword) && sshconfig.Foreign(keyword):
+		err = errors.New("it is ssh's, and says nothing to culvert: leave it out")
 	}
-	return c.Set(keyword, value)
+	switch {
+	case err != nil:
+		return fmt.Errorf("option %q: %w", word, err)
+	case !c.Knows(keyword) && c.IgnoresUnknown(keyword):
+		return nil
+	}
+	return c.SetWords(keyword, words)
 }
 
 // Keywords are the names of what [Config.Set] takes.
 func Keywords() []string { return append(login.Keywords(), keywords.Names()...) }
+
+// Knows reports whether keyword is one of those that [Config.Set] takes.
+func (c *Config) Knows(keyword string) bool { return login.Knows(keyword) || keywords.Has(keyword) }
+
+// SetWords gives keyword the words of a line, as [sshconfig.Table.SetWords] does.
+func (c *Config) SetWords(keyword string, words []string) error {
+	if login.Knows(keyword) {
+		return c.Config.SetWords(keyword, words)
+	}
+	return keywords.SetWords(c, new(Config), c.set, keyword, words)
+}
+
+// ReadFiles gives c what files of ssh_config(5) say about its host, as [login.Config.ReadFiles] does.
+func (c *Config) ReadFiles(ctx context.Context) error { return c.Config.ReadFilesInto(ctx, c) }
 
 // Set gives keyword its value, as [sshconfig.Table.Set] does. The keywords are those of the SSH connection and those of
 // tunnels and FTP.
@@ -37,16 +61,16 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("FTPActive", setActive),
 	sshconfig.One("FTPActiveAddress", setActiveAddress),
 	sshconfig.One("FTPDataAddress", setDataAddress),
-	sshconfig.One("FTPOpaqueTLS", setOpaquePorts),
+	sshconfig.One("FTPOpaqueTLS", setOpaquePorts).Spaced(),
 	sshconfig.One("FTPProxyUser", setProxyUser),
 	sshconfig.One("FTPRemoteAddress", setRemoteAddress),
 	sshconfig.One("FTPUpstreamTLS", setUpstreamTLS),
 	sshconfig.One("FTPUpstreamTLSCAFile", setUpstreamCA),
 	sshconfig.One("FTPUpstreamTLSMaxVersion", setUpstreamMaxVersion),
-	sshconfig.Many("FTPUpstreamTLSPin", setUpstreamPin),
-	sshconfig.Many("LocalForward", func(c *Config, v string) error { return setForward(&c.Forwards, v) }),
+	sshconfig.Many("FTPUpstreamTLSPin", setUpstreamPin).Spaced(),
+	sshconfig.Many("LocalForward", func(c *Config, v string) error { return setForward(&c.Forwards, v) }).Spaced(),
 	sshconfig.One("LogLevel", setLogLevel),
-	sshconfig.Many("RemoteForward", setRemoteForward),
+	sshconfig.Many("RemoteForward", setRemoteForward).Spaced(),
 )
 
 func setActive(c *Config, value string) error {

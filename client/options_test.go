@@ -19,9 +19,12 @@ func TestOptionGrammar(t *testing.T) {
 			t.Errorf("SetOption(%q): got port %d, %v; want 2222", word, c.Port, err)
 		}
 	}
-	for _, word := range []string{"", "Port", "Port=", "=2222", `Port=""`} {
-		if err := NewConfig("", "me").SetOption(word); err == nil || !strings.Contains(err.Error(), "has no value") {
-			t.Errorf("SetOption(%q): got error %v, want one about the missing value", word, err)
+	for word, want := range map[string]string{
+		"": "has no value", "Port": "has no value", "Port=": "has no value", `Port=""`: "has no value", "=2222": "where a keyword should",
+		`Port="22`: "a quote isn't closed", "Port 22 23": `"23" is one word too many`,
+	} {
+		if err := NewConfig("", "me").SetOption(word); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("SetOption(%q): got error %v, want %q", word, err, want)
 		}
 	}
 }
@@ -53,7 +56,8 @@ func TestFirstValueOfAnOptionCounts(t *testing.T) {
 
 func TestWrongOptionsSayWhatIsRight(t *testing.T) {
 	for word, want := range map[string]string{
-		"Compression=yes":                     `unknown option "Compression"`,
+		"Compression=yes":                     "it is ssh's, and says nothing to culvert",
+		"Colour=yes":                          `unknown option "Colour"`,
 		"StrictHostKeyChecking=maybe":         "StrictHostKeyChecking: \"maybe\" is not one of yes, ask, accept-new, no",
 		"BatchMode=ja":                        "BatchMode: \"ja\" is neither yes nor no",
 		"ConnectTimeout=0":                    "is not a time from 1 to 86400 seconds",
@@ -72,7 +76,7 @@ func TestWrongOptionsSayWhatIsRight(t *testing.T) {
 		"FTPUpstreamTLSMaxVersion=1.1":        "neither 1.2 nor 1.3",
 		"FTPUpstreamTLSPin=MD5:abc":           "does not begin with SHA256:",
 		"FTPUpstreamTLSCAFile=/nonexistent":   "FTPUpstreamTLSCAFile: open /nonexistent",
-		"HostName=a b":                        "is not a host name",
+		`HostName="a b"`:                      "is not a host name",
 		"LocalForward=80":                     "write [ftp/|ftps/]",
 	} {
 		if err := NewConfig("", "me").SetOption(word); err == nil || !strings.Contains(err.Error(), want) {

@@ -18,6 +18,8 @@ type Config struct {
 	User     string
 	Network  string // "tcp", or for one address family "tcp4" or "tcp6"
 
+	ConfigFile string // read in place of ~/.ssh/config and the system's; "none" for no file; if empty, those two
+
 	HostKeyChecking  HostKeyChecking
 	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port
 	UserKnownHosts   []string // read; a new key is added to the first
@@ -49,8 +51,11 @@ type Config struct {
 	// Log is told the rest. If nil, nobody is.
 	Log *slog.Logger
 
-	home string
-	set  map[string]bool // keywords that have their value already
+	home      string
+	localUser string
+	set       map[string]bool           // keywords that have their value already
+	also      func(keyword string) bool // keywords that whoever has c takes besides; if nil, there are none
+	said      map[string]string         // and the first value of each of them, by its name in lower case
 }
 
 // HostKeyChecking is StrictHostKeyChecking of ssh_config(5). The zero value is the strictest. A changed or
@@ -78,8 +83,10 @@ func NewConfig(home, user string) *Config {
 		ServerAliveInterval: 30 * time.Second,
 		ServerAliveCountMax: 3,
 
-		home: home,
-		set:  make(map[string]bool),
+		home:      home,
+		localUser: user,
+		set:       make(map[string]bool),
+		said:      make(map[string]string),
 	}
 	if home != "" {
 		c.UserKnownHosts = []string{filepath.Join(home, ".ssh/known_hosts"), filepath.Join(home, ".ssh/known_hosts2")}

@@ -21,16 +21,44 @@ func Keywords() []string { return keywords.Names() }
 
 // Set gives keyword its value, as [sshconfig.Table.Set] does.
 func (c *Config) Set(keyword, value string) error {
-	return keywords.Set(c, &Config{home: c.home}, c.set, keyword, value)
+	if err := keywords.Set(c, &Config{home: c.home}, c.set, keyword, value); err != nil {
+		return err
+	}
+	c.say(keyword, value)
+	return nil
+}
+
+// SetWords gives keyword the words of a line, as [sshconfig.Table.SetWords] does.
+func (c *Config) SetWords(keyword string, words []string) error {
+	if err := keywords.SetWords(c, &Config{home: c.home}, c.set, keyword, words); err != nil {
+		return err
+	}
+	c.say(keyword, strings.Join(words, " "))
+	return nil
+}
+
+// say remembers the first value of a keyword.
+func (c *Config) say(keyword, value string) {
+	name := strings.ToLower(keyword)
+	if _, ok := c.said[name]; !ok {
+		c.said[name] = value
+	}
 }
 
 var keywords = sshconfig.NewTable(
 	sshconfig.One("BatchMode", func(c *Config, v string) error { return sshconfig.YesNo(&c.BatchMode, v) }),
+	sshconfig.One("CanonicalDomains", remembered).Spaced(),
+	sshconfig.One("CanonicalizeFallbackLocal", remembered),
+	sshconfig.One("CanonicalizeHostname", remembered),
+	sshconfig.One("CanonicalizeMaxDots", remembered),
+	sshconfig.One("CanonicalizePermittedCNAMEs", remembered).Spaced(),
 	sshconfig.One("Ciphers", setCiphers),
+	sshconfig.One("ConfigFile", func(c *Config, v string) (err error) { c.ConfigFile, err = sshconfig.ExpandHome(v, c.home); return err }),
 	sshconfig.One("ConnectTimeout", func(c *Config, v string) error { return sshconfig.Seconds(&c.ConnectTimeout, 1, v) }),
-	sshconfig.One("GlobalKnownHostsFile", func(c *Config, v string) error { c.GlobalKnownHosts = c.files(v); return nil }),
+	sshconfig.One("GlobalKnownHostsFile", func(c *Config, v string) error { return c.files(&c.GlobalKnownHosts, v) }).Spaced(),
 	sshconfig.One("HostKeyAlias", func(c *Config, v string) error { c.HostKeyAlias = v; return sshconfig.CheckHost(v) }),
 	sshconfig.One("HostName", func(c *Config, v string) error { c.HostName = v; return sshconfig.CheckHost(v) }),
+	sshconfig.One("IgnoreUnknown", remembered),
 	sshconfig.One("IdentitiesOnly", func(c *Config, v string) error { return sshconfig.YesNo(&c.IdentitiesOnly, v) }),
 	sshconfig.One("IdentityAgent", setIdentityAgent),
 	sshconfig.Many("IdentityFile", setIdentityFile),
@@ -43,20 +71,31 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("ServerAliveCountMax", func(c *Config, v string) error { return sshconfig.Count(&c.ServerAliveCountMax, 1, 1000, v) }),
 	sshconfig.One("ServerAliveInterval", func(c *Config, v string) error { return sshconfig.Seconds(&c.ServerAliveInterval, 0, v) }),
 	sshconfig.One("StrictHostKeyChecking", setHostKeyChecking),
+	sshconfig.One("Tag", remembered),
 	sshconfig.One("User", func(c *Config, v string) error { c.User = v; return sshconfig.CheckUser(v) }),
-	sshconfig.One("UserKnownHostsFile", func(c *Config, v string) error { c.UserKnownHosts = c.files(v); return nil }),
+	sshconfig.One("UserKnownHostsFile", func(c *Config, v string) error { return c.files(&c.UserKnownHosts, v) }).Spaced(),
 )
 
-// files splits a list of file names, or "none".
-func (c *Config) files(value string) []string {
-	if strings.EqualFold(value, "none") {
+// remembered is for keywords that say how files are read.
+func remembered(*Config, string) error { return nil }
+
+// files takes a list of file names, or "none".
+func (c *Config) files(to *[]string, value string) error {
+	names, err := sshconfig.Words(value)
+	if err != nil {
+		return err
+	}
+	*to = nil
+	if len(names) == 1 && strings.EqualFold(names[0], "none") {
 		return nil
 	}
-	var names []string
-	for _, name := range strings.Fields(value) {
-		names = append(names, c.ExpandHome(name))
+	for _, name := range names {
+		if strings.EqualFold(name, "none") {
+			return errors.New("none stands alone")
+		}
+		*to = append(*to, c.ExpandHome(name))
 	}
-	return names
+	return nil
 }
 
 // ExpandHome puts the home directory in the place of a leading "~/".
@@ -84,12 +123,17 @@ func setIdentityAgent(c *Config, value string) error {
 	case strings.EqualFold(value, "none"):
 		c.AgentSocket = ""
 	case value == "SSH_AUTH_SOCK":
-	case strings.HasPrefix(value, "$"):
-		c.AgentSocket = os.Getenv(strings.Trim(value[1:], "{}"))
+	case isVariable(value):
+		c.AgentSocket = os.Getenv(value[1:])
 	default:
 		c.AgentSocket = c.ExpandHome(value)
 	}
 	return nil
+}
+
+// isVariable reports whether IdentityAgent names a variable of the environment in the old form. In the new one, ${NAME}, it may be a part of the value.
+func isVariable(agent string) bool {
+	return strings.HasPrefix(agent, "$") && !strings.HasPrefix(agent, "${")
 }
 
 func setIdentityFile(c *Config, value string) error {
@@ -132,7 +176,12 @@ func setHostKeyChecking(c *Config, value string) error {
 
 // SetDestination reads [user@]host or ssh://[user@]host[:port]. A user or port given before it
 // wins, as in ssh(1).
-func (c *Config) SetDestination(s string) error {
+func (c *Config) SetDestination(s string) error { return c.setDestination(s, false) }
+
+// SetAddress is [Config.SetDestination] with a port in either form, as ProxyJump has it: [user@]host[:port].
+func (c *Config) SetAddress(s string) error { return c.setDestination(s, true) }
+
+func (c *Config) setDestination(s string, port bool) error {
 	rest, isURL := sshconfig.CutPrefixFold(s, "ssh://")
 	if isURL {
 		rest = strings.TrimSuffix(rest, "/")
@@ -144,10 +193,10 @@ func (c *Config) SetDestination(s string) error {
 			return fmt.Errorf("destination %q: %w", s, err)
 		}
 	}
-	if isURL {
+	if isURL || port {
 		fields, err := sshconfig.Fields(host)
 		if err == nil && len(fields) > 2 {
-			err = errors.New("write ssh://[user@]host[:port], with IPv6 addresses in brackets")
+			err = errors.New("write [user@]host[:port], with IPv6 addresses in brackets")
 		}
 		if err == nil && len(fields) == 2 {
 			err = c.Set("Port", fields[1])

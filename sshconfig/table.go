@@ -10,6 +10,7 @@ import (
 type Keyword[C any] struct {
 	name   string
 	many   bool // every value counts
+	spaced bool // the value is several words
 	assign func(c *C, value string) error
 }
 
@@ -21,6 +22,12 @@ func One[C any](name string, assign func(c *C, value string) error) Keyword[C] {
 // Many is a keyword of which every value counts.
 func Many[C any](name string, assign func(c *C, value string) error) Keyword[C] {
 	return Keyword[C]{name: name, many: true, assign: assign}
+}
+
+// Spaced is k with a value of several words: assign is given them as [Join] writes them.
+func (k Keyword[C]) Spaced() Keyword[C] {
+	k.spaced = true
+	return k
 }
 
 // Table is the keywords that there are, by their names in lower case.
@@ -68,4 +75,20 @@ func (t Table[C]) Set(c, spare *C, seen map[string]bool, keyword, value string) 
 	}
 	seen[name] = true
 	return nil
+}
+
+// SetWords is [Table.Set] for the words of a line.
+func (t Table[C]) SetWords(c, spare *C, seen map[string]bool, keyword string, words []string) error {
+	k, ok := t[strings.ToLower(keyword)]
+	switch {
+	case ok && len(words) == 0:
+		return fmt.Errorf("%s: the value is missing", k.name)
+	case ok && k.spaced:
+		return t.Set(c, spare, seen, keyword, Join(words))
+	case ok && len(words) > 1:
+		return fmt.Errorf("%s: %q is one word too many", k.name, words[1])
+	case ok && words[0] == "":
+		return fmt.Errorf("%s: the value is empty", k.name)
+	}
+	return t.Set(c, spare, seen, keyword, strings.Join(words, " "))
 }

@@ -11,7 +11,8 @@ import (
 	"github.com/culvert-ssh/culvert/client"
 )
 
-const usage = `usage: culvert [-46NqVv] [-i identity] [-l user] [-o Option=value] [-p port]
+const usage = `usage: culvert [-46NqVv] [-F file] [-i identity] [-l user]
+               [-o Option=value] [-p port]
                -L|-R [ftp/|ftps/][bind:]port:host:hostport [user@]host`
 
 const help = usage + `
@@ -33,6 +34,7 @@ through the one port; ftps/ is for a server that speaks TLS from the start.
                 for FTP: FTPActive=forward for servers without passive mode,
                 FTPUpstreamTLS=require for servers that require TLS,
                 FTPOpaqueTLS=ports for clients that require it
+  -F file       in place of ~/.ssh/config and the system's; none for no file
   -4, -6        IPv4 or IPv6 alone
   -v, -q        say more, or nothing; -V says the version
   -N, -n, -T    taken for ssh's sake
@@ -70,6 +72,7 @@ type option struct {
 var options = []option{
 	{name: "4", help: "IPv4 alone", do: func(cfg *client.Config, _ string) error { cfg.Network = "tcp4"; return nil }},
 	{name: "6", help: "IPv6 alone", do: func(cfg *client.Config, _ string) error { cfg.Network = "tcp6"; return nil }},
+	{name: "F", arg: "file", help: "in place of ~/.ssh/config and the system's; none for no file", keyword: "ConfigFile"},
 	{name: "f", help: "to the background", do: func(*client.Config, string) error {
 		return &usageError{"-f: culvert can't go to the background yet: use a service manager, or the shell's &"}
 	}},
@@ -143,13 +146,7 @@ func parse(args []string, cfg *client.Config) error {
 	case set.NArg() > 1:
 		return &usageError{fmt.Sprintf("culvert runs no commands on the server, so %q is one word too many", set.Arg(1))}
 	}
-	if err := cfg.SetDestination(set.Arg(0)); err != nil {
-		return err
-	}
-	if len(cfg.Forwards)+len(cfg.RemoteForwards) == 0 {
-		return &usageError{"there is nothing to forward: give at least one -L or -R"}
-	}
-	return nil
+	return cfg.SetDestination(set.Arg(0))
 }
 
 func flagError(err error) error {

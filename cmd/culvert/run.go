@@ -72,8 +72,7 @@ func (c *call) dispatch() error {
 	if err := parse(c.args, cfg); err != nil {
 		return c.misused(err)
 	}
-	equip(cfg, c.out)
-	return serve(cfg)
+	return c.serve(cfg)
 }
 
 // misused says what is wrong with a word on the command line; where it is the words as a whole, the usage follows.
@@ -137,12 +136,28 @@ func tuneGC() {
 }
 
 // serve runs until a signal. A second one ends the program at once.
-func serve(cfg *client.Config) error {
+func (c *call) serve(cfg *client.Config) error {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop)
+	if err := c.complete(ctx, cfg); err != nil {
+		return err
+	}
+	if len(cfg.Forwards)+len(cfg.RemoteForwards) == 0 {
+		return &usageError{"there is nothing to forward: give at least one -L or -R"}
+	}
 	tuneGC()
 	return client.Run(ctx, cfg)
+}
+
+// complete gives cfg, in which the command line is, what files say about its host, and what it reaches the person by.
+func (c *call) complete(ctx context.Context, cfg *client.Config) error {
+	equip(cfg, c.out)
+	if err := cfg.ReadFiles(ctx); err != nil {
+		return err
+	}
+	equip(cfg, c.out) // there may be a LogLevel
+	return nil
 }
 
 func userName() string {

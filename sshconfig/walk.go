@@ -1,0 +1,238 @@
+package sshconfig
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+const (
+	maxSize   = 1 << 20 // bytes of all files together: more is a mistake in the name of a file
+	maxFiles  = 1000    // as above
+	maxDepth  = 16      // files inside of each other, as ssh(1) has it
+	maxErrors = 100     // that are told
+)
+
+// Source is a file to begin with.
+type Source struct {
+	Path  string
+	Must  bool   // it is an error if there is none
+	Owned bool   // nobody but us and root may be able to write to it
+	Dir   string // where relative paths of Include begin
+	Home  string // what ~ is in paths of Include; if empty, they must not have it
+}
+
+// Visitor is told the lines of files in their order.
+type Visitor interface {
+	// Block reports whether l begins a block, and then whether the lines of the block are meant. They aren't if outer is unset: the
+	// file is included where nothing is meant.
+	Block(l Line, outer bool) (begins, meant bool, err error)
+	// Visit takes any other line.
+	Visit(l Line, meant bool) error
+	// Path expands a word of Include.
+	Path(word string) (string, error)
+}
+
+// Walk tells v the lines of the files of sources, with those of included files where they belong. A block ends with its file.
+// The error has all that is wrong, a line each.
+func Walk(sources []Source, v Visitor) error {
+	w := &walker{visitor: v}
+	for _, s := range sources {
+		err := w.file(s, s.Path, s.Owned, true)
+		if errors.Is(err, fs.ErrNotExist) && !s.Must {
+			continue
+		}
+		if err != nil {
+			w.errs = append(w.errs, err)
+		}
+	}
+	if len(w.errs) > maxErrors {
+		w.errs = append(w.errs[:maxErrors], errors.New("and so on"))
+	}
+	return errors.Join(w.errs...)
+}
+
+type walker struct {
+	visitor     Visitor
+	size, files int
+	open        []os.FileInfo // one inside of the other
+	errs        []error
+}
+
+// file reads one file. If meant is unset, it is included in a block that isn't meant.
+func (w *walker) file(from Source, path string, owned, meant bool) error {
+	text, info, err := w.read(path, owned)
+	if err != nil {
+		return err
+	}
+	w.open = append(w.open, info)
+	defer func() { w.open = w.open[:len(w.open)-1] }()
+	outer := meant
+	number := 0
+	for text := range strings.Lines(text) {
+		number++
+		l := Line{At: Position{path, number}, ours: ours(info)}
+		if l.Keyword, l.Words, err = Split(text); err != nil {
+			w.errs = append(w.errs, l.fail(err))
+			continue
+		}
+		if l.Keyword == "" {
+			continue
+		}
+		if strings.EqualFold(l.Keyword, "Include") {
+			w.include(from, l, meant)
+			continue
+		}
+		begins, applies, err := w.visitor.Block(l, outer)
+		switch {
+		case err != nil:
+			meant = false
+		case begins:
+			meant = outer && applies
+		default:
+			err = w.visitor.Visit(l, meant)
+		}
+		if err != nil {
+			w.errs = append(w.errs, l.fail(err))
+		}
+	}
+	return nil
+}
+
+// read returns what is in a file, which is bounded.
+func (w *walker) read(path string, owned bool) (string, os.FileInfo, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", nil, fmt.Errorf("read configuration: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	switch {
+	case err != nil:
+		return "", nil, fmt.Errorf("read configuration: %w", err)
+	case info.IsDir():
+		return "", nil, fmt.Errorf("read configuration: %q is a directory", path)
+	case owned && !ours(info):
+		return "", nil, fmt.Errorf("%s may be written by others (mode %04o) or is not yours, so it is not read: chmod go-w %q", path, info.Mode().Perm(), path)
+	case slices.ContainsFunc(w.open, func(open os.FileInfo) bool { return os.SameFile(open, info) }):
+		return "", nil, fmt.Errorf("%q includes itself", path)
+	case len(w.open) > maxDepth:
+		return "", nil, fmt.Errorf("%q is more than %d files deep", path, maxDepth)
+	case w.files == maxFiles:
+		return "", nil, fmt.Errorf("%q is one of more than %d files", path, maxFiles)
+	}
+	text, err := io.ReadAll(io.LimitReader(f, int64(maxSize-w.size)+1))
+	w.files++
+	w.size += len(text)
+	switch {
+	case err != nil:
+		return "", nil, fmt.Errorf("read configuration %q: %w", path, err)
+	case w.size > maxSize:
+		return "", nil, fmt.Errorf("read configuration %q: it is over %d bytes, or is with the files before it", path, maxSize)
+	}
+	return string(text), info, nil
+}
+
+// include reads the files that the words of an Include line name.
+func (w *walker) include(from Source, l Line, meant bool) {
+	if len(l.Words) == 0 {
+		w.errs = append(w.errs, l.fail(errors.New("it has no value: it wants paths, in which * and ? may stand")))
+	}
+	for _, word := range l.Words {
+		paths, err := w.find(from, word)
+		if err != nil {
+			w.errs = append(w.errs, l.fail(err))
+			continue
+		}
+		for _, path := range paths {
+			err := w.file(from, path, true, meant)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				w.errs = append(w.errs, l.fail(err))
+			}
+		}
+	}
+}
+
+// find returns the files that a word of Include stands for, sorted; those that begin with a dot must be asked for, as in a shell.
+func (w *walker) find(from Source, word string) ([]string, error) {
+	if word == "" {
+		return nil, errors.New("a path is empty")
+	}
+	pattern, err := w.visitor.Path(word)
+	if err != nil {
+		return nil, err
+	}
+	if strings.HasPrefix(pattern, "~") {
+		if from.Home == "" {
+			return nil, fmt.Errorf("%q: a file of the system has no home directory: write the path in full", word)
+		}
+		if pattern, err = ExpandHome(pattern, from.Home); err != nil {
+			return nil, err
+		}
+	}
+	if !filepath.IsAbs(pattern) {
+		pattern = filepath.Join(from.Dir, pattern)
+	}
+	paths, err := filepath.Glob(pattern)
+	if err != nil {
+		return nil, fmt.Errorf("%q is not a pattern of paths", word)
+	}
+	if err := readable(pattern); err != nil {
+		return nil, err
+	}
+	paths = slices.DeleteFunc(paths, func(path string) bool { return hidden(path, pattern) })
+	slices.Sort(paths)
+	return paths, nil
+}
+
+// readable reports a directory that a pattern is looked for in and that can't be read: what is kept there would be lost.
+func readable(pattern string) error {
+	if !strings.ContainsAny(pattern, `*?[`) {
+		return nil
+	}
+	dir := filepath.Dir(pattern)
+	for strings.ContainsAny(dir, `*?[`) {
+		dir = filepath.Dir(dir)
+	}
+	_, err := os.ReadDir(dir)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return fmt.Errorf("look for %q: %w", pattern, err)
+}
+
+func hidden(path, pattern string) bool {
+	names, patterns := strings.Split(path, string(filepath.Separator)), strings.Split(pattern, string(filepath.Separator))
+	for i := range min(len(names), len(patterns)) {
+		if strings.HasPrefix(names[i], ".") && !strings.HasPrefix(patterns[i], ".") {
+			return true
+		}
+	}
+	return false
+}
+
+// ExpandHome puts a home directory in the place of a leading ~ or, if there is such a user, ~user. Home is that of ~ alone.
+func ExpandHome(path, home string) (string, error) {
+	rest, ok := strings.CutPrefix(path, "~")
+	if !ok {
+		return path, nil
+	}
+	name, rest, _ := strings.Cut(rest, "/")
+	if name != "" {
+		u, err := user.Lookup(name)
+		if err != nil {
+			return "", fmt.Errorf("%q: there is no user %q here", path, name)
+		}
+		home = u.HomeDir
+	}
+	if home == "" {
+		return "", fmt.Errorf("%q: there is no home directory", path)
+	}
+	return filepath.Join(home, rest), nil
+}
