@@ -3,6 +3,7 @@ package client
 import (
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/ftps"
@@ -30,6 +31,9 @@ type Config struct {
 	UpstreamConfig ftps.Config // and which are the right ones (FTPUpstreamTLSCAFile, FTPUpstreamTLSPin, FTPUpstreamTLSMaxVersion)
 	OpaquePorts    []uint16    // may be listened on for FTP clients that speak TLS with the server themselves; if empty, they can't (FTPOpaqueTLS)
 
+	IdleTimeout  time.Duration // how long a standing SSH connection stays that nobody uses; if 0, for good
+	QueueTimeout time.Duration // how long a connection to a standing forward waits for the SSH connection
+
 	LogLevel Level
 
 	// Dialogue is told every line on FTP control connections, which are counted from 1. It is called from several goroutines. If nil,
@@ -53,5 +57,15 @@ const (
 // NewConfig returns the defaults for a person who has this home directory ("" if there is none)
 // and this name.
 func NewConfig(home, user string) *Config {
-	return &Config{Config: *login.NewConfig(home, user), Active: ftp.ActiveTranslated, ProxyUser: "culvert", set: make(map[string]bool)}
+	return &Config{
+		Config: *login.NewConfig(home, user),
+		Active: ftp.ActiveTranslated,
+
+		IdleTimeout:  5 * time.Minute,
+		QueueTimeout: 45 * time.Second, // FTP clients wait a minute for the greeting, or longer
+
+		ProxyUser: "culvert",
+
+		set: make(map[string]bool),
+	}
 }

@@ -81,7 +81,7 @@ func serveFTPClient(ctx context.Context, cfg *Config, t Transport, opaque *opaqu
 	defer own.end()
 	err = control.Run(ctx, control.Config{
 		Client: &saidFirst{local, client.rest}, Server: server, StartTLS: up.begin, Opaque: own.begin, Endpoints: e, Log: log,
-		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: cfg.dialogue(log),
+		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: cfg.dialogue(log), Farewell: farewell(ctx, t),
 		Session: ftp.NewSession(ftp.Options{
 			Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active, Said: client.said,
 			TLS: up.mode, WithoutTLS: withoutTLS(t.ReadsFTP()), Opaque: len(opaque.ports) > 0,
@@ -99,6 +99,19 @@ func logControlEnd(ctx context.Context, log *slog.Logger, err error) {
 		log.Debug("FTP control connection reset", "err", err) // the end of everything is told once
 	default:
 		log.Info("FTP control connection cut short", "err", err)
+	}
+}
+
+// farewell says what an FTP client is told of the end that everything comes to; of another it isn't told.
+func farewell(ctx context.Context, t Transport) func(error) string {
+	return func(err error) string {
+		switch {
+		case ctx.Err() != nil:
+			return "culvert: this tunnel has been closed"
+		case errors.Is(err, relay.ErrTransportLost) || hasEnded(t):
+			return "culvert: the SSH connection was lost, connect again"
+		}
+		return ""
 	}
 }
 

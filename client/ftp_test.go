@@ -139,7 +139,10 @@ func TestLostConnectionResetsTransfers(t *testing.T) {
 	down := f.beginDownload("big")
 	wire.cut()
 	wantReset(t, down)
-	wantReset(t, f)
+	f.want("421")
+	if rest, err := io.ReadAll(f.in); len(rest) > 0 || err != nil {
+		t.Errorf("after the 421: got %q, %v, want the end", rest, err)
+	}
 	if err := r.end(); !errors.Is(err, ErrConnectionLost) {
 		t.Errorf("Run: got %v, want that the connection was lost", err)
 	}

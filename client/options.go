@@ -68,8 +68,10 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("FTPUpstreamTLSCAFile", setUpstreamCA),
 	sshconfig.One("FTPUpstreamTLSMaxVersion", setUpstreamMaxVersion),
 	sshconfig.Many("FTPUpstreamTLSPin", setUpstreamPin).Spaced(),
+	sshconfig.One("IdleTimeout", setIdleTimeout),
 	sshconfig.Many("LocalForward", func(c *Config, v string) error { return setForward(&c.Forwards, v) }).Spaced(),
 	sshconfig.One("LogLevel", setLogLevel),
+	sshconfig.One("QueueTimeout", func(c *Config, v string) error { return sshconfig.Seconds(&c.QueueTimeout, 1, v) }),
 	sshconfig.Many("RemoteForward", setRemoteForward).Spaced(),
 )
 
@@ -85,6 +87,14 @@ func setActive(c *Config, value string) error {
 		return fmt.Errorf("%q is not one of yes, no, forward", value)
 	}
 	return nil
+}
+
+func setIdleTimeout(c *Config, value string) error {
+	if strings.EqualFold(value, "none") {
+		c.IdleTimeout = 0
+		return nil
+	}
+	return sshconfig.Seconds(&c.IdleTimeout, 1, value)
 }
 
 func setActiveAddress(c *Config, value string) error {

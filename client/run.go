@@ -21,10 +21,7 @@ const partingTimeout = 2 * time.Second
 // connection is lost (an error that matches [ErrConnectionLost]). Everything it started has ended by then,
 // and connections that were running have been reset. Other errors say why it could not begin.
 func Run(ctx context.Context, cfg *Config) error {
-	if cfg.Host == "" || len(cfg.Forwards)+len(cfg.RemoteForwards) == 0 {
-		return errors.New("a destination and at least one forward are needed")
-	}
-	if err := cfg.checkUpstream(); err != nil {
+	if err := cfg.check(); err != nil {
 		return err
 	}
 	up, err := connectUplink(ctx, cfg)
@@ -58,32 +55,40 @@ func Run(ctx context.Context, cfg *Config) error {
 	}
 }
 
+// check returns what is wrong with c as a whole.
+func (c *Config) check() error {
+	if c.Host == "" || len(c.Forwards)+len(c.RemoteForwards) == 0 {
+		return errors.New("a destination and at least one forward are needed")
+	}
+	return c.checkUpstream()
+}
+
 // forward begins to serve the forwards, and says what is ready.
 func forward(ctx context.Context, cfg *Config, up uplink, wg *sync.WaitGroup) error {
 	listeners, err := listenAll(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	opaque := &opaquePorts{ports: cfg.OpaquePorts, open: up.Open}
-	for _, l := range listeners {
-		wg.Go(func() { l.serve(ctx, cfg, straight{up}, opaque) })
-	}
+	serveAll(ctx, cfg, listeners, straight{up}, wg)
 	remotes, err := remoteForwards(ctx, cfg, up)
 	if err != nil {
 		return err
 	}
 	if len(listeners)+len(remotes) == 0 {
-		return errors.New("no forward could be set up")
+		return errNoForward
 	}
-	for _, l := range listeners {
-		if l.first {
-			cfg.Tell(l.ready(relay.AddrPort(l.Addr()), cfg.Network))
-		}
-	}
-	for _, line := range remotes {
+	for _, line := range append(readyLines(listeners, cfg), remotes...) {
 		cfg.Tell(line)
 	}
 	return nil
+}
+
+// serveAll begins to serve what comes to the listeners, until ctx is done.
+func serveAll(ctx context.Context, cfg *Config, listeners []*listener, sessions sessions, wg *sync.WaitGroup) {
+	opaque := &opaquePorts{ports: cfg.OpaquePorts, open: sessions.Open}
+	for _, l := range listeners {
+		wg.Go(func() { l.serve(ctx, cfg, sessions, opaque) })
+	}
 }
 
 // listener is one socket of a forward.

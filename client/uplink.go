@@ -3,6 +3,9 @@ package client
 import (
 	"context"
 	"fmt"
+	"net/netip"
+
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // uplink is one way to the bastion, which ends some time: a Transport that serves remote forwards, too. An SSH connection is one.
@@ -29,6 +32,9 @@ type uplink interface {
 type sessions interface {
 	// begin returns the Transport of one connection. The caller must call end when all has ended that was opened by it.
 	begin() (t Transport, end func())
+
+	// Open is [Transport.Open] for a connection of its own.
+	Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error)
 }
 
 // straight has every connection carried by the one Transport.
