@@ -11,7 +11,7 @@ BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VE
 SHELL = bash
 .SHELLFLAGS = -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help build demo test peers bench lint cross fuzz clean
+.PHONY: help build install install-client install-bastion deb image demo test peers bench lint cross fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -21,6 +21,49 @@ build: ## bin/culvertd and bin/culvert, static
 
 # culvert's platforms; culvertd is for Unix.
 PLATFORMS ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+# Where things go; DESTDIR stands before it. A package has PREFIX=/usr.
+PREFIX ?= /usr/local
+SHARE = $(DESTDIR)$(PREFIX)/share
+INSTALL = install -D -m 644
+
+install: install-client install-bastion ## into PREFIX, /usr/local unless it is set
+
+install-client: build
+	install -D bin/culvert $(DESTDIR)$(PREFIX)/bin/culvert
+	$(INSTALL) -t $(SHARE)/man/man1 man/culvert.1
+	$(INSTALL) cmd/culvert/completions/bash $(SHARE)/bash-completion/completions/culvert
+	$(INSTALL) cmd/culvert/completions/zsh $(SHARE)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)/_culvert
+	$(INSTALL) cmd/culvert/completions/fish $(SHARE)/fish/vendor_completions.d/culvert.fish
+	$(INSTALL) LICENSE $(SHARE)/doc/culvert/copyright
+
+install-bastion: build
+	install -D bin/culvertd $(DESTDIR)$(PREFIX)/sbin/culvertd
+	$(INSTALL) -t $(SHARE)/man/man8 man/culvertd.8
+	$(INSTALL) -t $(SHARE)/man/man5 man/culvertd_config.5
+	$(INSTALL) -t $(DESTDIR)$(PREFIX)/lib/systemd/system dist/culvertd.service dist/culvertd.socket
+	$(INSTALL) dist/sysusers.conf $(DESTDIR)$(PREFIX)/lib/sysusers.d/culvert.conf
+	$(INSTALL) LICENSE $(SHARE)/doc/culvertd/copyright
+	$(INSTALL) -t $(SHARE)/doc/culvertd/examples dist/culvertd.service.d/*
+	sed -i 's,/usr/sbin/culvertd,$(PREFIX)/sbin/culvertd,' $(DESTDIR)$(PREFIX)/lib/systemd/system/culvertd.service
+
+# A tag v1.2 is version 1.2, and what comes before the first tag is in the order of time.
+DEB_VERSION = $(shell git describe --tags --exact-match --match 'v[0-9]*' 2>/dev/null | sed 's/^v//' | grep . || git log -1 --format=0~%cd.%h --date=format:%Y%m%d%H%M%S)
+DEB = .cache/deb
+BIN = bin
+
+deb: ## the packages bin/*.deb: the client's and the bastion's; GOARCH=arm64 for another processor
+	rm -rf $(DEB)
+	$(MAKE) install-client PREFIX=/usr DESTDIR=$(DEB)/culvert
+	$(MAKE) install-bastion PREFIX=/usr DESTDIR=$(DEB)/culvertd
+	gzip -9n $(DEB)/*/usr/share/man/man*/*
+	for name in culvert culvertd; do \
+		env -u GOOS -u GOARCH DEB_ROOT=$(DEB) DEB_ARCH=$$($(GO) env GOARCH) DEB_VERSION=$(DEB_VERSION) SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) \
+			$(TOOL) nfpm package -f dist/deb/$$name.yaml -p deb -t $(BIN)/; \
+	done
+
+image: build ## a container with culvertd in it and nothing else
+	docker build -f dist/Containerfile -t culvertd .
 
 cross: ## culvert builds for every platform
 	@for p in $(PLATFORMS); do echo "$$p" && GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/culvert; done

@@ -26,6 +26,7 @@ var arrows = map[string][]string{
 	"sftp":       {},
 	"socks":      {},
 	"sshconfig":  {},
+	"dist":       {},
 	"auth":       {"policy", "krl"},
 	"config":     {"policy", "algorithms"},
 	"control":    {"ftp", "relay"},
