@@ -64,7 +64,7 @@ func NewConfig(home, user string) *Config {
 		IdleTimeout:  5 * time.Minute,
 		QueueTimeout: 45 * time.Second, // FTP clients wait a minute for the greeting, or longer
 
-		ProxyUser: "culvert",
+		ProxyUser: "culvert-proxy",
 
 		set: make(map[string]bool),
 	}

@@ -51,7 +51,7 @@ func TestProxyServesTheServerThatTheClientNames(t *testing.T) {
 		"USER user@host": "USER NAME@HOST 331|PASS WORD 230",
 		"OPEN":           "USER me 331|PASS secret 230|OPEN HOST 220|USER NAME 331|PASS WORD 230",
 		"SITE":           "SITE HOST 220|USER NAME 331|PASS WORD 230",
-		"joined":         "USER NAME@culvert@HOST 331|PASS WORD@secret 230",
+		"joined":         "USER NAME@culvert-proxy@HOST 331|PASS WORD@secret 230",
 		"an account":     "USER NAME@HOST me 331|PASS WORD 332|ACCT secret 230",
 		"a URL":          "USER anonymous 331|PASS anonymous@ 230|CWD ftp://NAME:WORD@HOST 230",
 	} {

@@ -29,8 +29,10 @@ type FTPConfig struct {
 	// works under the user id of whoever started it.
 	Root string
 
-	// Addr is the address to listen on, always at a free port. If it is not valid, 127.0.0.1.
+	// Addr is the address to listen on. If it is not valid, 127.0.0.1.
 	Addr netip.Addr
+	// Port is where on it, on a machine of the test's own. If it is 0, a free one.
+	Port uint16
 
 	// On runs what it is given on the machine where the server is to be. If nil, it is on this one.
 	On func(f func())
@@ -67,7 +69,7 @@ func StartFTP(kind FTPServer, c FTPConfig) (*FTP, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start %s: %w", kind, err)
 	}
-	d, err := newInetd(string(kind), c.Addr, c.On)
+	d, err := newInetd(string(kind), c.Addr, c.Port, c.On)
 	if err != nil {
 		return nil, err
 	}

@@ -33,9 +33,9 @@ type inetd struct {
 	log      string        // once the folder is gone
 }
 
-// newInetd listens on a free port of addr and makes the server's folder. It and its programs are where on runs what it
+// newInetd listens on a port of addr, a free one if it is 0, and makes the server's folder. It and its programs are where on runs what it
 // is given; if on is nil, where everybody is. The caller must fill the folder and call serve, or Close.
-func newInetd(name string, addr netip.Addr, on func(f func())) (d *inetd, err error) {
+func newInetd(name string, addr netip.Addr, port uint16, on func(f func())) (d *inetd, err error) {
 	if on == nil {
 		on = func(f func()) { f() }
 	}
@@ -47,7 +47,7 @@ func newInetd(name string, addr netip.Addr, on func(f func())) (d *inetd, err er
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
 	var listener *net.TCPListener
-	on(func() { listener, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, 0))) })
+	on(func() { listener, err = net.ListenTCP("tcp", net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, port))) })
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("start %s: %w", name, err), os.RemoveAll(folder))
 	}

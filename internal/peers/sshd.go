@@ -63,7 +63,7 @@ func StartSSHD(c SSHDConfig) (*SSHD, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start sshd: %w", err)
 	}
-	d, err := newInetd("sshd", c.Addr, c.On)
+	d, err := newInetd("sshd", c.Addr, 0, c.On)
 	if err != nil {
 		return nil, err
 	}
