@@ -64,7 +64,7 @@ func TestWrongOptionsSayWhatIsRight(t *testing.T) {
 		"ConnectTimeout=9999999h":             "is not a time",
 		"ConnectTimeout=-1":                   "is not a time",
 		"NumberOfPasswordPrompts=0":           "from 1 to 100",
-		"Ciphers=3des-cbc":                    "is not one of aes128-gcm@openssh.com",
+		"Ciphers=arcfour":                     `unknown algorithm "arcfour"`,
 		"PreferredAuthentications=hostbased":  "no method is left",
 		"PreferredAuthentications=publickeys": "is not one of publickey",
 		"FTPActive=maybe":                     "is not one of yes, no, forward",

@@ -78,14 +78,20 @@ func (a *answers) ask(_ context.Context, question string, echo bool) (string, er
 	return answer, nil
 }
 
-func tryConnect(t *testing.T, cfg *Config) error {
+// tryConn connects within patience.
+func tryConn(t *testing.T, cfg *Config) (*Conn, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	c, err := Connect(ctx, cfg)
+	return Connect(ctx, cfg)
+}
+
+func tryConnect(t *testing.T, cfg *Config) error {
+	t.Helper()
+	c, err := tryConn(t, cfg)
 	if err == nil {
+		go discard(c)
 		_ = c.Close()
-		discard(c)
 	}
 	return err
 }

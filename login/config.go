@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"golang.org/x/crypto/ssh"
+	"github.com/culvert-ssh/culvert/algorithms"
 )
 
 // Config is everything that [Connect] needs to know. [NewConfig] gives the defaults; the words of
@@ -19,6 +19,13 @@ type Config struct {
 	Network  string // "tcp", or for one address family "tcp4" or "tcp6"
 
 	ConfigFile string // read in place of ~/.ssh/config and the system's; "none" for no file; if empty, those two
+
+	BindAddress        string // where connections come from: an address or name of this machine; if empty, the system's choice
+	BindInterface      string // the same by the name of a network interface
+	ConnectionAttempts int    // to connect by TCP
+
+	ProxyJump    []string // hosts to go through, the nearest first; if there are none, the bastion is connected to directly
+	ProxyCommand string   // a command whose standard input and output lead to the bastion, with its tokens; it counts before ProxyJump
 
 	HostKeyChecking  HostKeyChecking
 	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port
@@ -36,7 +43,9 @@ type Config struct {
 	PasswordPrompts     int      // how often a password is asked for
 	BatchMode           bool     // never ask anybody anything
 
-	Ciphers []string // in order of preference
+	KeyExchanges []string // in order of preference, like those that follow
+	Ciphers      []string
+	MACs         []string
 
 	ConnectTimeout      time.Duration // to connect, and again for the handshake, not counting what a person does
 	ServerAliveInterval time.Duration // between two keepalive requests; 0 sends none
@@ -53,6 +62,7 @@ type Config struct {
 
 	home      string
 	localUser string
+	remarks   []string                  // on values that were set
 	set       map[string]bool           // keywords that have their value already
 	also      func(keyword string) bool // keywords that whoever has c takes besides; if nil, there are none
 	said      map[string]string         // and the first value of each of them, by its name in lower case
@@ -78,7 +88,10 @@ func NewConfig(home, user string) *Config {
 		AuthMethods:      []string{"publickey", "keyboard-interactive", "password"},
 		Pubkey:           true, Password: true, KeyboardInteractive: true,
 		PasswordPrompts:     3,
-		Ciphers:             ssh.SupportedAlgorithms().Ciphers, // aes128-gcm@openssh.com first
+		ConnectionAttempts:  1,
+		KeyExchanges:        algorithms.KeyExchanges.Standard,
+		Ciphers:             ciphers.Standard,
+		MACs:                algorithms.MACs.Standard,
 		ConnectTimeout:      30 * time.Second,
 		ServerAliveInterval: 30 * time.Second,
 		ServerAliveCountMax: 3,

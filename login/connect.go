@@ -3,13 +3,9 @@ package login
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
-	"os"
-	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -26,37 +22,51 @@ type Conn struct {
 	Channels <-chan ssh.NewChannel
 	Requests <-chan *ssh.Request
 	Wire     *relay.Wire // what it goes over
+
+	way way
+	wg  sync.WaitGroup
 }
 
-// Connect dials the bastion, checks its host key, and authenticates. The error tells a person what to do. The caller
-// owns the connection.
-func Connect(ctx context.Context, cfg *Config) (*Conn, error) {
+// Close ends the connection, those to jump hosts as well, and waits for what ran on its behalf.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	c.wg.Wait()
+	if c.way != nil { // as Connect has made it
+		c.way.end()
+	}
+	return err
+}
+
+// Connect makes its way to the bastion, checks its host key, and authenticates. The error tells a person what to do. The caller
+// must call Close.
+func Connect(ctx context.Context, cfg *Config) (*Conn, error) { return connect(ctx, cfg, nil) }
+
+// connect is Connect on behalf of the connections that behind tells of, the bastion's own first.
+func connect(ctx context.Context, cfg *Config, behind []*Config) (*Conn, error) {
+	if err := cfg.check(behind); err != nil {
+		return nil, err
+	}
+	for _, r := range cfg.remarks {
+		cfg.Logger().Debug("a setting", "host", cfg.Host, "remark", r)
+	}
 	keys, err := loadHostKeys(cfg)
 	if err != nil {
 		return nil, err
 	}
-	host := cfg.Dialled()
-	port := strconv.Itoa(int(cfg.Port))
-	dialer := net.Dialer{Timeout: cfg.ConnectTimeout}
-	cfg.Logger().Debug("connecting", "host", host, "port", port)
-	raw, err := dialer.DialContext(ctx, cfg.Network, net.JoinHostPort(host, port))
+	way, err := reach(ctx, cfg, behind)
 	if err != nil {
-		return nil, dialError(host, port, cfg.ConnectTimeout, err)
+		return nil, err
 	}
-	tcp, ok := raw.(*net.TCPConn)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("connect to %s port %s: not a TCP connection", host, port), raw.Close())
-	}
-	relay.KeepAlive(tcp) // for who has set ServerAliveInterval to 0
-	c := &Conn{Wire: relay.NewWire(relay.QuickACK(tcp))}
-
+	first := &greeted{way: way}
+	c := &Conn{way: way, Wire: relay.NewWire(first)}
 	stop := context.AfterFunc(ctx, func() { _ = c.Wire.Close() })
 	err = c.handshake(ctx, cfg, keys)
 	if !stop() && err == nil {
 		err = errors.Join(context.Cause(ctx), c.Close())
 	}
 	if err != nil {
-		return nil, handshakeError(ctx, cfg, host, err)
+		way.end()
+		return nil, failure{cfg, err, first.greeting(), way.fault()}.explain(ctx)
 	}
 	logHandshake(cfg, c)
 	return c, nil
@@ -64,18 +74,16 @@ func Connect(ctx context.Context, cfg *Config) (*Conn, error) {
 
 // handshake closes the wire if it fails.
 func (c *Conn) handshake(ctx context.Context, cfg *Config, keys *hostKeys) (err error) {
-	p := &pauser{wire: c.Wire, timeout: cfg.ConnectTimeout}
-	p.restart()
+	p := newPauser(c.Wire, cfg.ConnectTimeout)
 	defer p.end()
 	auth := newAuthenticator(ctx, cfg, p.pause, c.Wire.Lost)
 	defer auth.close()
 
-	algorithms := ssh.SupportedAlgorithms()
 	config := &ssh.ClientConfig{
 		Config: ssh.Config{
-			KeyExchanges: algorithms.KeyExchanges,
+			KeyExchanges: cfg.KeyExchanges,
 			Ciphers:      cfg.Ciphers,
-			MACs:         algorithms.MACs,
+			MACs:         cfg.MACs,
 		},
 		User:              cfg.User,
 		ClientVersion:     version,
@@ -95,6 +103,9 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, keys *hostKeys) (err 
 		},
 	}
 	c.Conn, c.Channels, c.Requests, err = ssh.NewClientConn(c.Wire, keys.addr, config)
+	if err != nil && p.expired() {
+		return errSilence
+	}
 	return err
 }
 
@@ -122,63 +133,4 @@ func onceThenSame(check func(net.Addr, ssh.PublicKey) error) ssh.HostKeyCallback
 		accepted = key.Marshal()
 		return nil
 	}
-}
-
-// handshakeError picks what a person wants to know out of err.
-func handshakeError(ctx context.Context, cfg *Config, host string, err error) error {
-	var denied *permissionError
-	var hostKey *hostKeyError
-	var algorithms *ssh.AlgorithmNegotiationError
-	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
-	case errors.As(err, &hostKey):
-		return hostKey
-	case errors.As(err, &denied):
-		return errors.New(strings.TrimPrefix(err.Error(), "ssh: handshake failed: "))
-	case errors.As(err, &algorithms):
-		return fmt.Errorf("agree on algorithms with %s: %s", host, sshconfig.Printable(algorithms.Error()))
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Errorf("%s port %d was silent for %v during the SSH handshake: is that an SSH server?", host, cfg.Port, cfg.ConnectTimeout)
-	}
-	return fmt.Errorf("SSH handshake with %s: %s", host, sshconfig.Printable(strings.TrimPrefix(err.Error(), "ssh: handshake failed: ")))
-}
-
-// pauser is the deadline of a handshake: the server must be done within timeout, not counting
-// the time that a person or an agent takes.
-type pauser struct {
-	wire    *relay.Wire
-	timeout time.Duration
-
-	mu     sync.Mutex
-	paused int
-	ended  bool
-}
-
-func (p *pauser) restart() {
-	_ = p.wire.SetDeadline(time.Now().Add(p.timeout)) // fails only on a closed connection
-}
-
-// pause stops the clock until resume is called; the server's time then begins anew.
-func (p *pauser) pause() (resume func()) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.paused++; !p.ended {
-		_ = p.wire.SetDeadline(time.Time{})
-	}
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		if p.paused--; p.paused == 0 && !p.ended {
-			p.restart()
-		}
-	}
-}
-
-// end takes the deadline away for good.
-func (p *pauser) end() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.ended = true
-	_ = p.wire.SetDeadline(time.Time{})
 }

@@ -5,11 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
-	"golang.org/x/crypto/ssh"
-
+	"github.com/culvert-ssh/culvert/algorithms"
 	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
@@ -46,15 +44,19 @@ func (c *Config) say(keyword, value string) {
 }
 
 var keywords = sshconfig.NewTable(
+	sshconfig.One("AddressFamily", setAddressFamily),
 	sshconfig.One("BatchMode", func(c *Config, v string) error { return sshconfig.YesNo(&c.BatchMode, v) }),
+	sshconfig.One("BindAddress", func(c *Config, v string) error { c.BindAddress = v; return sshconfig.CheckHost(v) }),
+	sshconfig.One("BindInterface", func(c *Config, v string) error { c.BindInterface = v; return nil }),
 	sshconfig.One("CanonicalDomains", remembered).Spaced(),
 	sshconfig.One("CanonicalizeFallbackLocal", remembered),
 	sshconfig.One("CanonicalizeHostname", remembered),
 	sshconfig.One("CanonicalizeMaxDots", remembered),
 	sshconfig.One("CanonicalizePermittedCNAMEs", remembered).Spaced(),
-	sshconfig.One("Ciphers", setCiphers),
+	sshconfig.One("Ciphers", func(c *Config, v string) error { return c.setAlgorithms(&c.Ciphers, &ciphers, v) }),
 	sshconfig.One("ConfigFile", func(c *Config, v string) (err error) { c.ConfigFile, err = sshconfig.ExpandHome(v, c.home); return err }),
 	sshconfig.One("ConnectTimeout", func(c *Config, v string) error { return sshconfig.Seconds(&c.ConnectTimeout, 1, v) }),
+	sshconfig.One("ConnectionAttempts", func(c *Config, v string) error { return sshconfig.Count(&c.ConnectionAttempts, 1, 1000, v) }),
 	sshconfig.One("GlobalKnownHostsFile", func(c *Config, v string) error { return c.files(&c.GlobalKnownHosts, v) }).Spaced(),
 	sshconfig.One("HostKeyAlias", func(c *Config, v string) error { c.HostKeyAlias = v; return sshconfig.CheckHost(v) }),
 	sshconfig.One("HostName", func(c *Config, v string) error { c.HostName = v; return sshconfig.CheckHost(v) }),
@@ -63,10 +65,14 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("IdentityAgent", setIdentityAgent),
 	sshconfig.Many("IdentityFile", setIdentityFile),
 	sshconfig.One("KbdInteractiveAuthentication", func(c *Config, v string) error { return sshconfig.YesNo(&c.KeyboardInteractive, v) }),
+	sshconfig.One("KexAlgorithms", func(c *Config, v string) error { return c.setAlgorithms(&c.KeyExchanges, &algorithms.KeyExchanges, v) }),
+	sshconfig.One("MACs", func(c *Config, v string) error { return c.setAlgorithms(&c.MACs, &algorithms.MACs, v) }),
 	sshconfig.One("NumberOfPasswordPrompts", func(c *Config, v string) error { return sshconfig.Count(&c.PasswordPrompts, 1, 100, v) }),
 	sshconfig.One("PasswordAuthentication", func(c *Config, v string) error { return sshconfig.YesNo(&c.Password, v) }),
 	sshconfig.One("Port", func(c *Config, v string) (err error) { c.Port, err = sshconfig.Port(v); return err }),
 	sshconfig.One("PreferredAuthentications", setAuthMethods),
+	sshconfig.One("ProxyCommand", setProxyCommand),
+	sshconfig.One("ProxyJump", setProxyJump),
 	sshconfig.One("PubkeyAuthentication", func(c *Config, v string) error { return sshconfig.YesNo(&c.Pubkey, v) }),
 	sshconfig.One("ServerAliveCountMax", func(c *Config, v string) error { return sshconfig.Count(&c.ServerAliveCountMax, 1, 1000, v) }),
 	sshconfig.One("ServerAliveInterval", func(c *Config, v string) error { return sshconfig.Seconds(&c.ServerAliveInterval, 0, v) }),
@@ -104,18 +110,6 @@ func (c *Config) ExpandHome(name string) string {
 		return filepath.Join(c.home, rest)
 	}
 	return name
-}
-
-func setCiphers(c *Config, value string) error {
-	known := ssh.SupportedAlgorithms().Ciphers
-	names := strings.Split(value, ",")
-	for _, name := range names {
-		if !slices.Contains(known, name) {
-			return fmt.Errorf("%q is not one of %s", name, strings.Join(known, ", "))
-		}
-	}
-	c.Ciphers = names
-	return nil
 }
 
 func setIdentityAgent(c *Config, value string) error {
@@ -174,43 +168,52 @@ func setHostKeyChecking(c *Config, value string) error {
 	return nil
 }
 
-// SetDestination reads [user@]host or ssh://[user@]host[:port]. A user or port given before it
-// wins, as in ssh(1).
-func (c *Config) SetDestination(s string) error { return c.setDestination(s, false) }
+func setAddressFamily(c *Config, value string) error {
+	switch strings.ToLower(value) {
+	case "any":
+		c.Network = "tcp"
+	case "inet":
+		c.Network = "tcp4"
+	case "inet6":
+		c.Network = "tcp6"
+	default:
+		return fmt.Errorf("%q is not one of any, inet, inet6", value)
+	}
+	return nil
+}
 
-// SetAddress is [Config.SetDestination] with a port in either form, as ProxyJump has it: [user@]host[:port].
-func (c *Config) SetAddress(s string) error { return c.setDestination(s, true) }
+// setProxyCommand and setProxyJump compete: as with ssh(1), the first of them counts, be it "none".
+func setProxyCommand(c *Config, value string) error {
+	if value == "-" {
+		return errors.New("the standard input and output can't be used: give a command")
+	}
+	if c.set["proxyjump"] {
+		return nil
+	}
+	if !strings.EqualFold(value, "none") {
+		c.ProxyCommand = value
+	}
+	return nil
+}
 
-func (c *Config) setDestination(s string, port bool) error {
-	rest, isURL := sshconfig.CutPrefixFold(s, "ssh://")
-	if isURL {
-		rest = strings.TrimSuffix(rest, "/")
+func setProxyJump(c *Config, value string) error {
+	var hops []string
+	if !strings.EqualFold(value, "none") {
+		hops = strings.Split(value, ",")
 	}
-	host := rest
-	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-		host = rest[i+1:]
-		if err := c.Set("User", rest[:i]); err != nil {
-			return fmt.Errorf("destination %q: %w", s, err)
+	for _, hop := range hops {
+		if strings.Contains(hop, "%") {
+			continue // its tokens aren't known yet
+		}
+		if _, err := parsePlace(hop, true); err != nil {
+			return err
 		}
 	}
-	if isURL || port {
-		fields, err := sshconfig.Fields(host)
-		if err == nil && len(fields) > 2 {
-			err = errors.New("write [user@]host[:port], with IPv6 addresses in brackets")
-		}
-		if err == nil && len(fields) == 2 {
-			err = c.Set("Port", fields[1])
-		}
-		if err != nil {
-			return fmt.Errorf("destination %q: %w", s, err)
-		}
-		host = fields[0]
-	} else if inside, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inside, "]") {
-		host = inside[:len(inside)-1]
+	if len(hops) > maxHops {
+		return fmt.Errorf("more than %d jump hosts", maxHops)
 	}
-	if err := sshconfig.CheckHost(host); err != nil {
-		return fmt.Errorf("destination %q: %w", s, err)
+	if !c.set["proxycommand"] {
+		c.ProxyJump = hops
 	}
-	c.Host = host
 	return nil
 }

@@ -177,6 +177,14 @@ var arguments = map[string]func(s *suggestions, head, typed string){
 	"identity":    func(s *suggestions, _, _ string) { s.kind("files") },
 	"file":        func(s *suggestions, _, _ string) { s.kind("files") },
 	"destination": func(s *suggestions, _, _ string) { s.kind("hosts") },
-	"user":        func(*suggestions, string, string) {}, // nothing is known of the other side
-	"port":        func(*suggestions, string, string) {},
+	"hosts":       func(s *suggestions, _, _ string) { s.kind("hosts") },
+	"user":        nothing,
+	"port":        nothing,
+	"address":     nothing,
+	"interface":   nothing,
+	"ciphers":     nothing,
+	"macs":        nothing,
 }
+
+// nothing completes what nothing is known of.
+func nothing(*suggestions, string, string) {}

@@ -11,7 +11,7 @@ import (
 	"github.com/culvert-ssh/culvert/client"
 )
 
-const usage = `usage: culvert [-46NqVv] [-F file] [-i identity] [-l user]
+const usage = `usage: culvert [-46NqVv] [-F file] [-i identity] [-J hosts] [-l user]
                [-o Option=value] [-p port]
                -L|-R [ftp/|ftps/][bind:]port:host:hostport [user@]host`
 
@@ -28,6 +28,8 @@ through the one port; ftps/ is for a server that speaks TLS from the start.
                 this machine
   -p port       of the SSH server; -l user, to log in as
   -i identity   file with a private key; may be repeated; the agent is asked too
+  -J [user@]host[:port],...
+                jump hosts to go through, the nearest first
   -o Option=value
                 as in ssh_config(5): StrictHostKeyChecking, UserKnownHostsFile,
                 ConnectTimeout, ExitOnForwardFailure, BatchMode, and others;
@@ -70,16 +72,25 @@ type option struct {
 
 // options are ssh(1)'s letters, and words of culvert's own.
 var options = []option{
-	{name: "4", help: "IPv4 alone", do: func(cfg *client.Config, _ string) error { cfg.Network = "tcp4"; return nil }},
-	{name: "6", help: "IPv6 alone", do: func(cfg *client.Config, _ string) error { cfg.Network = "tcp6"; return nil }},
+	{name: "4", help: "IPv4 alone", keyword: "AddressFamily", value: "inet"},
+	{name: "6", help: "IPv6 alone", keyword: "AddressFamily", value: "inet6"},
+	{name: "A", help: "not for culvert", do: func(*client.Config, string) error {
+		return &usageError{"-A: culvert runs nothing on the server that could use your agent, and lends it to nobody: leave -A out; for a server behind a server, use -J"}
+	}},
+	{name: "a", help: "for ssh's sake: the agent is never lent"},
+	{name: "B", arg: "interface", help: "network interface to connect from", keyword: "BindInterface"},
+	{name: "b", arg: "address", help: "address of this machine to connect from", keyword: "BindAddress"},
+	{name: "c", arg: "ciphers", help: "ciphers that may be used, the preferred one first", keyword: "Ciphers"},
 	{name: "F", arg: "file", help: "in place of ~/.ssh/config and the system's; none for no file", keyword: "ConfigFile"},
 	{name: "f", help: "to the background", do: func(*client.Config, string) error {
 		return &usageError{"-f: culvert can't go to the background yet: use a service manager, or the shell's &"}
 	}},
 	{name: "h", help: "this text", do: func(*client.Config, string) error { return errHelp }},
 	{name: "i", arg: "identity", help: "file with a private key; may be repeated; the agent is asked too", keyword: "IdentityFile"},
+	{name: "J", arg: "hosts", help: "jump hosts to go through, with commas between, the nearest first", keyword: "ProxyJump"},
 	{name: "L", arg: "forward", help: "what to forward; port 0 lets the system choose; may be repeated", keyword: "LocalForward"},
 	{name: "l", arg: "user", help: "to log in as", keyword: "User"},
+	{name: "m", arg: "macs", help: "message authentication codes that may be used", keyword: "MACs"},
 	{name: "N", help: "for ssh's sake: there is no remote command to leave out"},
 	{name: "n", help: "for ssh's sake: the standard input is never read"},
 	{name: "o", arg: "Option=value", help: "as in ssh_config(5)", do: func(cfg *client.Config, arg string) error { return cfg.SetOption(arg) }},

@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"activity":   {"relay"},
 	"screen":     {},
 	"redirect":   {},
-	"login":      {"relay", "sshconfig"},
+	"login":      {"relay", "sshconfig", "algorithms"},
 	"client":     {"ftp", "ftps", "relay", "control", "login", "sshconfig"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
 	"admin":      {"server", "audit"},
