@@ -49,7 +49,8 @@ type Query struct {
 func (r *Reader) Read(ctx context.Context, q Query) (host string, err error) {
 	p := &pass{Reader: r, ctx: ctx, typed: q.Host, host: q.Host, first: make(map[string]string), taken: make(map[string]bool)}
 	maps.Copy(p.first, q.Said)
-	if err := Walk(r.Sources, p); err != nil {
+	files := &Files{Sources: r.Sources}
+	if err := files.Walk(p); err != nil {
 		return "", err
 	}
 	if host, err = p.hostName(); err != nil {
@@ -63,7 +64,7 @@ func (r *Reader) Read(ctx context.Context, q Query) (host string, err error) {
 	}
 	if completes || p.again {
 		p.host, p.first["hostname"], p.final = host, host, true
-		if err := Walk(r.Sources, p); err != nil {
+		if err := files.Walk(p); err != nil {
 			return "", err
 		}
 	}
@@ -169,6 +170,8 @@ func (p *pass) Visit(l Line, meant bool) error {
 	}
 	f, foreign := foreigns[name]
 	switch {
+	case name == "configfile":
+		return errors.New("it is for the command line and for profiles: a file can't name another in its place")
 	case p.Into.Knows(name) || slices.Contains(readers, name):
 		foreign = false
 	case foreign:

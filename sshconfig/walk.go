@@ -39,11 +39,30 @@ type Visitor interface {
 	Path(word string) (string, error)
 }
 
-// Walk tells v the lines of the files of sources, with those of included files where they belong. A block ends with its file.
+// Files are files as they were when they were first read: they may be walked several times.
+type Files struct {
+	Sources []Source
+
+	size  int
+	read  map[string]text     // by path
+	found map[string][]string // by pattern
+}
+
+// text is what is in a file: lines that say something, and what is wrong with others.
+type text struct {
+	info  os.FileInfo
+	lines []Line
+	wrong []error // of each line
+}
+
+// Walk tells v the lines of the sources, with those of included files where they belong. A block ends with its file.
 // The error has all that is wrong, a line each.
-func Walk(sources []Source, v Visitor) error {
-	w := &walker{visitor: v}
-	for _, s := range sources {
+func (f *Files) Walk(v Visitor) error {
+	if f.read == nil {
+		f.read, f.found = make(map[string]text), make(map[string][]string)
+	}
+	w := &walker{Files: f, visitor: v}
+	for _, s := range f.Sources {
 		err := w.file(s, s.Path, s.Owned, true)
 		if errors.Is(err, fs.ErrNotExist) && !s.Must {
 			continue
@@ -59,30 +78,25 @@ func Walk(sources []Source, v Visitor) error {
 }
 
 type walker struct {
-	visitor     Visitor
-	size, files int
-	open        []os.FileInfo // one inside of the other
-	errs        []error
+	*Files
+	visitor Visitor
+	files   int           // so far
+	open    []os.FileInfo // one inside of the other
+	errs    []error
 }
 
 // file reads one file. If meant is unset, it is included in a block that isn't meant.
 func (w *walker) file(from Source, path string, owned, meant bool) error {
-	text, info, err := w.read(path, owned)
+	t, err := w.load(path, owned)
 	if err != nil {
 		return err
 	}
-	w.open = append(w.open, info)
+	w.open = append(w.open, t.info)
 	defer func() { w.open = w.open[:len(w.open)-1] }()
 	outer := meant
-	number := 0
-	for text := range strings.Lines(text) {
-		number++
-		l := Line{At: Position{path, number}, ours: ours(info)}
-		if l.Keyword, l.Words, err = Split(text); err != nil {
+	for i, l := range t.lines {
+		if err := t.wrong[i]; err != nil {
 			w.errs = append(w.errs, l.fail(err))
-			continue
-		}
-		if l.Keyword == "" {
 			continue
 		}
 		if strings.EqualFold(l.Keyword, "Include") {
@@ -105,38 +119,68 @@ func (w *walker) file(from Source, path string, owned, meant bool) error {
 	return nil
 }
 
-// read returns what is in a file, which is bounded.
-func (w *walker) read(path string, owned bool) (string, os.FileInfo, error) {
+// load returns what is in a file, which is bounded.
+func (w *walker) load(path string, owned bool) (text, error) {
+	t, known := w.read[path]
+	if !known {
+		var err error
+		if t, err = w.readFile(path); err != nil {
+			return text{}, err
+		}
+		w.read[path] = t
+	}
+	w.files++
+	switch {
+	case owned && !ours(t.info):
+		return text{}, fmt.Errorf("%s may be written by others (mode %04o) or is not yours, so it is not read: chmod go-w %q", path, t.info.Mode().Perm(), path)
+	case slices.ContainsFunc(w.open, func(open os.FileInfo) bool { return os.SameFile(open, t.info) }):
+		return text{}, fmt.Errorf("%q includes itself", path)
+	case len(w.open) > maxDepth:
+		return text{}, fmt.Errorf("%q is more than %d files deep", path, maxDepth)
+	case w.files > maxFiles:
+		return text{}, fmt.Errorf("%q is one of more than %d files", path, maxFiles)
+	}
+	return t, nil
+}
+
+func (w *walker) readFile(path string) (text, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", nil, fmt.Errorf("read configuration: %w", err)
+		return text{}, fmt.Errorf("read configuration: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
-	switch {
-	case err != nil:
-		return "", nil, fmt.Errorf("read configuration: %w", err)
-	case info.IsDir():
-		return "", nil, fmt.Errorf("read configuration: %q is a directory", path)
-	case owned && !ours(info):
-		return "", nil, fmt.Errorf("%s may be written by others (mode %04o) or is not yours, so it is not read: chmod go-w %q", path, info.Mode().Perm(), path)
-	case slices.ContainsFunc(w.open, func(open os.FileInfo) bool { return os.SameFile(open, info) }):
-		return "", nil, fmt.Errorf("%q includes itself", path)
-	case len(w.open) > maxDepth:
-		return "", nil, fmt.Errorf("%q is more than %d files deep", path, maxDepth)
-	case w.files == maxFiles:
-		return "", nil, fmt.Errorf("%q is one of more than %d files", path, maxFiles)
+	if err != nil {
+		return text{}, fmt.Errorf("read configuration: %w", err)
 	}
-	text, err := io.ReadAll(io.LimitReader(f, int64(maxSize-w.size)+1))
-	w.files++
-	w.size += len(text)
+	if info.IsDir() {
+		return text{}, fmt.Errorf("read configuration: %q is a directory", path)
+	}
+	lines, err := io.ReadAll(io.LimitReader(f, int64(maxSize-w.size)+1))
+	w.size += len(lines)
 	switch {
 	case err != nil:
-		return "", nil, fmt.Errorf("read configuration %q: %w", path, err)
+		return text{}, fmt.Errorf("read configuration %q: %w", path, err)
 	case w.size > maxSize:
-		return "", nil, fmt.Errorf("read configuration %q: it is over %d bytes, or is with the files before it", path, maxSize)
+		return text{}, fmt.Errorf("read configuration %q: it is over %d bytes, or is with the files before it", path, maxSize)
 	}
-	return string(text), info, nil
+	return split(path, string(lines), info), nil
+}
+
+func split(path, lines string, info os.FileInfo) text {
+	t := text{info: info}
+	trusted := ours(info)
+	number := 0
+	for line := range strings.Lines(lines) {
+		number++
+		keyword, words, err := Split(line)
+		if err == nil && keyword == "" {
+			continue
+		}
+		t.lines = append(t.lines, Line{At: Position{path, number}, Keyword: keyword, Words: words, ours: trusted})
+		t.wrong = append(t.wrong, err)
+	}
+	return t
 }
 
 // include reads the files that the words of an Include line name.
@@ -179,6 +223,9 @@ func (w *walker) find(from Source, word string) ([]string, error) {
 	if !filepath.IsAbs(pattern) {
 		pattern = filepath.Join(from.Dir, pattern)
 	}
+	if paths, ok := w.found[pattern]; ok {
+		return paths, nil
+	}
 	paths, err := filepath.Glob(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a pattern of paths", word)
@@ -188,6 +235,7 @@ func (w *walker) find(from Source, word string) ([]string, error) {
 	}
 	paths = slices.DeleteFunc(paths, func(path string) bool { return hidden(path, pattern) })
 	slices.Sort(paths)
+	w.found[pattern] = paths
 	return paths, nil
 }
 

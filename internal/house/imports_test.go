@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 	"redirect":   {},
 	"login":      {"relay", "sshconfig", "algorithms"},
 	"client":     {"ftp", "ftps", "relay", "control", "login", "sshconfig"},
+	"profile":    {"client", "sshconfig"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
 	"admin":      {"server", "audit"},
 	"server":     {"auth", "channels", "policy", "audit", "relay"},
