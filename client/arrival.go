@@ -53,7 +53,7 @@ func (c *connection) listenByName(w *awaited) error {
 	}
 	w.told = netip.AddrPortFrom(w.Client.Addr().WithZone(""), w.Client.Port())
 	w.accepts = func(*arrival) error { return nil } // the bastion knows the FTP server
-	at := place{w.told.Addr().String(), w.told.Port()}
+	at := place{host: w.told.Addr().String(), port: w.told.Port()}
 	if !c.incoming.put(at, w.serve) {
 		return fmt.Errorf("another FTP client waits at %s", at)
 	}

@@ -78,14 +78,14 @@ func TestServerIsListenedForByTheNameOfItsPort(t *testing.T) {
 	if _, err := c.Listen(t.Context(), Listening{Client: client, Log: slog.New(slog.DiscardHandler)}); err == nil {
 		t.Error("a second client waits at the same place, and there was no error")
 	}
-	serve, _ := c.incoming.find(place{"127.0.0.1", 51210})
+	serve, _ := c.incoming.find(place{host: "127.0.0.1", port: 51210})
 	if serve == nil {
 		t.Fatal("nobody serves the channel that the bastion will open")
 	}
 	first := arrives("192.0.2.1", serve)
 	accept(t, a)
 	wantAnswer(t, first, "accepted")
-	if again, _ := c.incoming.find(place{"127.0.0.1", 51210}); again != nil {
+	if again, _ := c.incoming.find(place{host: "127.0.0.1", port: 51210}); again != nil {
 		t.Error("another channel would be served")
 	}
 	wantAnswer(t, arrives("192.0.2.1", serve), "not the connection that is waited for")
@@ -111,7 +111,7 @@ func TestSSHServerListensForTheFTPServerAlone(t *testing.T) {
 	if a.Addr().Addr() != loopback || a.Addr().Port() == 0 {
 		t.Errorf("the server is told %v, want a port on loopback", a.Addr())
 	}
-	serve, _ := c.incoming.find(place{"127.0.0.1", a.Addr().Port()})
+	serve, _ := c.incoming.find(place{host: "127.0.0.1", port: a.Addr().Port()})
 	if serve == nil {
 		t.Fatal("nobody serves the channel that the SSH server will open")
 	}
@@ -141,7 +141,7 @@ func TestOthersEndTheWaitingForTheFTPServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve, _ := c.incoming.find(place{"127.0.0.1", a.Addr().Port()})
+	serve, _ := c.incoming.find(place{host: "127.0.0.1", port: a.Addr().Port()})
 	for range control.MaxRejects {
 		wantAnswer(t, arrives("192.0.2.1", serve), "not the connection that is waited for")
 	}
@@ -156,7 +156,7 @@ func TestClosedArrivalWaitsForNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	serve, _ := c.incoming.find(place{"127.0.0.1", a.Addr().Port()})
+	serve, _ := c.incoming.find(place{host: "127.0.0.1", port: a.Addr().Port()})
 	parked := arrives("127.0.0.1", serve) // nobody takes it
 	a.Close()
 	a.Close()

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"io/fs"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -15,11 +16,19 @@ import (
 type Config struct {
 	login.Config // the SSH connection; its Network is that of local listeners, too
 
-	Forwards             []Forward
+	Forwards             []Forward  // -L and -D
 	RemoteForwards       []Forward  // -R: the bastion listens, and the targets are reached from here
 	RemoteAddress        netip.Addr // what FTP clients near a foreign bastion are told (FTPRemoteAddress)
+	ClearForwards        bool       // none of them is served (ClearAllForwardings)
 	ExitOnForwardFailure bool       // one forward that fails ends Run; otherwise only all of them do
+	GatewayPorts         bool       // a forward that doesn't say where to listen is open to other machines (-g)
+	FTPPorts             []uint16   // SOCKS connections to these are FTP control connections
 	AnnouncedDataAddress bool       // ask for FTP data by the announced address (FTPDataAddress)
+
+	SocketMask   fs.FileMode // permissions that Unix sockets of local forwards don't get (StreamLocalBindMask)
+	SocketUnlink bool        // one that is there already gives way (StreamLocalBindUnlink)
+
+	PermitRemoteOpen []Opening // what those who use -R for SOCKS may connect to
 
 	Active        ftp.Active // what becomes of FTP clients in active mode (FTPActive)
 	ActiveAddress netip.Addr // the SSH server's own address for FTP servers that connect to it (FTPActiveAddress); if not valid, only those on loopback can
@@ -64,7 +73,11 @@ func NewConfig(home, user string) *Config {
 		IdleTimeout:  5 * time.Minute,
 		QueueTimeout: 45 * time.Second, // FTP clients wait a minute for the greeting, or longer
 
+		FTPPorts:  []uint16{21},
 		ProxyUser: "culvert-proxy",
+
+		SocketMask:       0o177,
+		PermitRemoteOpen: []Opening{{}},
 
 		set: make(map[string]bool),
 	}

@@ -35,6 +35,7 @@ type endpointsConfig struct {
 	told      netip.Addr    // what a server that connects is told, if the transport doesn't know better (FTPActiveAddress)
 	hop       netip.Addr    // the control connection's own local address
 	owner     control.Owner // of the control connection
+	names     *sessionNames // if not nil, what the client asks for its data connections by: nobody listens then
 	log       *slog.Logger
 	drain     time.Duration // how long data connections may go on after the control connection
 }
@@ -119,20 +120,12 @@ func (e *endpoints) offer(ctx context.Context, end ftp.Endpoint, arrival Arrival
 	if err != nil {
 		return at, err
 	}
-	var d dataConnection
-	if end.Mode == ftp.PORT || end.Mode == ftp.EPRT {
-		at = end.Client
-		d = newDialler(e.ctx, server, at, e.dialClient, log)
-	} else {
-		ln, err := e.listen(log)
-		if err != nil {
-			if server.eager != nil {
-				server.eager.Abort()
-			}
-			return at, err
+	d, at, err := e.clientSide(end, server, log)
+	if err != nil {
+		if server.eager != nil {
+			server.eager.Abort()
 		}
-		at = ln.Addr()
-		d = &dataListener{DataListener: ln, serverSide: server, log: log}
+		return at, err
 	}
 	e.current = d
 	e.wg.Go(func() {
@@ -143,6 +136,22 @@ func (e *endpoints) offer(ctx context.Context, end ftp.Endpoint, arrival Arrival
 		d.serve(e.ctx) // from now on its time runs: the bastion's time for the channel is not the client's
 	})
 	return at, nil
+}
+
+// clientSide makes the way to the client, whose connection will be joined with server. It returns what the client is told.
+func (e *endpoints) clientSide(end ftp.Endpoint, server serverSide, log *slog.Logger) (d dataConnection, at netip.AddrPort, err error) {
+	if end.Mode == ftp.PORT || end.Mode == ftp.EPRT {
+		return newDialler(e.ctx, server, end.Client, e.dialClient, log), end.Client, nil
+	}
+	if e.names != nil {
+		named, at, err := e.names.expect(end, server, e.owner, log)
+		return named, at, err
+	}
+	ln, err := e.listen(log)
+	if err != nil {
+		return nil, at, err
+	}
+	return &dataListener{DataListener: ln, serverSide: server, log: log}, ln.Addr(), nil
 }
 
 // serverSide says how the far side of the data connection to end comes about, and opens it if it must be shown that it can be had.

@@ -52,6 +52,10 @@ func (d *direct) Open(ctx context.Context, host string, port uint16, _ netip.Add
 	return relay.NewTCP(c.(*net.TCPConn)), nil
 }
 
+func (d *direct) OpenSocket(context.Context, string) (relay.Stream, error) {
+	return nil, errors.New("the bastion refused")
+}
+
 // Listen has nobody to ask.
 func (d *direct) Listen(context.Context, Listening) (Arrival, error) {
 	return nil, errors.New("the bastion refused")

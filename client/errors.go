@@ -13,6 +13,14 @@ import (
 // ErrConnectionLost is what Run's error matches when the SSH connection ended before it was asked to.
 var ErrConnectionLost = errors.New("the SSH connection was lost")
 
+// openFailure is why the bastion did not open a channel.
+type openFailure struct {
+	reason ssh.RejectionReason
+	text   string
+}
+
+func (f *openFailure) Error() string { return f.text }
+
 // openError says why the bastion did not open a channel to target, and what to do.
 func openError(target string, err error) error {
 	var refused *ssh.OpenChannelError
@@ -20,6 +28,7 @@ func openError(target string, err error) error {
 		return fmt.Errorf("open %s: %w", target, err)
 	}
 	said := sshconfig.Printable(refused.Message)
+	text := fmt.Sprintf("the bastion refused %s: %s", target, said)
 	switch refused.Reason {
 	case ssh.Prohibited:
 		todo := "ask its administrator"
@@ -29,13 +38,13 @@ func openError(target string, err error) error {
 		if !strings.Contains(said, "prohibited") {
 			said = "administratively prohibited (" + said + ")"
 		}
-		return fmt.Errorf("the bastion refused %s: %s: %s", target, said, todo)
+		text = fmt.Sprintf("the bastion refused %s: %s: %s", target, said, todo)
 	case ssh.ConnectionFailed:
-		return fmt.Errorf("the bastion can't reach %s: %s", target, said)
+		text = fmt.Sprintf("the bastion can't reach %s: %s", target, said)
 	case ssh.UnknownChannelType:
-		return fmt.Errorf("the SSH server forwards no connections, so %s can't be reached: %s", target, said)
+		text = fmt.Sprintf("the SSH server forwards no connections, so %s can't be reached: %s", target, said)
 	case ssh.ResourceShortage:
-		return fmt.Errorf("the bastion has no room for %s now: %s: try again later", target, said)
+		text = fmt.Sprintf("the bastion has no room for %s now: %s: try again later", target, said)
 	}
-	return fmt.Errorf("the bastion refused %s: %s", target, said)
+	return &openFailure{refused.Reason, text}
 }

@@ -21,6 +21,12 @@ func TestForwardSyntax(t *testing.T) {
 		{spec: "[::1]:80:[2001:db8::1]:8080", want: Forward{Bind: "::1", Port: 80, Host: "2001:db8::1", HostPort: 8080}},
 		{spec: "*:80:h:80", want: Forward{Bind: "*", Port: 80, Host: "h", HostPort: 80}},
 		{spec: ":80:h:80", want: Forward{Bind: "*", Port: 80, Host: "h", HostPort: 80}},
+		{spec: "/tmp/sock:h:80", want: Forward{Socket: "/tmp/sock", Host: "h", HostPort: 80}},
+		{spec: "./sock:[::1]:80", want: Forward{Socket: "./sock", Host: "::1", HostPort: 80}},
+		{spec: "[/tmp/a:b]:../d", want: Forward{Socket: "/tmp/a:b", HostSocket: "../d"}},
+		{spec: "80:/tmp/sock", want: Forward{Port: 80, HostSocket: "/tmp/sock"}},
+		{spec: "*:80:/tmp/sock", want: Forward{Bind: "*", Port: 80, HostSocket: "/tmp/sock"}},
+		{spec: "ftp/2121:/tmp/sock", want: Forward{Kind: FTP, Port: 2121, HostSocket: "/tmp/sock"}},
 		{spec: "localhost:80:h:80", want: Forward{Bind: "localhost", Port: 80, Host: "h", HostPort: 80}},
 
 		{spec: "", err: "write [ftp/|ftps/][bind:]port:host:hostport"},
@@ -37,7 +43,14 @@ func TestForwardSyntax(t *testing.T) {
 		{spec: "80:[::1]x:80", err: `a colon must follow "]"`},
 		{spec: "80:[::1:80", err: "brackets must hold an IPv6 address"},
 		{spec: "sftp/80:h:80", err: "the only prefixes"},
-		{spec: "/tmp/sock:h:80", err: "Unix sockets can't be forwarded"},
+		{spec: "ftp//tmp/sock:h:21", err: "FTP clients connect by TCP"},
+		{spec: "80:tmp/sock", err: "begins with / or ./"},
+		{spec: "/tmp/sock", err: "write [ftp/|ftps/][bind:]port:host:hostport"},
+		{spec: "/tmp/sock:80", err: "write [ftp/|ftps/][bind:]port:host:hostport"},
+		{spec: "h:/tmp/sock:80", err: "write [ftp/|ftps/][bind:]port:host:hostport"},
+		{spec: "/tmp/sock:80:/tmp/sock", err: "write [ftp/|ftps/][bind:]port:host:hostport"},
+		{spec: "80:/" + strings.Repeat("a", 107), err: "more than 107 bytes"},
+		{spec: "80:/a\x00", err: "is not a path"},
 		{spec: "80:h h:80", err: `"h h" is not a host name`},
 		{spec: "80:-h:80", err: `"-h" is not a host name`},
 	} {
@@ -56,9 +69,40 @@ func TestForwardSyntax(t *testing.T) {
 	}
 }
 
+func TestOtherForwardSyntax(t *testing.T) {
+	for _, test := range []struct {
+		parse func(string) (Forward, error)
+		spec  string
+		want  Forward
+		err   string
+	}{
+		{parse: ParseRemoteForward, spec: "1080", want: Forward{Kind: SOCKS, Port: 1080}},
+		{parse: ParseRemoteForward, spec: "0", want: Forward{Kind: SOCKS}},
+		{parse: ParseRemoteForward, spec: "[::]:1080", want: Forward{Kind: SOCKS, Bind: "::", Port: 1080}},
+		{parse: ParseRemoteForward, spec: "ftp/2121:ftp.corp:21", want: Forward{Kind: FTP, Port: 2121, Host: "ftp.corp", HostPort: 21}},
+		{parse: ParseRemoteForward, spec: "/tmp/a:/tmp/b", want: Forward{Socket: "/tmp/a", HostSocket: "/tmp/b"}},
+		{parse: ParseRemoteForward, spec: "80:/tmp/b", want: Forward{Port: 80, HostSocket: "/tmp/b"}},
+		{parse: ParseRemoteForward, spec: "/tmp/a", err: "write [ftp/|ftps/]"},
+		{parse: ParseRemoteForward, spec: "ftp/2121", err: "write [ftp/|ftps/]"},
+		{parse: ParseDynamicForward, spec: "1080", want: Forward{Kind: SOCKS, Port: 1080}},
+		{parse: ParseDynamicForward, spec: ":1080", want: Forward{Kind: SOCKS, Bind: "*", Port: 1080}},
+		{parse: ParseDynamicForward, spec: "localhost:1080", want: Forward{Kind: SOCKS, Bind: "localhost", Port: 1080}},
+		{parse: ParseDynamicForward, spec: "/tmp/a", err: "write [bind:]port"},
+		{parse: ParseDynamicForward, spec: "1080:h:1", err: "write [bind:]port"},
+		{parse: ParseDynamicForward, spec: "ftp/1080", err: "write [ftp/|ftps/]"},
+		{parse: ParseDynamicForward, spec: "70000", err: "is not a number"},
+		{parse: ParseDynamicForward, spec: "", err: "is not a number"},
+	} {
+		got, err := test.parse(test.spec)
+		if test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) || test.err == "" && (err != nil || got != test.want) {
+			t.Errorf("%q: got %+v, %v; want %+v, %q", test.spec, got, err, test.want, test.err)
+		}
+	}
+}
+
 // FuzzForward holds that what was parsed can be written and parsed again.
 func FuzzForward(f *testing.F) {
-	for _, s := range []string{"80:h:80", "ftp/[::1]:0:[fe80::1%eth0]:21", "ftps/0:h:990", "*:1:h:2", ":1:h:2", "a:b:c:d"} {
+	for _, s := range []string{"80:h:80", "ftp/[::1]:0:[fe80::1%eth0]:21", "ftps/0:h:990", "*:1:h:2", ":1:h:2", "a:b:c:d", "/a:h:1", "ftp/1:[/a:b]", "./a:/b", "ftp-proxy/*:1"} {
 		f.Add(s)
 	}
 	bracket := func(host string) string {
@@ -81,7 +125,18 @@ func FuzzForward(f *testing.F) {
 		if want.Bind != "" {
 			again += bracket(want.Bind) + ":"
 		}
-		again += strings.Join([]string{itoa(want.Port), bracket(want.Host), itoa(want.HostPort)}, ":")
+		if want.Socket != "" {
+			again += bracket(want.Socket)
+		} else {
+			again += itoa(want.Port)
+		}
+		switch {
+		case want.Kind == FTPProxy:
+		case want.HostSocket != "":
+			again += ":" + bracket(want.HostSocket)
+		default:
+			again += ":" + bracket(want.Host) + ":" + itoa(want.HostPort)
+		}
 		got, err := ParseForward(again)
 		if err != nil || got != want {
 			t.Errorf("%q is %+v, and written again, %q is %+v, %v", spec, want, again, got, err)

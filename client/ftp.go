@@ -31,63 +31,101 @@ type ftpClient struct {
 	rest  []byte     // behind that
 }
 
-// serveFTP carries one FTP control connection and the data connections that are announced on it.
-func serveFTP(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts, f Forward, conn *net.TCPConn, log *slog.Logger) {
-	serveFTPClient(ctx, cfg, t, opaque, f, ftpClient{conn: conn, local: relay.NewTCP(conn)}, log.With("from", relay.AddrPort(conn.RemoteAddr())))
+// ftpSession is one FTP control connection that was accepted here, and the data connections that are announced on it.
+type ftpSession struct {
+	*serving
+	ftpClient
+	to    Forward
+	from  netip.AddrPort // the client
+	hop   netip.Addr     // the address that it has connected to
+	owner control.Owner
+	names *sessionNames // what the client asks for its data connections by; nil if it connects to what is announced
+	up    upstream
+	log   *slog.Logger
 }
 
-func serveFTPClient(ctx context.Context, cfg *Config, t Transport, opaque *opaquePorts, f Forward, client ftpClient, log *slog.Logger) {
-	conn, local := client.conn, client.local
-	hop, from := relay.AddrPort(conn.LocalAddr()), relay.AddrPort(conn.RemoteAddr())
+// serveFTP carries one FTP control connection.
+func (s *serving) serveFTP(ctx context.Context, conn *net.TCPConn) {
+	client := ftpClient{conn: conn, local: relay.NewTCP(conn)}
+	s.serveFTPClient(ctx, s.Forward, client, s.log.With("from", relay.AddrPort(conn.RemoteAddr())))
+}
+
+func (s *serving) serveFTPClient(ctx context.Context, f Forward, client ftpClient, log *slog.Logger) {
+	x, err := s.newFTPSession(f, client, log)
+	if err != nil {
+		return
+	}
+	server, err := x.connect(ctx)
+	if err != nil {
+		part(client.local, client.refusal(err))
+		return
+	}
+	x.run(ctx, server)
+}
+
+// newFTPSession makes one of a client that goes to f. On failure its connection is reset.
+func (s *serving) newFTPSession(f Forward, client ftpClient, log *slog.Logger) (*ftpSession, error) {
+	hop := relay.AddrPort(client.conn.LocalAddr())
+	x := &ftpSession{
+		serving: s, ftpClient: client, to: f, log: log, up: s.cfg.upstream(f, log),
+		from: relay.AddrPort(client.conn.RemoteAddr()), hop: hop.Addr(),
+	}
 	log.Debug("FTP control connection accepted")
 
 	// ABOR comes as TCP urgent data, and without this its bytes are missing from the stream.
-	if err := control.KeepUrgent(conn); err != nil {
-		local.Abort()
+	err := control.KeepUrgent(x.conn)
+	if err != nil {
+		x.local.Abort()
 		log.Error("a connection was reset", "err", err)
-		return
+		return nil, err
 	}
-	owner, err := control.NewOwner(from, hop)
-	if err != nil {
-		local.Abort()
+	if x.owner, err = control.NewOwner(x.from, hop); err != nil {
+		x.local.Abort()
 		log.Error("a connection was reset: whose it is can't be told", "err", err)
-		return
+		return nil, err
 	}
-	server, err := t.Open(ctx, f.Host, f.HostPort, from)
+	return x, nil
+}
+
+// connect opens the far end. Why that fails is logged.
+func (x *ftpSession) connect(ctx context.Context) (relay.Stream, error) {
+	server, err := x.open(ctx, x.to, x.from)
 	if err != nil {
-		part(local, client.refusal(err))
 		if ctx.Err() == nil {
-			log.Error("FTP is not available", "err", err)
+			x.log.Error("FTP is not available", "err", err)
 		}
-		return
+		return nil, err
 	}
+	return x.up.control(ctx, server)
+}
 
-	up := cfg.upstream(f, log)
-	if server, err = up.control(ctx, server); err != nil {
-		part(local, client.refusal(err))
-		return
-	}
-
-	peer, err := netip.ParseAddr(f.Host)
+// run carries the session until it has ended, and owns both streams.
+func (x *ftpSession) run(ctx context.Context, server relay.Stream) {
+	host := x.to.dataHost()
+	peer, err := netip.ParseAddr(host)
 	if err != nil {
 		peer = netip.Addr{} // a name: only the bastion knows its address
 	}
 	e := newEndpoints(ctx, endpointsConfig{
-		transport: t, upstream: up, host: f.Host, announced: cfg.AnnouncedDataAddress, told: cfg.ActiveAddress,
-		hop: hop.Addr(), owner: owner, log: log, drain: drainTimeout,
+		transport: x.transport, upstream: x.up, host: host, announced: x.cfg.AnnouncedDataAddress, told: x.cfg.ActiveAddress,
+		hop: x.hop, owner: x.owner, names: x.names, log: x.log, drain: drainTimeout,
 	})
 	defer e.end()
-	own := &opaqueSession{ports: opaque, at: hop.Addr(), host: f.Host, owner: owner, log: log}
+	own := &opaqueSession{ports: x.opaque, at: x.hop, host: host, owner: x.owner, log: x.log}
 	defer own.end()
+	seen := x.hop
+	if x.names != nil {
+		own.ports, seen = nil, x.names.seen
+	}
 	err = control.Run(ctx, control.Config{
-		Client: &saidFirst{local, client.rest}, Server: server, StartTLS: up.begin, Opaque: own.begin, Endpoints: e, Log: log,
-		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: cfg.dialogue(log), Farewell: farewell(ctx, t),
+		Client: &saidFirst{x.local, x.rest}, Server: server, StartTLS: x.up.begin, Opaque: own.begin, Endpoints: e, Log: x.log,
+		Note: func(n ftp.Note) { logNote(x.log, n) }, Dialogue: x.cfg.dialogue(x.log), Farewell: farewell(ctx, x.transport),
 		Session: ftp.NewSession(ftp.Options{
-			Peer: peer, Hop: hop.Addr(), Client: from.Addr(), Active: cfg.Active, Said: client.said,
-			TLS: up.mode, WithoutTLS: withoutTLS(t.ReadsFTP()), Opaque: len(opaque.ports) > 0,
+			Peer: peer, Hop: seen, Client: x.from.Addr(), Active: x.cfg.Active, Said: x.said,
+			TLS: x.up.mode, WithoutTLS: withoutTLS(x.transport.ReadsFTP()), Opaque: len(x.opaque.ports) > 0,
 		}),
 	})
-	logControlEnd(ctx, log, err)
+	logControlEnd(ctx, x.log, err)
 }
 
 // logControlEnd says how a control connection ended.
@@ -126,13 +164,13 @@ func logNote(log *slog.Logger, n ftp.Note) {
 	log.Log(context.Background(), level, "FTP protocol", "note", n.Text)
 }
 
-// part says a last word, which tells the FTP client why it isn't served (RFC 959, section 5.4), and closes.
-func part(local *relay.TCP, word []byte) {
-	_ = local.SetDeadline(time.Now().Add(goodbyeTimeout)) // fails only on a closed connection
-	_, err := local.Write(word)
-	if err == nil && local.CloseWrite() == nil {
-		// A close with input unread is a reset, which would overtake the goodbye.
-		_, _ = io.Copy(io.Discard, io.LimitReader(local, 64<<10))
+// part says a last word, which tells the client why it isn't served, and closes when that is read, or soon: a close with input unread is
+// a reset, which would overtake the word.
+func part(client relay.Stream, word []byte) {
+	late := time.AfterFunc(goodbyeTimeout, func() { _ = client.Close() })
+	defer late.Stop()
+	if _, err := client.Write(word); err == nil && client.CloseWrite() == nil {
+		_, _ = io.Copy(io.Discard, io.LimitReader(client, 64<<10))
 	}
-	_ = local.Close()
+	_ = client.Close()
 }

@@ -71,11 +71,17 @@ type ftpTalk struct {
 	in *bufio.Reader
 }
 
-func newTalk(t *testing.T, c *net.TCPConn) *ftpTalk { return &ftpTalk{t, c, bufio.NewReader(c)} }
-
 func loggedIn(t *testing.T, target peers.Target) *ftpTalk {
 	t.Helper()
-	f := newTalk(t, dial(t, target.Addr.String()))
+	return loggedInBy(t, dial(t, target.Addr.String()), target)
+}
+
+func newTalk(t *testing.T, c *net.TCPConn) *ftpTalk { return &ftpTalk{t, c, bufio.NewReader(c)} }
+
+// loggedInBy is loggedIn over a connection that is there.
+func loggedInBy(t *testing.T, c *net.TCPConn, target peers.Target) *ftpTalk {
+	t.Helper()
+	f := newTalk(t, c)
 	f.want("220")
 	f.say("USER " + target.User)
 	f.want("331")

@@ -19,13 +19,17 @@ import (
 const maxEarly = 64
 
 // place is where the bastion listens for us: the host as we spelled it, and the port. It names each connection by it that it offers
-// (RFC 4254, section 7.2).
+// (RFC 4254, section 7.2). Or it is a Unix socket (OpenSSH's PROTOCOL, section 2.4).
 type place struct {
-	host string
-	port uint16
+	host   string
+	port   uint16
+	socket string // path
 }
 
 func (p place) String() string {
+	if p.socket != "" {
+		return p.socket
+	}
 	host := p.host
 	if host == "" {
 		host = "*"
@@ -50,12 +54,29 @@ func (p place) anyPort() string {
 	return net.JoinHostPort(p.host, "*")
 }
 
+// open reports whether the bastion is to choose the port.
+func (p place) open() bool { return p.socket == "" && p.port == 0 }
+
+// payload is that of the request to listen at p, and of the one to end that.
+func (p place) payload() []byte {
+	if p.socket != "" {
+		return ssh.Marshal(struct{ Path string }{p.socket})
+	}
+	return ssh.Marshal(tcpipForward{p.host, uint32(p.port)})
+}
+
 // forwardedTCPIP is the extra data of a "forwarded-tcpip" channel open (RFC 4254, section 7.2).
 type forwardedTCPIP struct {
 	Host       string
 	Port       uint32
 	Origin     string
 	OriginPort uint32
+}
+
+// forwardedStreamlocal is the extra data of a "forwarded-streamlocal@openssh.com" channel open (OpenSSH's PROTOCOL, section 2.4).
+type forwardedStreamlocal struct {
+	Path     string
+	Reserved string
 }
 
 // arrival is a connection that the bastion has accepted. Whoever serves it accepts or refuses it.
@@ -76,7 +97,7 @@ type offer interface {
 // channelOffer is a channel that the bastion wants to open.
 type channelOffer struct {
 	ssh.NewChannel
-	conn *connection
+	cfg relay.ChannelConfig
 }
 
 func (o channelOffer) accept() (relay.Stream, error) {
@@ -84,7 +105,7 @@ func (o channelOffer) accept() (relay.Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("accept a channel: %w", err)
 	}
-	return relay.NewChannel(ch, reqs, o.conn.channel), nil
+	return relay.NewChannel(ch, reqs, o.cfg), nil
 }
 
 // refuse fails only on a dying connection.
@@ -213,11 +234,11 @@ func (t *incoming) close() {
 
 // offered serves or refuses a channel that the bastion opens. It waits for nothing, as all else waits for it.
 func (c *connection) offered(nc ssh.NewChannel) {
-	if nc.ChannelType() != "forwarded-tcpip" {
+	a, err := c.parseArrival(nc)
+	if err == errNoSuchChannel {
 		_ = nc.Reject(ssh.Prohibited, "culvert accepts no such channels") // fails only on a dying connection
 		return
 	}
-	a, err := c.parseArrival(nc)
 	if err != nil {
 		c.log.Warn("a channel of the bastion was refused", "err", err)
 		_ = nc.Reject(ssh.ConnectionFailed, "malformed request")
@@ -265,7 +286,23 @@ func (c *connection) waitFor(at place, settled <-chan struct{}) (serve func(*arr
 	return serve
 }
 
+var errNoSuchChannel = errors.New("no such channel is accepted")
+
 func (c *connection) parseArrival(nc ssh.NewChannel) (*arrival, error) {
+	switch nc.ChannelType() {
+	case "forwarded-tcpip":
+		return c.parseTCPIP(nc)
+	case "forwarded-streamlocal@openssh.com":
+		var m forwardedStreamlocal
+		if err := ssh.Unmarshal(nc.ExtraData(), &m); err != nil {
+			return nil, fmt.Errorf("parse forwarded-streamlocal: %w", err)
+		}
+		return &arrival{offer: channelOffer{nc, c.foreign()}, at: place{socket: m.Path}}, nil
+	}
+	return nil, errNoSuchChannel
+}
+
+func (c *connection) parseTCPIP(nc ssh.NewChannel) (*arrival, error) {
 	var m forwardedTCPIP
 	if err := ssh.Unmarshal(nc.ExtraData(), &m); err != nil {
 		return nil, fmt.Errorf("parse forwarded-tcpip: %w", err)
@@ -273,7 +310,7 @@ func (c *connection) parseArrival(nc ssh.NewChannel) (*arrival, error) {
 	if m.Port > 65535 || m.OriginPort > 65535 {
 		return nil, errors.New("parse forwarded-tcpip: a port is out of range")
 	}
-	a := &arrival{offer: channelOffer{nc, c}, at: place{m.Host, uint16(m.Port)}}
+	a := &arrival{offer: channelOffer{nc, c.channel}, at: place{host: m.Host, port: uint16(m.Port)}}
 	if from, err := netip.ParseAddr(m.Origin); err == nil {
 		a.origin = netip.AddrPortFrom(from.Unmap(), uint16(m.OriginPort))
 	}
@@ -291,19 +328,19 @@ var errNoListening = errors.New("the bastion refuses to listen")
 
 // listen is [remoteEnd.listen].
 func (c *connection) listen(ctx context.Context, request string, at place, serve func(*arrival)) (place, error) {
-	if at.port == 0 {
+	if at.open() {
 		defer c.incoming.ask(at.host)()
 	} else if !c.incoming.put(at, serve) {
 		return place{}, fmt.Errorf("%s is listened on already", at)
 	}
 	port, err := c.askToListen(ctx, request, at)
 	switch {
-	case err != nil && at.port != 0:
+	case err != nil && !at.open():
 		c.incoming.remove(at)
 		fallthrough
 	case err != nil:
 		return place{}, err
-	case at.port != 0:
+	case !at.open():
 		return at, nil
 	}
 	at.port = port
@@ -316,10 +353,11 @@ func (c *connection) listen(ctx context.Context, request string, at place, serve
 // askToListen returns the port that is listened on.
 func (c *connection) askToListen(ctx context.Context, request string, at place) (uint16, error) {
 	ok, reply, err := c.request(ctx, globalRequest{
-		name: request, payload: ssh.Marshal(tcpipForward{at.host, uint32(at.port)}), timeout: openTimeout,
+		name: request, payload: at.payload(), timeout: openTimeout,
 		late: func(ok bool, reply []byte) {
-			if port, err := boundPort(at.port, reply); ok && err == nil {
-				c.cancelListen(place{at.host, port})
+			if port, err := at.bound(reply); ok && err == nil {
+				at.port = port
+				c.cancelListen(at)
 			}
 		},
 	})
@@ -329,13 +367,13 @@ func (c *connection) askToListen(ctx context.Context, request string, at place) 
 	if !ok {
 		return 0, errNoListening
 	}
-	return boundPort(at.port, reply)
+	return at.bound(reply)
 }
 
-// boundPort reads the answer to a tcpip-forward (RFC 4254, section 7.1).
-func boundPort(asked uint16, reply []byte) (uint16, error) {
-	if asked != 0 {
-		return asked, nil
+// bound reads the port out of the answer to a tcpip-forward (RFC 4254, section 7.1).
+func (p place) bound(reply []byte) (uint16, error) {
+	if !p.open() {
+		return p.port, nil
 	}
 	var m struct{ Port uint32 }
 	if err := ssh.Unmarshal(reply, &m); err != nil || m.Port == 0 || m.Port > 65535 {
@@ -352,6 +390,9 @@ func (c *connection) unlisten(at place) {
 
 // cancelListen waits for no answer: there is nothing to be done about a refusal, and what is offered meanwhile is refused.
 func (c *connection) cancelListen(at place) {
-	// Fails only on a dead connection.
-	_, _, _ = c.ssh.SendRequest("cancel-tcpip-forward", false, ssh.Marshal(tcpipForward{at.host, uint32(at.port)}))
+	name := "cancel-tcpip-forward"
+	if at.socket != "" {
+		name = "cancel-streamlocal-forward@openssh.com"
+	}
+	_, _, _ = c.ssh.SendRequest(name, false, at.payload()) // fails only on a dead connection
 }

@@ -40,6 +40,10 @@ func (u *fakeUplink) Open(context.Context, string, uint16, netip.AddrPort) (rela
 	return fakeStream{uplink: u}, nil
 }
 
+func (u *fakeUplink) OpenSocket(ctx context.Context, _ string) (relay.Stream, error) {
+	return u.Open(ctx, "", 0, netip.AddrPort{})
+}
+
 func (u *fakeUplink) Listen(context.Context, Listening) (Arrival, error) { return nil, nil }
 func (u *fakeUplink) ReadsFTP() bool                                     { return true }
 func (u *fakeUplink) Done() <-chan struct{}                              { return u.done }

@@ -196,6 +196,9 @@ type opaqueSession struct {
 
 // begin is control.Config.Opaque.
 func (s *opaqueSession) begin(ctx context.Context) error {
+	if s.ports == nil {
+		return nil // the client asks for its data connections by itself
+	}
 	release, err := s.ports.share(ctx, s.at, s.host, s.owner, s.log)
 	if err != nil {
 		s.log.Error("the FTP client can't speak TLS with the server itself", "err", err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/culvert-ssh/culvert/ftp"
@@ -57,22 +59,29 @@ func (c *Config) Set(keyword, value string) error {
 }
 
 var keywords = sshconfig.NewTable(
+	sshconfig.One("ClearAllForwardings", func(c *Config, v string) error { return sshconfig.YesNo(&c.ClearForwards, v) }),
+	sshconfig.Many("DynamicForward", func(c *Config, v string) error { return addForward(&c.Forwards, v, ParseDynamicForward) }),
 	sshconfig.One("ExitOnForwardFailure", func(c *Config, v string) error { return sshconfig.YesNo(&c.ExitOnForwardFailure, v) }),
 	sshconfig.One("FTPActive", setActive),
 	sshconfig.One("FTPActiveAddress", setActiveAddress),
 	sshconfig.One("FTPDataAddress", setDataAddress),
 	sshconfig.One("FTPOpaqueTLS", setOpaquePorts).Spaced(),
+	sshconfig.One("FTPPorts", setFTPPorts).Spaced(),
 	sshconfig.One("FTPProxyUser", setProxyUser),
 	sshconfig.One("FTPRemoteAddress", setRemoteAddress),
 	sshconfig.One("FTPUpstreamTLS", setUpstreamTLS),
 	sshconfig.One("FTPUpstreamTLSCAFile", setUpstreamCA),
 	sshconfig.One("FTPUpstreamTLSMaxVersion", setUpstreamMaxVersion),
 	sshconfig.Many("FTPUpstreamTLSPin", setUpstreamPin).Spaced(),
+	sshconfig.One("GatewayPorts", func(c *Config, v string) error { return sshconfig.YesNo(&c.GatewayPorts, v) }),
 	sshconfig.One("IdleTimeout", setIdleTimeout),
-	sshconfig.Many("LocalForward", func(c *Config, v string) error { return setForward(&c.Forwards, v) }).Spaced(),
+	sshconfig.Many("LocalForward", func(c *Config, v string) error { return addForward(&c.Forwards, v, ParseForward) }).Spaced(),
 	sshconfig.One("LogLevel", setLogLevel),
+	sshconfig.One("PermitRemoteOpen", setPermitRemoteOpen).Spaced(),
 	sshconfig.One("QueueTimeout", func(c *Config, v string) error { return sshconfig.Seconds(&c.QueueTimeout, 1, v) }),
-	sshconfig.Many("RemoteForward", setRemoteForward).Spaced(),
+	sshconfig.Many("RemoteForward", func(c *Config, v string) error { return addForward(&c.RemoteForwards, v, ParseRemoteForward) }).Spaced(),
+	sshconfig.One("StreamLocalBindMask", setSocketMask),
+	sshconfig.One("StreamLocalBindUnlink", func(c *Config, v string) error { return sshconfig.YesNo(&c.SocketUnlink, v) }),
 )
 
 func setActive(c *Config, value string) error {
@@ -127,13 +136,12 @@ func setRemoteAddress(c *Config, value string) error {
 	return nil
 }
 
-// setForward takes what -L and -R take, or the two words of ssh_config(5): "port host:hostport".
-func setForward(to *[]Forward, value string) error {
-	words := strings.Fields(value)
-	if len(words) == 2 {
-		value = words[0] + ":" + words[1]
+// addForward takes what -L, -R and -D take, or the two words of ssh_config(5): "port host:hostport".
+func addForward(to *[]Forward, value string, parse func(string) (Forward, error)) error {
+	if words, err := sshconfig.Words(value); err == nil && len(words) == 2 {
+		value = bracketed(words[0]) + ":" + bracketed(words[1])
 	}
-	f, err := ParseForward(value)
+	f, err := parse(value)
 	if err != nil {
 		return err
 	}
@@ -144,11 +152,12 @@ func setForward(to *[]Forward, value string) error {
 	return nil
 }
 
-func setRemoteForward(c *Config, value string) error {
-	if kind, _ := cutKind(value); kind == FTPProxy {
-		return errors.New("the FTP proxy listens on this machine: write -L ftp-proxy/[bind:]port")
+// bracketed is a word that is the path of a Unix socket as a field of a forward.
+func bracketed(word string) string {
+	if isPath(word) {
+		return "[" + word + "]"
 	}
-	return setForward(&c.RemoteForwards, value)
+	return word
 }
 
 func setProxyUser(c *Config, value string) error {
@@ -177,4 +186,86 @@ func setLogLevel(c *Config, value string) error {
 		return fmt.Errorf("%q is not one of QUIET, FATAL, ERROR, INFO, VERBOSE, DEBUG", value)
 	}
 	return nil
+}
+
+// setFTPPorts takes ports with blanks or commas between, or none.
+func setFTPPorts(c *Config, value string) error {
+	c.FTPPorts = nil
+	if strings.EqualFold(value, "none") {
+		return nil
+	}
+	for _, word := range strings.FieldsFunc(value, func(r rune) bool { return r == ' ' || r == '\t' || r == ',' }) {
+		port, err := sshconfig.Port(word)
+		if err != nil {
+			return err
+		}
+		c.FTPPorts = append(c.FTPPorts, port)
+	}
+	if c.FTPPorts == nil {
+		return errors.New("there is no port in it: say none, if that is meant")
+	}
+	return nil
+}
+
+// setSocketMask takes permissions as chmod(1) takes them in octal.
+func setSocketMask(c *Config, value string) error {
+	mask, err := strconv.ParseUint(value, 8, 32)
+	if err != nil || mask > 0o777 {
+		return fmt.Errorf("%q is not an octal number up to 0777", value)
+	}
+	c.SocketMask = fs.FileMode(mask)
+	return nil
+}
+
+// Opening is a word of PermitRemoteOpen: what may be connected to.
+type Opening struct {
+	host string // empty for any
+	port uint16 // 0 for any
+}
+
+// permits reports whether host:port may be connected to. As in ssh(1), a host is not looked up, and no pattern.
+func (o Opening) permits(host string, port uint16) bool {
+	return (o.host == "" || strings.EqualFold(o.host, host)) && (o.port == 0 || o.port == port)
+}
+
+// setPermitRemoteOpen takes any, none, or host:port words, in which either may be "*".
+func setPermitRemoteOpen(c *Config, value string) error {
+	c.PermitRemoteOpen = nil
+	switch {
+	case strings.EqualFold(value, "none"):
+		return nil
+	case strings.EqualFold(value, "any"):
+		c.PermitRemoteOpen = []Opening{{}}
+		return nil
+	}
+	for _, word := range strings.Fields(value) {
+		fields, err := sshconfig.Fields(word)
+		if err == nil && len(fields) != 2 {
+			err = fmt.Errorf("%q is not any, none, or host:port with IPv6 addresses in brackets", word)
+		}
+		if err != nil {
+			return err
+		}
+		var o Opening
+		if fields[0] != "*" {
+			if o.host, err = canonicalHost(fields[0]); err != nil {
+				return err
+			}
+		}
+		if fields[1] != "*" {
+			if o.port, err = sshconfig.Port(fields[1]); err != nil {
+				return err
+			}
+		}
+		c.PermitRemoteOpen = append(c.PermitRemoteOpen, o)
+	}
+	return nil
+}
+
+// canonicalHost is a host as a SOCKS client's is compared with it.
+func canonicalHost(host string) (string, error) {
+	if a, err := netip.ParseAddr(host); err == nil {
+		return a.Unmap().String(), nil
+	}
+	return host, sshconfig.CheckHost(host)
 }

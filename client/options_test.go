@@ -90,3 +90,19 @@ func TestFastestCipherIsOfferedFirst(t *testing.T) {
 		t.Errorf("got %s first, want aes128-gcm@openssh.com", got)
 	}
 }
+
+func TestForwardsOfSockets(t *testing.T) {
+	c := NewConfig("", "me")
+	for _, line := range []string{"LocalForward=/tmp/a:b h:1", `LocalForward "/tmp/a b" /tmp/c`, "RemoteForward=1080", "DynamicForward=*:1080"} {
+		if err := c.SetOption(line); err != nil {
+			t.Fatalf("%s: %v", line, err)
+		}
+	}
+	local := []Forward{{Socket: "/tmp/a:b", Host: "h", HostPort: 1}, {Socket: "/tmp/a b", HostSocket: "/tmp/c"}, {Kind: SOCKS, Bind: "*", Port: 1080}}
+	if !slices.Equal(c.Forwards, local) {
+		t.Errorf("got %+v, want %+v", c.Forwards, local)
+	}
+	if want := []Forward{{Kind: SOCKS, Port: 1080}}; !slices.Equal(c.RemoteForwards, want) {
+		t.Errorf("got %+v, want %+v", c.RemoteForwards, want)
+	}
+}

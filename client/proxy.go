@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"time"
 
@@ -22,19 +21,19 @@ var errUnmet = errors.New("the FTP client named no server")
 
 // serveProxy carries one FTP control connection whose client says itself which server it means: the first words of the dialogue are
 // for us, and the rest is as in serveFTP.
-func serveProxy(ctx context.Context, cfg *Config, sessions sessions, opaque *opaquePorts, conn *net.TCPConn, log *slog.Logger) {
+func (s *serving) serveProxy(ctx context.Context, conn *net.TCPConn) {
 	local := relay.NewTCP(conn)
-	log = log.With("from", relay.AddrPort(conn.RemoteAddr()))
-	meant, rest, err := meet(ctx, local, ftp.ProxyOptions{User: cfg.ProxyUser})
+	log := s.log.With("from", relay.AddrPort(conn.RemoteAddr()))
+	meant, rest, err := meet(ctx, local, ftp.ProxyOptions{User: s.cfg.ProxyUser})
 	if err != nil {
 		log.Debug("an FTP client of the proxy is not served", "err", err)
 		return
 	}
 	f := Forward{Kind: FTP, Host: meant.Host, HostPort: meant.Port}
 	log = log.With("target", f.Target())
-	t, end := sessions.begin()
+	s, end := s.begin()
 	defer end()
-	serveFTPClient(ctx, cfg, t, opaque, f, ftpClient{conn: conn, local: local, rest: rest, said: meant.Said}, log)
+	s.serveFTPClient(ctx, f, ftpClient{conn: conn, local: local, rest: rest, said: meant.Said}, log)
 }
 
 // meet hears which server a client means, and what it has said behind that. On failure the stream is closed.

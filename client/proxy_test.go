@@ -2,6 +2,7 @@ package client
 
 import (
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -126,7 +127,7 @@ func TestProxyForwards(t *testing.T) {
 			t.Errorf("FTPProxyUser %q is taken", name)
 		}
 	}
-	if at := netip.MustParseAddrPort("127.0.0.1:2121"); !strings.Contains((Forward{Kind: FTPProxy}).ready(at, "tcp"), " is at 127.0.0.1:2121") {
+	if at := netip.MustParseAddrPort("127.0.0.1:2121"); !strings.Contains((Forward{Kind: FTPProxy}).ready(net.TCPAddrFromAddrPort(at), "tcp"), " is at 127.0.0.1:2121") {
 		t.Error("the ready line doesn't say where the proxy is")
 	}
 }

@@ -5,15 +5,24 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/socks"
 )
 
-// remote is one -R: a port of the bastion whose connections are carried to a host that is reached from here.
+// requestSocket is the global request for a Unix socket (OpenSSH's PROTOCOL, section 2.4).
+const requestSocket = "streamlocal-forward@openssh.com"
+
+var errNotPermitted = errors.New("PermitRemoteOpen doesn't permit it")
+
+// remote is one -R: a port or a socket of the bastion whose connections are carried to a host or a socket that is reached from here, or to
+// where each says itself that it wants to go (SOCKS).
 type remote struct {
 	Forward
 	ctx     context.Context // of what is carried
@@ -28,13 +37,15 @@ type remote struct {
 
 // asked is the place that the bastion is asked for, by the words of RFC 4254, section 7.1, as ssh(1) does.
 func (f Forward) asked() place {
-	switch f.Bind {
-	case "":
-		return place{"localhost", f.Port}
-	case "*":
-		return place{"", f.Port}
+	switch {
+	case f.Socket != "":
+		return place{socket: f.Socket}
+	case f.Bind == "":
+		return place{host: "localhost", port: f.Port}
+	case f.Bind == "*":
+		return place{port: f.Port}
 	}
-	return place{f.Bind, f.Port}
+	return place{host: f.Bind, port: f.Port}
 }
 
 // remoteEnd is what remote forwards need of an uplink.
@@ -42,7 +53,7 @@ type remoteEnd interface {
 	Transport
 
 	// listen asks the bastion to listen at a place, by a request that is tcpip-forward or has its form, and has the connections that come
-	// there served. If the port is 0, the bastion chooses one; the place with the port is returned. The caller must call unlisten.
+	// there served; or by streamlocal-forward@openssh.com, if it is a socket. If the port is 0, the bastion chooses one; the place with the port is returned. The caller must call unlisten.
 	listen(ctx context.Context, request string, at place, serve func(*arrival)) (place, error)
 	// unlisten ends a listen. Connections that were taken go on.
 	unlisten(at place)
@@ -74,10 +85,17 @@ func remoteForward(ctx context.Context, cfg *Config, bastion remoteEnd, f Forwar
 
 func (r *remote) listen() (err error) {
 	asked, request, word := r.asked(), "tcpip-forward", ""
-	if r.toCulvertd() {
+	switch {
+	case r.toCulvertd():
 		request, word = requestFTP, "ftp/"
+	case r.Socket != "":
+		request = requestSocket
 	}
 	r.at, err = r.bastion.listen(r.ctx, request, asked, r.serve)
+	if errors.Is(err, errNoListening) && r.Socket != "" {
+		return fmt.Errorf("listen on %s of the bastion for %s: refused: choose another name, if there is something by that one, or ask its administrator for AllowStreamLocalForwarding, which only sshd has",
+			asked, r.Target())
+	}
 	if errors.Is(err, errNoListening) {
 		return fmt.Errorf("listen on %s of the bastion for %s: refused: choose another port, if it is used there or below 1024, or ask its administrator for PermitListen %s%d",
 			asked, r.Target(), word, asked.port)
@@ -90,7 +108,10 @@ func (r *remote) listen() (err error) {
 
 // ready is what a person needs to use the forward.
 func (r *remote) ready() string {
-	if !r.Kind.ftp() {
+	switch {
+	case r.Kind == SOCKS:
+		return fmt.Sprintf("SOCKS is at %s of %s, try there: curl --socks5-hostname %s http://HOST/", r.at, r.cfg.Dialled(), place{host: r.at.typed(), port: r.at.port})
+	case !r.Kind.ftp():
 		return fmt.Sprintf("%s is at %s of %s", r.Target(), r.at, r.cfg.Dialled())
 	}
 	return fmt.Sprintf("FTP to %s is at %s of %s, try there: lftp -p %d %s", r.Target(), r.at, r.cfg.Dialled(), r.at.port, r.at.typed())
@@ -106,16 +127,19 @@ func (r *remote) serve(a *arrival) {
 		r.log.Error("a connection was refused: there are too many at once", "most", maxSessions)
 		return
 	}
-	if r.Kind.ftp() {
+	switch {
+	case r.Kind.ftp():
 		r.serveFTP(a)
-	} else {
+	case r.Kind == SOCKS:
+		r.serveSOCKS(a)
+	default:
 		r.servePlain(a)
 	}
 }
 
 func (r *remote) servePlain(a *arrival) {
 	r.log.Debug("connection accepted by the bastion", "from", a.origin)
-	local, err := r.dial(netip.Addr{}, r.Target())
+	local, err := r.reach()
 	if err != nil {
 		a.refuse(ssh.ConnectionFailed, "connect failed")
 		if r.ctx.Err() == nil {
@@ -131,6 +155,57 @@ func (r *remote) servePlain(a *arrival) {
 	var count relay.Counters
 	err = relay.Join(r.ctx, channel, local, &count)
 	logEnd(r.ctx, r.log, "connection", err, &count)
+}
+
+// serveSOCKS carries one connection that says itself where it goes.
+func (r *remote) serveSOCKS(a *arrival) {
+	log := r.cfg.Logger().With("from", a.origin)
+	channel, err := a.accept()
+	if err != nil {
+		return
+	}
+	req, err := agree(r.ctx, channel)
+	if err != nil {
+		refused(r.ctx, log, err)
+		return
+	}
+	to := Forward{Host: req.Host, HostPort: req.Port}
+	log = log.With("target", to.Target())
+	log.Debug("connection accepted by the bastion")
+	local, err := r.dialPermitted(req)
+	if err != nil {
+		refused(r.ctx, log, err)
+		part(channel, req.Reply(outcome(err)))
+		return
+	}
+	if err := grant(channel, req, local); err != nil {
+		refused(r.ctx, log, err)
+		return
+	}
+	var count relay.Counters
+	err = relay.Join(r.ctx, channel, local, &count)
+	logEnd(r.ctx, log, "connection", err, &count)
+}
+
+// dialPermitted connects to where a SOCKS client wants to go.
+func (r *remote) dialPermitted(req socks.Request) (*relay.TCP, error) {
+	if !slices.ContainsFunc(r.cfg.PermitRemoteOpen, func(o Opening) bool { return o.permits(req.Host, req.Port) }) {
+		return nil, errNotPermitted
+	}
+	return r.dial(netip.Addr{}, Forward{Host: req.Host, HostPort: req.Port}.Target())
+}
+
+// reach connects to where the forward goes.
+func (r *remote) reach() (relay.Stream, error) {
+	if r.HostSocket == "" {
+		return r.dial(netip.Addr{}, r.Target())
+	}
+	d := net.Dialer{Timeout: r.cfg.ConnectTimeout}
+	conn, err := d.DialContext(r.ctx, "unix", r.HostSocket)
+	if err != nil {
+		return nil, err // says what was dialled
+	}
+	return newStream(conn), nil
 }
 
 // dial connects to an address that is reached from here, from a local address if that is valid.

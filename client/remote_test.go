@@ -153,15 +153,15 @@ func TestOnlyWhatWasAskedForIsAccepted(t *testing.T) {
 			stream.Abort()
 		}
 	}
-	at, err := c.listen(t.Context(), "tcpip-forward", place{"localhost", 0}, serve)
-	if want := (place{"localhost", 4711}); at != want || err != nil {
+	at, err := c.listen(t.Context(), "tcpip-forward", place{host: "localhost", port: 0}, serve)
+	if want := (place{host: "localhost", port: 4711}); at != want || err != nil {
 		t.Fatalf("listen: %v, %v; want %v", at, err, want)
 	}
 	if _, err := open(server, at, "127.0.0.1"); err != nil {
 		t.Errorf("what was asked for: %v", err)
 	}
-	wantNotAsked(t, server, place{"localhost", 4712}, "nobody asked for this")
-	wantNotAsked(t, server, place{"127.0.0.1", 4711}, "nobody asked for this")
+	wantNotAsked(t, server, place{host: "localhost", port: 4712}, "nobody asked for this")
+	wantNotAsked(t, server, place{host: "127.0.0.1", port: 4711}, "nobody asked for this")
 	log.wait(t, "nobody asked for it")
 	if _, _, err := server.OpenChannel("forwarded-tcpip", []byte("x")); err == nil {
 		t.Error("a malformed open was accepted")
@@ -175,7 +175,7 @@ func TestOnlyWhatWasAskedForIsAccepted(t *testing.T) {
 
 func TestConnectionThatOvertakesTheChosenPortIsServed(t *testing.T) {
 	server, c, _ := lying(t)
-	at := place{"localhost", 4711}
+	at := place{host: "localhost", port: 4711}
 	settle := c.incoming.ask(at.host)
 	opened := make(chan error, 1)
 	go func() {
@@ -200,12 +200,12 @@ func TestConnectionsThatOvertakeTheChosenPortAreBounded(t *testing.T) {
 	opened := make(chan error, maxEarly)
 	for range maxEarly {
 		go func() {
-			_, err := open(server, place{"localhost", 4711}, "127.0.0.1")
+			_, err := open(server, place{host: "localhost", port: 4711}, "127.0.0.1")
 			opened <- err
 		}()
 	}
 	wantEarly(t, c, maxEarly)
-	wantNotAsked(t, server, place{"localhost", 4711}, "nobody asked for this")
+	wantNotAsked(t, server, place{host: "localhost", port: 4711}, "nobody asked for this")
 	settle()
 	for range maxEarly {
 		if err := <-opened; err == nil {

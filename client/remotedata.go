@@ -71,7 +71,7 @@ func (d *remoteData) await(ctx context.Context) (err error) {
 		if d.listener != nil {
 			name = d.listener.Addr().Port()
 		}
-		d.at, err = d.bastion.expect(place{d.asked().host, name}, d.serve)
+		d.at, err = d.bastion.expect(place{host: d.asked().host, port: name}, d.serve)
 	} else {
 		d.at, err = d.listenForData(ctx)
 	}
@@ -89,15 +89,15 @@ func (d *remoteData) await(ctx context.Context) (err error) {
 func (d *remoteData) listenForData(ctx context.Context) (place, error) {
 	exact, host := d.hop.String(), d.asked().host
 	if !d.inexact.Load() {
-		at, err := d.bastion.listen(ctx, "tcpip-forward", place{exact, 0}, d.serve)
+		at, err := d.bastion.listen(ctx, "tcpip-forward", place{host: exact, port: 0}, d.serve)
 		if !errors.Is(err, errNoListening) {
 			return at, err
 		}
 		d.inexact.Store(exact != host)
 	}
-	at, err := d.bastion.listen(ctx, "tcpip-forward", place{host, 0}, d.serve)
+	at, err := d.bastion.listen(ctx, "tcpip-forward", place{host: host, port: 0}, d.serve)
 	if errors.Is(err, errNoListening) {
-		return place{}, fmt.Errorf("%w for FTP's data: ask its administrator for PermitListen %s", err, place{exact, 0}.anyPort())
+		return place{}, fmt.Errorf("%w for FTP's data: ask its administrator for PermitListen %s", err, place{host: exact, port: 0}.anyPort())
 	}
 	return at, err
 }

@@ -29,7 +29,7 @@ func (r *remote) serveFTP(a *arrival) {
 		log.Error("a connection was refused: the bastion doesn't say whose it is")
 		return
 	}
-	server, err := r.dial(netip.Addr{}, r.Target())
+	server, err := r.reach()
 	if err != nil {
 		a.refuse(ssh.ConnectionFailed, "connect failed")
 		if r.ctx.Err() == nil {
@@ -82,11 +82,14 @@ type remoteEndpoints struct {
 	current  *remoteData           // the one announced last, or nil
 }
 
-func newRemoteEndpoints(r *remote, client netip.Addr, server *relay.TCP, log *slog.Logger) *remoteEndpoints {
+func newRemoteEndpoints(r *remote, client netip.Addr, server relay.Stream, log *slog.Logger) *remoteEndpoints {
 	e := &remoteEndpoints{
 		remote: r, log: log, upstream: r.cfg.upstream(r.Forward, log), client: client, hop: r.hop(client),
-		server: relay.AddrPort(server.RemoteAddr()).Addr(), local: relay.AddrPort(server.LocalAddr()).Addr(),
+		server: loopback4, local: loopback4, // of one behind a Unix socket
 		room: make(chan struct{}, maxData),
+	}
+	if tcp, ok := server.(*relay.TCP); ok {
+		e.server, e.local = relay.AddrPort(tcp.RemoteAddr()).Addr(), relay.AddrPort(tcp.LocalAddr()).Addr()
 	}
 	e.ctx, e.cancel = context.WithCancelCause(r.ctx)
 	return e

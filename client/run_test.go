@@ -189,16 +189,17 @@ func TestReadyLineSaysWhatToType(t *testing.T) {
 		{Forward{Kind: FTP, Host: "2001:db8::1", HostPort: 21}, "tcp", "[::1]:2121", "FTP to [2001:db8::1]:21 is at [::1]:2121, try: lftp -p 2121 ::1"},
 		{Forward{Host: "db.corp", HostPort: 5432, Bind: "*"}, "tcp", "[::]:5432", "db.corp:5432 is at 127.0.0.1:5432"},
 		{Forward{Host: "db.corp", HostPort: 5432, Bind: "*"}, "tcp6", "[::]:5432", "db.corp:5432 is at [::1]:5432"},
+		{Forward{Kind: SOCKS}, "tcp", "127.0.0.1:1080", "SOCKS is at 127.0.0.1:1080, try: curl --socks5-hostname 127.0.0.1:1080 ftp://HOST/"},
 		{Forward{Host: "db.corp", HostPort: 5432, Bind: "0.0.0.0"}, "tcp", "0.0.0.0:5432", "db.corp:5432 is at 127.0.0.1:5432"},
 	} {
-		if got := test.forward.ready(netip.MustParseAddrPort(test.at), test.network); got != test.want {
+		if got := test.forward.ready(net.TCPAddrFromAddrPort(netip.MustParseAddrPort(test.at)), test.network); got != test.want {
 			t.Errorf("got  %q\nwant %q", got, test.want)
 		}
 	}
 }
 
 func TestForwardWithoutAnAddressListensOnBothLoopbacks(t *testing.T) {
-	ls, err := listen(context.Background(), "tcp", Forward{Host: "h", HostPort: 1})
+	ls, err := listen(context.Background(), NewConfig("", ""), Forward{Host: "h", HostPort: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -19,6 +20,23 @@ const maxSessions = 256
 // descriptors, most likely) and that may succeed later.
 const acceptRetry = time.Second
 
+// serving is what is needed to serve a connection that a listener has accepted. All but the transport is common to them all.
+type serving struct {
+	Forward
+	cfg       *Config
+	sessions  sessions
+	transport Transport // once it is known that the connection is for the bastion
+	opaque    *opaquePorts
+	names     *dataNames // of the FTP sessions that came by SOCKS
+	log       *slog.Logger
+}
+
+// begin returns s for one connection, with its transport. The caller must call end when all has ended that belongs to it.
+func (s serving) begin() (one *serving, end func()) {
+	s.transport, end = s.sessions.begin()
+	return &s, end
+}
+
 // serve accepts connections until ctx is done, and then returns when all of them have ended.
 func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, opaque *opaquePorts) {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
@@ -26,17 +44,20 @@ func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, op
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	room := make(chan struct{}, maxSessions)
-	log := cfg.Logger().With("target", l.Target())
+	s := &serving{
+		Forward: l.Forward, cfg: cfg, sessions: sessions, opaque: opaque, names: new(dataNames),
+		log: cfg.Logger().With("target", l.Target()),
+	}
 	for {
-		conn, err := l.AcceptTCP()
+		conn, err := l.Accept()
 		if ctx.Err() != nil {
 			if conn != nil {
-				relay.NewTCP(conn).Abort()
+				newStream(conn).Abort()
 			}
 			return
 		}
 		if err != nil {
-			log.Error("a connection can't be accepted", "err", err)
+			s.log.Error("a connection can't be accepted", "err", err)
 			select {
 			case <-ctx.Done():
 			case <-time.After(acceptRetry):
@@ -46,43 +67,77 @@ func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, op
 		select {
 		case room <- struct{}{}:
 		default:
-			relay.NewTCP(conn).Abort()
-			log.Error("a connection was reset: there are too many at once", "most", maxSessions)
+			newStream(conn).Abort()
+			s.log.Error("a connection was reset: there are too many at once", "most", maxSessions)
 			continue
 		}
 		wg.Go(func() {
 			defer func() { <-room }()
-			if l.Kind == FTPProxy {
-				serveProxy(ctx, cfg, sessions, opaque, conn, log)
-				return
-			}
-			t, end := sessions.begin()
-			defer end()
-			if l.Kind.ftp() {
-				serveFTP(ctx, cfg, t, opaque, l.Forward, conn, log)
-			} else {
-				servePlain(ctx, t, l.Forward, conn, log)
-			}
+			s.serve(ctx, conn)
 		})
 	}
 }
 
+// serve carries one connection. Of FTP and SOCKS, which listen by TCP alone, it is a TCP connection.
+func (s *serving) serve(ctx context.Context, conn net.Conn) {
+	tcp, _ := conn.(*net.TCPConn)
+	switch s.Kind {
+	case FTPProxy:
+		s.serveProxy(ctx, tcp)
+		return
+	case SOCKS:
+		s.serveSOCKS(ctx, tcp)
+		return
+	}
+	s, end := s.begin()
+	defer end()
+	if s.Kind == Plain {
+		s.servePlain(ctx, conn)
+	} else {
+		s.serveFTP(ctx, tcp)
+	}
+}
+
+// newStream makes conn a Stream.
+func newStream(conn net.Conn) relay.Stream {
+	if c, ok := conn.(*net.UnixConn); ok {
+		return relay.NewUnix(c)
+	}
+	return relay.NewTCP(conn.(*net.TCPConn))
+}
+
+// originOf is what the bastion is told of where a connection comes from. What OpenSSH says of a Unix socket serves here, too: some
+// servers insist on an address.
+func originOf(conn net.Conn) netip.AddrPort {
+	if from := relay.AddrPort(conn.RemoteAddr()); from.IsValid() {
+		return from
+	}
+	return netip.AddrPortFrom(loopback4, 65535)
+}
+
+// open opens the far end of a connection that goes to f.
+func (s *serving) open(ctx context.Context, f Forward, from netip.AddrPort) (relay.Stream, error) {
+	if f.HostSocket != "" {
+		return s.transport.OpenSocket(ctx, f.HostSocket)
+	}
+	return s.transport.Open(ctx, f.Host, f.HostPort, from)
+}
+
 // servePlain carries one connection. Failure is a reset, never an end of data.
-func servePlain(ctx context.Context, t Transport, f Forward, conn *net.TCPConn, log *slog.Logger) {
-	local := relay.NewTCP(conn)
-	from := relay.AddrPort(conn.RemoteAddr())
-	log.Debug("connection accepted", "from", from)
-	remote, err := t.Open(ctx, f.Host, f.HostPort, from)
+func (s *serving) servePlain(ctx context.Context, conn net.Conn) {
+	local, from := newStream(conn), originOf(conn)
+	s.log.Debug("connection accepted", "from", from)
+	remote, err := s.open(ctx, s.Forward, from)
 	if err != nil {
 		local.Abort()
 		if ctx.Err() == nil {
-			log.Error("a connection was reset", "err", err)
+			s.log.Error("a connection was reset", "err", err)
 		}
 		return
 	}
 	var count relay.Counters
 	err = relay.Join(ctx, local, remote, &count)
-	logEnd(ctx, log, "connection", err, &count)
+	logEnd(ctx, s.log, "connection", err, &count)
 }
 
 // logEnd says how a joined connection ended.

@@ -74,6 +74,15 @@ func (s *session) Open(ctx context.Context, host string, port uint16, origin net
 	return stream, err
 }
 
+// OpenSocket is [Transport.OpenSocket]. It waits for the SSH connection, if it must.
+func (s *session) OpenSocket(ctx context.Context, path string) (stream relay.Stream, err error) {
+	err = s.over(ctx, func(up uplink) (err error) {
+		stream, err = up.OpenSocket(ctx, path)
+		return err
+	})
+	return stream, err
+}
+
 // Listen is [Transport.Listen]. It waits for the SSH connection, if it must.
 func (s *session) Listen(ctx context.Context, l Listening) (a Arrival, err error) {
 	err = s.over(ctx, func(up uplink) (err error) {

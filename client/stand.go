@@ -7,8 +7,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/culvert-ssh/culvert/relay"
 )
 
 // Standing is the forwards of one Config that stand by themselves: their local ports are open all the time, and the SSH connection is there
@@ -136,7 +134,7 @@ var errNoForward = errors.New("no forward could be set up")
 func readyLines(listeners []*listener, cfg *Config) (lines []string) {
 	for _, l := range listeners {
 		if l.first {
-			lines = append(lines, l.ready(relay.AddrPort(l.Addr()), cfg.Network))
+			lines = append(lines, l.ready(l.Addr(), cfg.Network))
 		}
 	}
 	return lines

@@ -39,9 +39,10 @@ const (
 type ForwardStatus struct {
 	Target string           `json:"target"`
 	Remote bool             `json:"remote,omitempty"`
-	At     []netip.AddrPort `json:"at,omitempty"`    // of a local forward: where it listens
-	Ready  string           `json:"ready,omitempty"` // what a person needs to use it; empty if it isn't there
-	Error  string           `json:"error,omitempty"` // why it isn't
+	At     []netip.AddrPort `json:"at,omitempty"`     // of a local forward: where it listens
+	Socket string           `json:"socket,omitempty"` // or the Unix socket where it does
+	Ready  string           `json:"ready,omitempty"`  // what a person needs to use it; empty if it isn't there
+	Error  string           `json:"error,omitempty"`  // why it isn't
 }
 
 // Status returns how it stands now.
@@ -49,11 +50,12 @@ func (s *Standing) Status() Status {
 	st := Status{Bastion: s.cfg.Dialled(), Link: s.link.status()}
 	for _, l := range s.listeners {
 		if l.first {
-			at := relay.AddrPort(l.Addr())
-			st.Forwards = append(st.Forwards, ForwardStatus{Target: l.Target(), Ready: l.ready(at, s.cfg.Network)})
+			st.Forwards = append(st.Forwards, ForwardStatus{Target: l.Target(), Socket: l.Socket, Ready: l.ready(l.Addr(), s.cfg.Network)})
 		}
 		f := &st.Forwards[len(st.Forwards)-1]
-		f.At = append(f.At, relay.AddrPort(l.Addr()))
+		if f.Socket == "" {
+			f.At = append(f.At, relay.AddrPort(l.Addr()))
+		}
 	}
 	for _, r := range s.remotes {
 		r.mu.Lock()

@@ -152,6 +152,10 @@ func (f *farServer) announcing(e transcript.Endpoint, refused bool) {
 
 func (f *farServer) ReadsFTP() bool { return false }
 
+func (f *farServer) OpenSocket(context.Context, string) (relay.Stream, error) {
+	return nil, errors.New("the server isn't behind a Unix socket")
+}
+
 func (f *farServer) Open(_ context.Context, host string, port uint16, _ netip.AddrPort) (relay.Stream, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -24,6 +24,9 @@ type Transport interface {
 	// to do. The caller owns the stream.
 	Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error)
 
+	// OpenSocket opens a stream to the Unix socket of this path as the bastion sees it, otherwise as Open does.
+	OpenSocket(ctx context.Context, path string) (relay.Stream, error)
+
 	// ReadsFTP reports whether the bastion may read FTP itself, as culvertd does.
 	ReadsFTP() bool
 
@@ -227,7 +230,33 @@ type directTCPIP struct {
 
 // Open is [Transport.Open].
 func (c *connection) Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
-	target := Forward{Host: host, HostPort: port}.Target()
+	return c.open(ctx, Forward{Host: host, HostPort: port}.Target(), c.channel, "direct-tcpip", ssh.Marshal(directTCPIP{
+		Host: host, Port: uint32(port),
+		Origin: origin.Addr().String(), OriginPort: uint32(origin.Port()),
+	}))
+}
+
+// directStreamlocal is the extra data of a "direct-streamlocal@openssh.com" channel open (OpenSSH's PROTOCOL, section 2.4).
+type directStreamlocal struct {
+	Path      string
+	Reserved1 string
+	Reserved2 uint32
+}
+
+// OpenSocket is [Transport.OpenSocket].
+func (c *connection) OpenSocket(ctx context.Context, path string) (relay.Stream, error) {
+	return c.open(ctx, path, c.foreign(), "direct-streamlocal@openssh.com", ssh.Marshal(directStreamlocal{Path: path}))
+}
+
+// foreign is what is known about channels for which no end of data was agreed on: those of Unix sockets (docs/protocol.md).
+func (c *connection) foreign() relay.ChannelConfig {
+	cfg := c.channel
+	cfg.EndOfData = false
+	return cfg
+}
+
+// open opens a channel to target.
+func (c *connection) open(ctx context.Context, target string, cfg relay.ChannelConfig, kind string, extra []byte) (relay.Stream, error) {
 	select {
 	case c.opening <- struct{}{}:
 	default:
@@ -243,15 +272,12 @@ func (c *connection) Open(ctx context.Context, host string, port uint16, origin 
 	defer cancel()
 	c.wg.Go(func() { // ends with the answer, or with the connection
 		defer func() { <-c.opening }()
-		ch, reqs, err := c.ssh.OpenChannel("direct-tcpip", ssh.Marshal(directTCPIP{
-			Host: host, Port: uint32(port),
-			Origin: origin.Addr().String(), OriginPort: uint32(origin.Port()),
-		}))
+		ch, reqs, err := c.ssh.OpenChannel(kind, extra)
 		select {
 		case answer <- opened{ch, reqs, err}:
 		case <-ctx.Done():
 			if err == nil { // too late: nobody wants it any more
-				relay.NewChannel(ch, reqs, c.channel).Abort()
+				relay.NewChannel(ch, reqs, cfg).Abort()
 			}
 		}
 	})
@@ -260,7 +286,7 @@ func (c *connection) Open(ctx context.Context, host string, port uint16, origin 
 		if o.err != nil {
 			return nil, openError(target, o.err)
 		}
-		return relay.NewChannel(o.ch, o.reqs, c.channel), nil
+		return relay.NewChannel(o.ch, o.reqs, cfg), nil
 	case <-ctx.Done():
 		return nil, fmt.Errorf("open %s: %w", target, context.Cause(ctx))
 	}

@@ -23,7 +23,7 @@ type upstream struct {
 }
 
 func (c *Config) upstream(f Forward, log *slog.Logger) upstream {
-	u := upstream{mode: c.UpstreamTLS, session: c.UpstreamConfig.NewSession(f.Host), log: log}
+	u := upstream{mode: c.UpstreamTLS, session: c.UpstreamConfig.NewSession(f.dataHost()), log: log}
 	if f.Kind == FTPS {
 		u.mode = ftp.TLSImplicit
 	}

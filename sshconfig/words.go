@@ -7,14 +7,14 @@ import (
 )
 
 // Fields splits at the colons that aren't in brackets, and takes the brackets off; what
-// stood in them must be an IPv6 address.
+// stood in them must be an IPv6 address, or a path.
 func Fields(s string) (fields []string, err error) {
 	for {
 		var field string
 		more := false
 		if rest, ok := strings.CutPrefix(s, "["); ok {
 			inside, after, found := strings.Cut(rest, "]")
-			if a, err := netip.ParseAddr(inside); !found || err != nil || !a.Is6() {
+			if a, err := netip.ParseAddr(inside); !found || !strings.Contains(inside, "/") && (err != nil || !a.Is6()) {
 				return nil, errors.New("brackets must hold an IPv6 address")
 			}
 			field = inside

@@ -19,16 +19,21 @@ import (
 // digits and ./_- only, as each program would have its own way to quote others.
 type FTPClient string
 
-// The FTP clients. CurlSOCKS is curl over Target.SOCKS.
+// The FTP clients. Those with SOCKS in their name go over Target.SOCKS; CurlSOCKS says names to it, by version 5.
 const (
 	Curl      FTPClient = "curl"
 	CurlSOCKS FTPClient = "curl over SOCKS"
-	LFTP      FTPClient = "lftp"
-	NcFTP     FTPClient = "ncftp"
-	TNFTP     FTPClient = "tnftp"
-	Wget      FTPClient = "wget"
-	NetFTP    FTPClient = "Net::FTP" // Perl's
-	Ftplib    FTPClient = "ftplib"   // Python's
+
+	CurlSOCKS5  FTPClient = "curl over SOCKS 5 by addresses"
+	CurlSOCKS4  FTPClient = "curl over SOCKS 4"
+	CurlSOCKS4a FTPClient = "curl over SOCKS 4a"
+
+	LFTP   FTPClient = "lftp"
+	NcFTP  FTPClient = "ncftp"
+	TNFTP  FTPClient = "tnftp"
+	Wget   FTPClient = "wget"
+	NetFTP FTPClient = "Net::FTP" // Perl's
+	Ftplib FTPClient = "ftplib"   // Python's
 )
 
 // FTPClients returns the clients that speak to an FTP server directly.
@@ -40,8 +45,16 @@ func ActiveClients() []FTPClient { return []FTPClient{LFTP, NcFTP, TNFTP, NetFTP
 // Uploads reports whether the client can upload.
 func (c FTPClient) Uploads() bool { return c != Wget }
 
+// socksFlags are curl's.
+var socksFlags = map[FTPClient]string{
+	CurlSOCKS: "--socks5-hostname", CurlSOCKS5: "--socks5", CurlSOCKS4: "--socks4", CurlSOCKS4a: "--socks4a",
+}
+
+// SOCKSClients returns the clients that speak through Target.SOCKS.
+func SOCKSClients() []FTPClient { return []FTPClient{CurlSOCKS, CurlSOCKS5, CurlSOCKS4, CurlSOCKS4a} }
+
 // IPv6 reports whether the client speaks IPv6.
-func (c FTPClient) IPv6() bool { return c != NcFTP }
+func (c FTPClient) IPv6() bool { return c != NcFTP && c != CurlSOCKS4 }
 
 // ActiveIPv6 reports whether the client's active mode works over IPv6. lftp 4.9.2 takes its own address for "::".
 func (c FTPClient) ActiveIPv6() bool { return c.IPv6() && c != LFTP }
@@ -50,8 +63,9 @@ func (c FTPClient) ActiveIPv6() bool { return c.IPv6() && c != LFTP }
 type Target struct {
 	Addr           netip.AddrPort
 	User, Password string
-	SOCKS          netip.AddrPort // for CurlSOCKS
+	SOCKS          netip.AddrPort // for SOCKSClients
 	Active         bool           // use active mode
+	PASV           bool           // let curl use PASV rather than EPSV
 
 	// CA is the file of the authority that the server's certificate must come from. If it is not empty, curl and lftp insist on TLS
 	// (AUTH TLS, PROT P); the others don't know it. They speak TLS 1.2: when they have uploaded a file by 1.3, they close without having read the
@@ -90,7 +104,7 @@ func (t Target) port() string { return strconv.Itoa(int(t.Addr.Port())) }
 // List lists the folder dir; "" is the one after the login. What it prints has the names of the files in it.
 func (c FTPClient) List(ctx context.Context, t Target, dir string) (string, error) {
 	switch c {
-	case Curl, CurlSOCKS:
+	case Curl, CurlSOCKS, CurlSOCKS5, CurlSOCKS4, CurlSOCKS4a:
 		return c.curl(ctx, t, "url = "+t.url(slashed(dir), false)+"\n")
 	case LFTP:
 		return lftp(ctx, t, "cls -1 "+dir)
@@ -110,7 +124,7 @@ func (c FTPClient) List(ctx context.Context, t Target, dir string) (string, erro
 // Download gets the file remote and writes it to the path local.
 func (c FTPClient) Download(ctx context.Context, t Target, remote, local string) (string, error) {
 	switch c {
-	case Curl, CurlSOCKS:
+	case Curl, CurlSOCKS, CurlSOCKS5, CurlSOCKS4, CurlSOCKS4a:
 		return c.curl(ctx, t, curlDownload(t, remote, local))
 	case LFTP:
 		return lftp(ctx, t, "get "+remote+" -o "+local)
@@ -130,7 +144,7 @@ func (c FTPClient) Download(ctx context.Context, t Target, remote, local string)
 // Upload puts the file with the path local to the name remote.
 func (c FTPClient) Upload(ctx context.Context, t Target, local, remote string) (string, error) {
 	switch c {
-	case Curl, CurlSOCKS:
+	case Curl, CurlSOCKS, CurlSOCKS5, CurlSOCKS4, CurlSOCKS4a:
 		return c.curl(ctx, t, curlUpload(t, local, remote))
 	case LFTP:
 		return lftp(ctx, t, "put "+local+" -o "+remote)
@@ -150,7 +164,7 @@ func (c FTPClient) Upload(ctx context.Context, t Target, local, remote string) (
 func (c FTPClient) DownloadAll(ctx context.Context, t Target, dir string, names []string, local string) (string, error) {
 	remote := joined(dir, names)
 	switch c {
-	case Curl, CurlSOCKS:
+	case Curl, CurlSOCKS, CurlSOCKS5, CurlSOCKS4, CurlSOCKS4a:
 		var conf strings.Builder
 		for i, name := range names {
 			conf.WriteString(curlDownload(t, remote[i], filepath.Join(local, name)))
@@ -177,7 +191,7 @@ func (c FTPClient) DownloadAll(ctx context.Context, t Target, dir string, names 
 func (c FTPClient) UploadAll(ctx context.Context, t Target, local string, names []string, dir string) (string, error) {
 	from := joined(local, names)
 	switch c {
-	case Curl, CurlSOCKS:
+	case Curl, CurlSOCKS, CurlSOCKS5, CurlSOCKS4, CurlSOCKS4a:
 		var conf strings.Builder
 		for i, name := range names {
 			conf.WriteString(curlUpload(t, from[i], dir+"/"+name))
@@ -214,13 +228,16 @@ func (c FTPClient) curl(ctx context.Context, t Target, conf string, more ...stri
 	if t.Active {
 		mode = []string{"--ftp-port", "-"}
 	}
+	if t.PASV {
+		mode = append(mode, "--disable-epsv", "--no-ftp-skip-pasv-ip")
+	}
 	args := append(mode, "-q", "-sS", "-K", "-", "--fail-early", "--user", t.User+":"+t.Password)
 	args = append(args, more...)
 	if t.CA != "" {
 		args = append(args, "--ssl-reqd", "--tls-max", "1.2", "--cacert", t.CA)
 	}
-	if c == CurlSOCKS {
-		args = append(args, "--socks5-hostname", t.SOCKS.String())
+	if flag := socksFlags[c]; flag != "" {
+		args = append(args, flag, t.SOCKS.String())
 	}
 	return run(ctx, conf, "curl", args...)
 }

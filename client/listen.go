@@ -1,0 +1,145 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"github.com/culvert-ssh/culvert/relay"
+)
+
+// listener is one socket of a forward.
+type listener struct {
+	Forward
+	net.Listener      // of TCP, or of a Unix socket
+	first        bool // the one that the ready line names
+}
+
+// ready is what a person needs to use the forward that listens at addr.
+func (f Forward) ready(addr net.Addr, network string) string {
+	at := relay.AddrPort(addr)
+	if !at.IsValid() {
+		return fmt.Sprintf("%s is at %s", f.Target(), addr)
+	}
+	if at.Addr().IsUnspecified() { // say an address that one can type
+		loopback := netip.AddrFrom4([4]byte{127, 0, 0, 1})
+		if at.Addr().Is6() && (network == "tcp6" || f.Bind != "*") {
+			loopback = netip.IPv6Loopback()
+		}
+		at = netip.AddrPortFrom(loopback, at.Port())
+	}
+	switch f.Kind {
+	case FTP:
+		return fmt.Sprintf("FTP to %s is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())
+	case FTPS:
+		return fmt.Sprintf("FTP to %s by TLS is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())
+	case FTPProxy:
+		return fmt.Sprintf("the FTP proxy is at %s, try: ftp_proxy=ftp://%s lftp ftp://user@host", at, at)
+	case SOCKS:
+		return fmt.Sprintf("SOCKS is at %s, try: curl --socks5-hostname %s ftp://HOST/", at, at)
+	}
+	return fmt.Sprintf("%s is at %s", f.Target(), at)
+}
+
+// listenAll opens the sockets of all local forwards. One that fails is logged and left out, unless
+// ExitOnForwardFailure is set.
+func listenAll(ctx context.Context, cfg *Config) ([]*listener, error) {
+	var all []*listener
+	closeAll := func() {
+		for _, l := range all {
+			_ = l.Close() // nothing was accepted yet
+		}
+	}
+	for _, f := range cfg.Forwards {
+		ls, err := listen(ctx, cfg, f)
+		if err != nil && cfg.ExitOnForwardFailure {
+			closeAll()
+			return nil, err
+		}
+		if err != nil {
+			cfg.Logger().Error("a forward is left out", "err", err)
+			continue
+		}
+		all = append(all, ls...)
+	}
+	return all, nil
+}
+
+// listen opens the socket of f, or, as ssh(1) does where no address is given, one on each loopback
+// address. A machine without IPv6 is no failure.
+func listen(ctx context.Context, cfg *Config, f Forward) ([]*listener, error) {
+	if f.Socket != "" {
+		ln, err := listenSocket(f.Socket, cfg.SocketMask, cfg.SocketUnlink)
+		if err != nil {
+			return nil, listenError(f, f.Socket, err)
+		}
+		return []*listener{{Forward: f, Listener: ln, first: true}}, nil
+	}
+	if f.Bind == "" && cfg.GatewayPorts {
+		f.Bind = "*"
+	}
+	network, hosts := cfg.Network, []string{f.Bind}
+	switch {
+	case f.Bind == "*":
+		hosts = []string{""}
+	case (f.Bind == "" || f.Bind == "localhost") && network == "tcp":
+		hosts = []string{"127.0.0.1", "::1"}
+	case (f.Bind == "" || f.Bind == "localhost") && network == "tcp6":
+		hosts = []string{"::1"}
+	case f.Bind == "" || f.Bind == "localhost":
+		hosts = []string{"127.0.0.1"}
+	}
+	var ls []*listener
+	port := f.Port
+	for i, host := range hosts {
+		ln, err := listenTCP(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(port))))
+		switch {
+		case err == nil:
+			l := &listener{Forward: f, Listener: ln, first: i == 0}
+			ls = append(ls, l)
+			port = relay.AddrPort(l.Addr()).Port() // the kernel's choice serves for both
+		case i > 0 && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)):
+		case i > 0 && f.Port == 0: // somebody has the chosen port on the other address
+		default:
+			for _, l := range ls {
+				_ = l.Close()
+			}
+			return nil, listenError(f, net.JoinHostPort(host, strconv.Itoa(int(port))), err)
+		}
+	}
+	return ls, nil
+}
+
+// listenTCP listens for plain TCP. Multipath TCP, which Go would offer, has no reset by SO_LINGER that we
+// could count on.
+func listenTCP(ctx context.Context, network, at string) (*net.TCPListener, error) {
+	var lc net.ListenConfig
+	lc.SetMultipathTCP(false)
+	ln, err := lc.Listen(ctx, network, at)
+	if err != nil {
+		return nil, err
+	}
+	tcp, ok := ln.(*net.TCPListener)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("listen on %s: not a TCP socket", at), ln.Close())
+	}
+	return tcp, nil
+}
+
+func listenError(f Forward, at string, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && f.Socket != "":
+		return fmt.Errorf("listen on %s for %s: there is something by that name: remove it, or set StreamLocalBindUnlink to yes if it is a socket that nobody uses any more", at, f.Target())
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("listen on %s for %s: the port is already used: choose another, or 0 for a free one", at, f.Target())
+	case errors.Is(err, syscall.EACCES) && f.Socket == "":
+		return fmt.Errorf("listen on %s for %s: ports below 1024 are root's: choose a higher one", at, f.Target())
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("listen on %s for %s: this machine doesn't have that address", at, f.Target())
+	}
+	return fmt.Errorf("listen on %s for %s: %w", at, f.Target(), err)
+}
