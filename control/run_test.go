@@ -306,11 +306,18 @@ func TestResetPassesThrough(t *testing.T) {
 func TestClientHearsWhyItWasClosedEvenIfItTalksOn(t *testing.T) {
 	s := start(t, &endpoints{})
 	s.login()
-	// Over the bound of a command, and more behind it that nobody reads.
-	flood := strings.Repeat("x", 16<<20)
-	flooded := make(chan error, 1)
+	// Over the bound of a command, and more behind it that nobody wants, until a little after it has heard why.
+	more, heard, flooded := strings.Repeat("x", 64<<10), make(chan struct{}), make(chan error, 1)
 	go func() {
-		_, err := io.WriteString(s.client, "CWD "+flood)
+		_, err := io.WriteString(s.client, "CWD ")
+		for last := false; !last && err == nil; {
+			select {
+			case <-heard:
+				last = true
+			default:
+			}
+			_, err = io.WriteString(s.client, more)
+		}
 		flooded <- err
 	}()
 	line, err := s.cr.ReadString('\n')
@@ -318,6 +325,7 @@ func TestClientHearsWhyItWasClosedEvenIfItTalksOn(t *testing.T) {
 		t.Fatalf("the client hears %q, %v; want 500", line, err)
 	}
 	s.wantEOF("client", s.cr)
+	close(heard)
 	if err := <-flooded; err != nil {
 		t.Errorf("talking on: %v, want it read and thrown away until the client has had time to listen", err)
 	}
