@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"screen":     {},
 	"redirect":   {},
 	"login":      {"relay", "sshconfig", "algorithms"},
-	"client":     {"ftp", "ftps", "relay", "control", "login", "socks", "sshconfig"},
+	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "socks", "sshconfig"},
 	"profile":    {"client", "sshconfig"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
 	"admin":      {"server", "audit"},

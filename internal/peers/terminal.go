@@ -64,6 +64,9 @@ func (t *Terminal) command(ctx context.Context, args ...string) *exec.Cmd {
 // Screen returns the lines on the screen, without the blanks behind each and the empty ones at the end.
 func (t *Terminal) Screen() []string { return t.capture() }
 
+// Colored is Screen with the sequences that colour it.
+func (t *Terminal) Colored() []string { return t.capture("-e") }
+
 // Everything is Screen with what has been scrolled off before it.
 func (t *Terminal) Everything() []string { return t.capture("-S", "-") }
 
