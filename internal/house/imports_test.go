@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"server":     {"auth", "channels", "policy", "audit", "relay"},
 
 	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin"},
-	"cmd/culvert":  {"client", "login"},
+	"cmd/culvert":  {"client", "login", "activity", "screen"},
 }
 
 // outside are packages that look at the house from outside: they may import all of it and what tests use.

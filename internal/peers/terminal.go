@@ -39,7 +39,8 @@ func TestTerminal(tb testing.TB, width, height int, variables []string, program 
 	for i, w := range words { // tmux hands them to a shell
 		words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 	}
-	t.run("-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), strings.Join(words, " ")+"; sleep 1000")
+	// What it has left on the screen stays, also if it ends by an interrupt.
+	t.run("-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), "trap : INT; "+strings.Join(words, " ")+"; sleep 1000")
 	return t
 }
 
