@@ -174,7 +174,7 @@ func setProxyUser(c *Config, value string) error {
 
 func setLogLevel(c *Config, value string) error {
 	switch strings.ToUpper(value) {
-	case "QUIET", "FATAL":
+	case "QUIET", "SILENT", "FATAL":
 		c.LogLevel = LevelQuiet
 	case "ERROR":
 		c.LogLevel = LevelError

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/culvert-ssh/culvert/internal/peers"
 )
 
 func itoa(n uint16) string { return strconv.Itoa(int(n)) }
@@ -60,10 +62,10 @@ func TestWrongOptionsSayWhatIsRight(t *testing.T) {
 		"Colour=yes":                          `unknown option "Colour"`,
 		"StrictHostKeyChecking=maybe":         "StrictHostKeyChecking: \"maybe\" is not one of yes, ask, accept-new, no",
 		"BatchMode=ja":                        "BatchMode: \"ja\" is neither yes nor no",
-		"ConnectTimeout=0":                    "is not a time from 1 to 86400 seconds",
+		"ConnectTimeout=x":                    "is not a time",
 		"ConnectTimeout=9999999h":             "is not a time",
 		"ConnectTimeout=-1":                   "is not a time",
-		"NumberOfPasswordPrompts=0":           "from 1 to 100",
+		"NumberOfPasswordPrompts=-1":          "from 0 to 1000",
 		"Ciphers=arcfour":                     `unknown algorithm "arcfour"`,
 		"PreferredAuthentications=hostbased":  "no method is left",
 		"PreferredAuthentications=publickeys": "is not one of publickey",
@@ -104,5 +106,66 @@ func TestForwardsOfSockets(t *testing.T) {
 	}
 	if want := []Forward{{Kind: SOCKS, Port: 1080}}; !slices.Equal(c.RemoteForwards, want) {
 		t.Errorf("got %+v, want %+v", c.RemoteForwards, want)
+	}
+}
+
+// TestValuesThatSSHTakesAreTaken holds that a file which ssh takes is not refused for a value of ours.
+func TestValuesThatSSHTakesAreTaken(t *testing.T) {
+	for keyword, values := range map[string][]string{
+		"AddressFamily":                {"any", "inet", "inet6"},
+		"BatchMode":                    {"yes", "TRUE", "no", "false"},
+		"BindAddress":                  {"10.0.0.1", "::1"},
+		"CASignatureAlgorithms":        {"+ssh-rsa", "ssh-ed25519", "-ecdsa*"},
+		"Ciphers":                      {"aes128-ctr", "+aes256-cbc", "^aes256-gcm@openssh.com", "-chacha20*", "aes128-cbc,aes128-ctr"},
+		"ConnectTimeout":               {"0", "none", "30", "1m30s", "1h"},
+		"ConnectionAttempts":           {"1", "100"},
+		"ClearAllForwardings":          {"yes", "no"},
+		"DynamicForward":               {"1080", "127.0.0.1:1080", "[::1]:1080", "*:1080"},
+		"ExitOnForwardFailure":         {"yes", "no"},
+		"GatewayPorts":                 {"yes", "no"},
+		"GlobalKnownHostsFile":         {"none", "/a", "/a /b", `"/a b"`},
+		"HostKeyAlgorithms":            {"ssh-ed25519", "+ssh-rsa", "-ssh-*", "^rsa-sha2-512", "ssh-*,ecdsa-*"},
+		"HostKeyAlias":                 {"x", "X.example"},
+		"HostName":                     {"%h.example", "10.0.0.1", "::1"},
+		"IdentitiesOnly":               {"yes", "no"},
+		"IdentityAgent":                {"none", "SSH_AUTH_SOCK", "$SSH_AUTH_SOCK", "/a", "~/a", "/a/%r"},
+		"IdentityFile":                 {"none", "/a", `"/a b"`, `/a\ b`, "~/%h"},
+		"IgnoreUnknown":                {"*"},
+		"KbdInteractiveAuthentication": {"yes", "no"},
+		"KexAlgorithms":                {"curve25519-sha256", "+diffie-hellman-group14-sha1", "-*nistp*", "^curve25519-sha256"},
+		"LocalForward":                 {"2121 ftp.corp:21", "[::1]:2121 [::1]:21", "127.0.0.1:2121 ftp.corp:21", "/a /b", "2121 /b", `"/a b" ftp.corp:21`},
+		"LogLevel":                     {"QUIET", "fatal", "ERROR", "INFO", "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3"},
+		"MACs":                         {"hmac-sha2-256", "+hmac-sha1", "-umac*", "^hmac-sha2-512"},
+		"NumberOfPasswordPrompts":      {"0", "1", "3"},
+		"PasswordAuthentication":       {"yes", "no"},
+		"PermitRemoteOpen":             {"any", "none", "a:1 [::1]:2", "a:*"},
+		"Port":                         {"1", "65535"},
+		"PreferredAuthentications":     {"publickey", "gssapi-with-mic,hostbased,publickey,keyboard-interactive,password", "gssapi-keyex,publickey"},
+		"ProxyCommand":                 {"none", "nc %h %p", `sh -c "nc '%h' %p"`},
+		"ProxyJump":                    {"none", "a", "a,b", "u@[::1]:22", "u@a:22,b"},
+		"PubkeyAcceptedAlgorithms":     {"ssh-ed25519", "+ssh-rsa", "-ssh-*"},
+		"PubkeyAuthentication":         {"yes", "no", "unbound", "host-bound"},
+		"RemoteForward":                {"2121 ftp.corp:21", "[::1]:2121 [::1]:21", "1080", "/a /b"},
+		"ServerAliveCountMax":          {"0", "3", "99999"},
+		"ServerAliveInterval":          {"0", "30", "1m", "none"},
+		"StrictHostKeyChecking":        {"yes", "no", "off", "ask", "accept-new", "true", "false"},
+		"StreamLocalBindMask":          {"0177", "077"},
+		"StreamLocalBindUnlink":        {"yes", "no"},
+		"User":                         {"a", "a.b@c", `CORP\a`},
+		"UserKnownHostsFile":           {"none", "/a", "/a /b", `"/a b" c`, "~/%h"},
+	} {
+		for _, value := range values {
+			option := keyword + " " + value
+			if _, err := peers.EffectiveSSH(t.Context(), nil, "-F", "none", "-o", option, "host"); err != nil {
+				t.Errorf("%s: ssh refuses it: %v", option, err)
+			}
+			c := NewConfig("/home/me", "me")
+			if !c.Knows(keyword) {
+				continue // it is ssh's alone
+			}
+			if err := c.SetOption(option); err != nil {
+				t.Errorf("%s: ssh takes it, and we don't: %v", option, err)
+			}
+		}
 	}
 }

@@ -31,6 +31,7 @@ type Config struct {
 	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port
 	UserKnownHosts   []string // read; a new key is added to the first
 	GlobalKnownHosts []string // read only
+	RequiredRSASize  int      // of host keys, in bits
 
 	Identities     []string // private key files in order; if empty, the default ones of ~/.ssh
 	IdentitiesOnly bool     // offer no key of the agent that isn't among Identities
@@ -88,6 +89,7 @@ func NewConfig(home, user string) *Config {
 		AuthMethods:      []string{"publickey", "keyboard-interactive", "password"},
 		Pubkey:           true, Password: true, KeyboardInteractive: true,
 		PasswordPrompts:     3,
+		RequiredRSASize:     1024,
 		ConnectionAttempts:  1,
 		KeyExchanges:        algorithms.KeyExchanges.Standard,
 		Ciphers:             ciphers.Standard,
@@ -109,7 +111,7 @@ func NewConfig(home, user string) *Config {
 
 // identities are the key files to try, and whether somebody asked for them by name.
 func (c *Config) identities() (files []string, named bool) {
-	if len(c.Identities) > 0 {
+	if len(c.Identities) > 0 || c.set["identityfile"] { // which may have been "none"
 		return c.Identities, true
 	}
 	if c.home == "" {

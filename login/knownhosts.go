@@ -100,6 +100,9 @@ func (h *hostKeys) check(ctx context.Context, remote net.Addr, key ssh.PublicKey
 	if isCert && len(cert.ValidPrincipals) == 0 {
 		return fmt.Errorf("the host certificate of %s names no host: ask its administrator for one that does", h.name())
 	}
+	if err := h.cfg.longEnough(key); err != nil {
+		return fmt.Errorf("the host key of %s is not accepted: %w", h.name(), err)
+	}
 	err := h.db.HostKeyCallback()(h.addr, remote, key)
 	if err == nil && !isCert && !h.plain[string(key.Marshal())] && h.authority[string(key.Marshal())] {
 		err = &xknownhosts.KeyError{} // an authority signs host keys, it isn't one

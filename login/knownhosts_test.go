@@ -6,10 +6,12 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -224,6 +226,44 @@ func TestKnownTypesAreOfferedFirst(t *testing.T) {
 		for _, weak := range []string{"ssh-rsa ", "ssh-dss "} {
 			if strings.Contains(strings.Join(algos, " ")+" ", " "+weak) {
 				t.Errorf("%s: %s is offered", name, weak)
+			}
+		}
+	}
+}
+
+func TestShortHostKeysAreNotAccepted(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := ssh.NewSignerFromKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ed := newSigner(t)
+	for _, test := range []struct {
+		key  ssh.PublicKey
+		bits int
+		want bool
+	}{
+		{signer.PublicKey(), 1024, true},
+		{signer.PublicKey(), 2048, true},
+		{signer.PublicKey(), 2049, false},
+		{hostCertificate(t, signer, ed, "h"), 4096, false},
+		{hostCertificate(t, ed, signer, "h"), 4096, false},
+		{ed.PublicKey(), 4096, true},
+	} {
+		c := NewConfig("", "me")
+		if err := c.Set("RequiredRSASize", strconv.Itoa(test.bits)); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.longEnough(test.key); (err == nil) != test.want {
+			t.Errorf("%s, where %d bits are required: got %v, want it accepted: %v", test.key.Type(), test.bits, err, test.want)
+		}
+		keys := &hostKeys{cfg: c}
+		if !test.want {
+			if err := keys.check(t.Context(), nil, test.key); err == nil || !strings.Contains(err.Error(), "too short: RequiredRSASize is") {
+				t.Errorf("%s: got %v, want an error about the size", test.key.Type(), err)
 			}
 		}
 	}

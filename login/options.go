@@ -3,6 +3,7 @@ package login
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,7 +56,7 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("CanonicalizePermittedCNAMEs", remembered).Spaced(),
 	sshconfig.One("Ciphers", func(c *Config, v string) error { return c.setAlgorithms(&c.Ciphers, &ciphers, v) }),
 	sshconfig.One("ConfigFile", func(c *Config, v string) (err error) { c.ConfigFile, err = sshconfig.ExpandHome(v, c.home); return err }),
-	sshconfig.One("ConnectTimeout", func(c *Config, v string) error { return sshconfig.Seconds(&c.ConnectTimeout, 1, v) }),
+	sshconfig.One("ConnectTimeout", setConnectTimeout),
 	sshconfig.One("ConnectionAttempts", func(c *Config, v string) error { return sshconfig.Count(&c.ConnectionAttempts, 1, 1000, v) }),
 	sshconfig.One("GlobalKnownHostsFile", func(c *Config, v string) error { return c.files(&c.GlobalKnownHosts, v) }).Spaced(),
 	sshconfig.One("HostKeyAlias", func(c *Config, v string) error { c.HostKeyAlias = v; return sshconfig.CheckHost(v) }),
@@ -67,15 +68,16 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("KbdInteractiveAuthentication", func(c *Config, v string) error { return sshconfig.YesNo(&c.KeyboardInteractive, v) }),
 	sshconfig.One("KexAlgorithms", func(c *Config, v string) error { return c.setAlgorithms(&c.KeyExchanges, &algorithms.KeyExchanges, v) }),
 	sshconfig.One("MACs", func(c *Config, v string) error { return c.setAlgorithms(&c.MACs, &algorithms.MACs, v) }),
-	sshconfig.One("NumberOfPasswordPrompts", func(c *Config, v string) error { return sshconfig.Count(&c.PasswordPrompts, 1, 100, v) }),
+	sshconfig.One("NumberOfPasswordPrompts", func(c *Config, v string) error { return sshconfig.Count(&c.PasswordPrompts, 0, 1000, v) }),
 	sshconfig.One("PasswordAuthentication", func(c *Config, v string) error { return sshconfig.YesNo(&c.Password, v) }),
 	sshconfig.One("Port", func(c *Config, v string) (err error) { c.Port, err = sshconfig.Port(v); return err }),
 	sshconfig.One("PreferredAuthentications", setAuthMethods),
 	sshconfig.One("ProxyCommand", setProxyCommand),
 	sshconfig.One("ProxyJump", setProxyJump),
-	sshconfig.One("PubkeyAuthentication", func(c *Config, v string) error { return sshconfig.YesNo(&c.Pubkey, v) }),
-	sshconfig.One("ServerAliveCountMax", func(c *Config, v string) error { return sshconfig.Count(&c.ServerAliveCountMax, 1, 1000, v) }),
-	sshconfig.One("ServerAliveInterval", func(c *Config, v string) error { return sshconfig.Seconds(&c.ServerAliveInterval, 0, v) }),
+	sshconfig.One("PubkeyAuthentication", setPubkey),
+	sshconfig.One("RequiredRSASize", func(c *Config, v string) error { return sshconfig.Count(&c.RequiredRSASize, 1024, 16384, v) }),
+	sshconfig.One("ServerAliveCountMax", setAliveCount),
+	sshconfig.One("ServerAliveInterval", setAliveInterval),
 	sshconfig.One("StrictHostKeyChecking", setHostKeyChecking),
 	sshconfig.One("Tag", remembered),
 	sshconfig.One("User", func(c *Config, v string) error { c.User = v; return sshconfig.CheckUser(v) }),
@@ -112,6 +114,40 @@ func (c *Config) ExpandHome(name string) string {
 	return name
 }
 
+// setConnectTimeout takes ssh(1)'s none, and 0, for a day: no connection is waited for without an end.
+func setConnectTimeout(c *Config, value string) error {
+	if strings.EqualFold(value, "none") || value == "0" {
+		value = "1d"
+	}
+	return sshconfig.Seconds(&c.ConnectTimeout, 1, value)
+}
+
+func setAliveInterval(c *Config, value string) error {
+	if strings.EqualFold(value, "none") {
+		value = "0"
+	}
+	return sshconfig.Seconds(&c.ServerAliveInterval, 0, value)
+}
+
+// setAliveCount takes 0 for 1, as nothing less than an interval can be waited for, and what is above 1000 for 1000.
+func setAliveCount(c *Config, value string) error {
+	var n int
+	if err := sshconfig.Count(&n, 0, math.MaxInt32, value); err != nil {
+		return err
+	}
+	c.ServerAliveCountMax = min(max(n, 1), 1000)
+	return nil
+}
+
+// setPubkey takes ssh(1)'s two kinds of yes, which differ in what an agent is told.
+func setPubkey(c *Config, value string) error {
+	switch strings.ToLower(value) {
+	case "unbound", "host-bound":
+		value = "yes"
+	}
+	return sshconfig.YesNo(&c.Pubkey, value)
+}
+
 func setIdentityAgent(c *Config, value string) error {
 	switch {
 	case strings.EqualFold(value, "none"):
@@ -143,7 +179,7 @@ func setAuthMethods(c *Config, value string) error {
 		switch name {
 		case "publickey", "keyboard-interactive", "password":
 			c.AuthMethods = append(c.AuthMethods, name)
-		case "gssapi-with-mic", "hostbased", "none": // ssh's, which culvert doesn't do
+		case "gssapi-with-mic", "gssapi-keyex", "hostbased", "none": // ssh's, which culvert doesn't do
 		default:
 			return fmt.Errorf("%q is not one of publickey, keyboard-interactive, password", name)
 		}

@@ -1,7 +1,6 @@
 package sshconfig
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -104,7 +103,7 @@ var compared = map[string]bool{
 
 func compareWithSSH(t *testing.T, path string, line commandLine) {
 	t.Helper()
-	ctx := context.Background()
+	ctx := t.Context()
 	args := append([]string{"-F", path}, line.args()...)
 	out, err := peers.EffectiveSSH(ctx, nil, args...)
 	if err != nil {
@@ -385,4 +384,17 @@ func (g *generator) indent() string { return g.one("", "", "  ", "\t", "    ") }
 
 func (g *generator) end() string {
 	return g.one("\n", "\n", "  \n", " # a comment\n", "\r\n", "\t#x\n")
+}
+
+// TestKeywordsOfSSHAreKnown holds that each keyword that ssh -G shows is one that somebody here takes or that is known to be ssh's.
+func TestKeywordsOfSSHAreKnown(t *testing.T) {
+	out, err := peers.EffectiveSSH(t.Context(), nil, "-F", "none", "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for keyword := range valuesOf(out) {
+		if keyword != "host" && !standard[keyword] && !Foreign(keyword) && !slices.Contains(readers, keyword) {
+			t.Errorf("%s isn't known", keyword)
+		}
+	}
 }

@@ -31,27 +31,35 @@ func Count(to *int, least, most int, value string) error {
 	return nil
 }
 
-// Seconds takes a plain number or sshd_config(5)'s time format with one unit, and at most a day.
+// Seconds takes sshd_config(5)'s time format, such as 90, 1h30m or 2d, up to 30 days.
 func Seconds(to *time.Duration, least int, value string) error {
-	const most = 24 * 60 * 60
-	unit, digits := 1, value
-	if i := len(value) - 1; i > 0 {
-		switch value[i] {
-		case 's', 'S':
-			digits = value[:i]
-		case 'm', 'M':
-			unit, digits = 60, value[:i]
-		case 'h', 'H':
-			unit, digits = 60*60, value[:i]
+	const most = 30 * 24 * 60 * 60
+	wrong := fmt.Errorf("%q is not a time from %d to %d seconds, such as 90 or 1h30m", value, least, most)
+	total, rest := 0, value
+	for done := false; !done; {
+		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
+		n, err := strconv.Atoi(rest[:digits])
+		unit, ok := 1, digits == len(rest)
+		if !ok {
+			unit, ok = units[rest[digits]|0x20]
+			digits++
 		}
+		if err != nil || !ok || n > (most-total)/unit {
+			return wrong
+		}
+		total += n * unit
+		rest = rest[digits:]
+		done = rest == ""
 	}
-	n, err := strconv.Atoi(digits)
-	if err != nil || n < 0 || n > most/unit || n*unit < least {
-		return fmt.Errorf("%q is not a time from %d to %d seconds", value, least, most)
+	if total < least {
+		return wrong
 	}
-	*to = time.Duration(n*unit) * time.Second
+	*to = time.Duration(total) * time.Second
 	return nil
 }
+
+// units are the letters of the time format in lower case, in seconds.
+var units = map[byte]int{'s': 1, 'm': 60, 'h': 60 * 60, 'd': 24 * 60 * 60, 'w': 7 * 24 * 60 * 60}
 
 // Port takes a port number other than 0.
 func Port(s string) (uint16, error) {
