@@ -32,6 +32,7 @@ install: install-client install-bastion ## into PREFIX, /usr/local unless it is 
 install-client: build
 	install -D bin/culvert $(DESTDIR)$(PREFIX)/bin/culvert
 	$(INSTALL) -t $(SHARE)/man/man1 man/culvert.1
+	$(INSTALL) -t $(SHARE)/man/man5 man/culvert_config.5
 	$(INSTALL) cmd/culvert/completions/bash $(SHARE)/bash-completion/completions/culvert
 	$(INSTALL) cmd/culvert/completions/zsh $(SHARE)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)/_culvert
 	$(INSTALL) cmd/culvert/completions/fish $(SHARE)/fish/vendor_completions.d/culvert.fish

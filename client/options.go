@@ -47,7 +47,24 @@ func (c *Config) SetWords(keyword string, words []string) error {
 }
 
 // ReadFiles gives c what files of ssh_config(5) say about its host, as [login.Config.ReadFiles] does.
-func (c *Config) ReadFiles(ctx context.Context) error { return c.Config.ReadFilesInto(ctx, c) }
+func (c *Config) ReadFiles(ctx context.Context) error {
+	if err := c.Config.ReadFilesInto(ctx, c); err != nil {
+		return err
+	}
+	tokens := c.Tokens()
+	for _, forwards := range [][]Forward{c.Forwards, c.RemoteForwards} {
+		for i := range forwards {
+			for _, path := range []*string{&forwards[i].Socket, &forwards[i].HostSocket} {
+				expanded, err := tokens.Path(*path)
+				if err != nil {
+					return fmt.Errorf("forward of a Unix socket: %w", err)
+				}
+				*path = expanded
+			}
+		}
+	}
+	return nil
+}
 
 // Set gives keyword its value, as [sshconfig.Table.Set] does. The keywords are those of the SSH connection and those of
 // tunnels and FTP.

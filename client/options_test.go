@@ -169,3 +169,35 @@ func TestValuesThatSSHTakesAreTaken(t *testing.T) {
 		}
 	}
 }
+
+func TestPathsOfSocketsHaveTokens(t *testing.T) {
+	t.Setenv("CULVERT_TEST", "me")
+	c := NewConfig("", "me")
+	for _, option := range []string{"ConfigFile=none", "LocalForward /tmp/%h-%u.sock /srv/100%%", "RemoteForward /tmp/${CULVERT_TEST}/%n /x"} {
+		if err := c.SetOption(option); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.SetDestination("Bastion"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.ReadFiles(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if f := c.Forwards[0]; f.Socket != "/tmp/bastion-me.sock" || f.HostSocket != "/srv/100%" {
+		t.Errorf("got %+v, want its tokens replaced", f)
+	}
+	if f := c.RemoteForwards[0]; f.Socket != "/tmp/me/Bastion" {
+		t.Errorf("got %+v, want its variable and token replaced", f)
+	}
+	c = NewConfig("", "me")
+	for _, option := range []string{"ConfigFile=none", "LocalForward /tmp/%z h:1"} {
+		if err := c.SetOption(option); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.Host = "h"
+	if err := c.ReadFiles(t.Context()); err == nil || !strings.Contains(err.Error(), "there is no %z here") {
+		t.Errorf("got %v, want an error about the token", err)
+	}
+}

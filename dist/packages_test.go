@@ -36,6 +36,7 @@ func TestDebianPackages(t *testing.T) {
 			"usr/share/doc/culvert/copyright",
 			"usr/share/fish/vendor_completions.d/culvert.fish",
 			"usr/share/man/man1/culvert.1.gz",
+			"usr/share/man/man5/culvert_config.5.gz",
 			"usr/share/zsh/vendor-completions/_culvert",
 		},
 		"culvertd": {
