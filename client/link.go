@@ -23,6 +23,7 @@ type link struct {
 	broken   bool      // its uplink has ended by itself, and has not come again
 	hurry    bool      // somebody wants to be told of the next attempt, at once
 
+	over     bool   // run has returned, or is about to
 	up       uplink // nil if there is none
 	trying   bool   // an uplink is being made
 	since    time.Time
@@ -53,12 +54,21 @@ func newLink(cfg linkConfig, random func() float64) *link {
 // run keeps the link until ctx is done. Everything that it started has ended when it returns.
 func (l *link) run(ctx context.Context) {
 	defer l.wg.Wait()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.over, l.failed = true, errClosed
+		l.tell()
+	}()
 	for l.await(ctx, func() (bool, time.Time) { need, _ := l.needed(); return need, time.Time{} }) == nil {
 		if up := l.establish(ctx); up != nil {
 			l.keep(ctx, up)
 		}
 	}
 }
+
+// errClosed is why there is no uplink in the end.
+var errClosed = errors.New("the tunnel has been closed")
 
 // tell wakes everybody who waits for a change. It needs l.mu.
 func (l *link) tell() {
@@ -257,7 +267,7 @@ func (l *link) login(ctx context.Context) error {
 		if l.up == nil {
 			failed = l.failed
 		}
-		return l.up != nil || l.attempts >= attempt && !l.trying, time.Time{}
+		return l.up != nil || l.over || l.attempts >= attempt && !l.trying, time.Time{}
 	})
 	return errors.Join(err, failed)
 }
@@ -291,7 +301,7 @@ func (l *link) wait(ctx context.Context, deadline time.Time) (up uplink, err err
 	var failed error
 	err = l.await(ctx, func() (bool, time.Time) {
 		up, failed = l.up, l.failed
-		return up != nil && !hasEnded(up) || l.refused || !time.Now().Before(deadline), deadline
+		return up != nil && !hasEnded(up) || l.refused || l.over || !time.Now().Before(deadline), deadline
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -376,6 +376,24 @@ func TestConnectionsThatBreakAtOnceAreDelayedMoreAndMore(t *testing.T) {
 	})
 }
 
+func TestNobodyWaitsForALinkThatHasBeenClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		x := &linkTest{t: t}
+		x.link = newLink(linkConfig{connect: x.connect, patience: time.Hour, log: slog.New(slog.DiscardHandler)}, func() float64 { return 0 })
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		x.run(ctx)
+		if err := x.login(t.Context()); !errors.Is(err, errClosed) {
+			t.Errorf("login: got %v, want that it is closed", err)
+		}
+		s, end := x.begin()
+		defer end()
+		if up, err := x.open(s); !errors.Is(err, errClosed) {
+			t.Errorf("a session: got %v, %v, want that it is closed", up, err)
+		}
+	})
+}
+
 func TestStreamOfItsOwnIsASession(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		x := startLink(t, nil)

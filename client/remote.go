@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/relay"
 	"github.com/culvert-ssh/culvert/socks"
 )
@@ -30,7 +29,6 @@ type remote struct {
 	cfg     *Config
 	bastion remoteEnd
 	at      place // where the bastion listens; for ready
-	meter   *activity.TunnelMeter
 
 	inexact atomic.Bool // it refuses to listen for FTP data at exactly the address that is announced
 	room    chan struct{}
@@ -79,17 +77,9 @@ func remoteForward(ctx context.Context, cfg *Config, bastion remoteEnd, f Forwar
 		Forward: f, ctx: ctx, cfg: cfg, bastion: bastion,
 		room: make(chan struct{}, maxSessions), log: cfg.Logger().With("target", f.Target()),
 	}
-	shown := activity.Tunnel{Link: cfg.LinkName, Kind: activity.Remote, FTP: f.Kind.ftp(), Listen: r.asked().String(), Target: f.Target()}
-	if f.Kind == SOCKS {
-		shown.Target = ""
-	}
-	r.meter = cfg.Activity.Tunnel(shown)
 	if err := r.listen(); err != nil {
-		r.meter.Close()
 		return "", err
 	}
-	r.meter.ListensAt(r.at.String())
-	context.AfterFunc(ctx, r.meter.Close)
 	return r.ready(), nil
 }
 
@@ -162,7 +152,9 @@ func (r *remote) servePlain(a *arrival) {
 		local.Abort()
 		return
 	}
-	carry(r.ctx, r.meter.Connection(activity.Connection{From: a.shownFrom()}), channel, local, r.log)
+	var count relay.Counters
+	err = relay.Join(r.ctx, channel, local, &count)
+	logEnd(r.ctx, r.log, "connection", err, &count)
 }
 
 // serveSOCKS carries one connection that says itself where it goes.
@@ -190,7 +182,9 @@ func (r *remote) serveSOCKS(a *arrival) {
 		refused(r.ctx, log, err)
 		return
 	}
-	carry(r.ctx, r.meter.Connection(activity.Connection{From: a.shownFrom(), Target: to.Target()}), channel, local, log)
+	var count relay.Counters
+	err = relay.Join(r.ctx, channel, local, &count)
+	logEnd(r.ctx, log, "connection", err, &count)
 }
 
 // dialPermitted connects to where a SOCKS client wants to go.

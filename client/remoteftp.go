@@ -12,7 +12,6 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
@@ -43,9 +42,7 @@ func (r *remote) serveFTP(a *arrival) {
 		server.Abort()
 		return
 	}
-	meter := r.meter.Connection(activity.Connection{From: a.shownFrom(), FTP: true})
-	defer meter.Close()
-	e := newRemoteEndpoints(r, a.origin.Addr(), server, newFollower(meter), log)
+	e := newRemoteEndpoints(r, a.origin.Addr(), server, log)
 	defer e.end()
 	inside, err := e.upstream.control(r.ctx, server)
 	if err != nil {
@@ -54,11 +51,10 @@ func (r *remote) serveFTP(a *arrival) {
 	}
 	err = control.Run(r.ctx, control.Config{
 		Client: channel, Server: inside, StartTLS: e.upstream.begin, Endpoints: e, Log: log,
-		Note: e.follow.note(log), Dialogue: r.cfg.dialogue(log), Record: e.follow, Measured: e.follow.measured,
+		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: r.cfg.dialogue(log),
 		Session: ftp.NewSession(ftp.Options{
 			Peer: e.server, Hop: e.hop, Client: a.origin.Addr(), Active: r.cfg.Active, TLS: e.upstream.mode,
 			HoldSuccess: !r.toCulvertd(), // who would end the client's connection as if the data were complete
-			Measures:    meter != nil,
 		}),
 	})
 	logControlEnd(r.ctx, log, err)
@@ -81,17 +77,16 @@ type remoteEndpoints struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 	room   chan struct{}
-	follow *follower
 
 	listener *control.DataListener // where the server was told to connect to, until that is announced; or nil
 	current  *remoteData           // the one announced last, or nil
 }
 
-func newRemoteEndpoints(r *remote, client netip.Addr, server relay.Stream, follow *follower, log *slog.Logger) *remoteEndpoints {
+func newRemoteEndpoints(r *remote, client netip.Addr, server relay.Stream, log *slog.Logger) *remoteEndpoints {
 	e := &remoteEndpoints{
 		remote: r, log: log, upstream: r.cfg.upstream(r.Forward, log), client: client, hop: r.hop(client),
 		server: loopback4, local: loopback4, // of one behind a Unix socket
-		room: make(chan struct{}, maxData), follow: follow,
+		room: make(chan struct{}, maxData),
 	}
 	if tcp, ok := server.(*relay.TCP); ok {
 		e.server, e.local = relay.AddrPort(tcp.RemoteAddr()).Addr(), relay.AddrPort(tcp.LocalAddr()).Addr()
@@ -152,9 +147,8 @@ func (e *remoteEndpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.
 	default:
 		return at, fmt.Errorf("more than %d data connections at once", maxData)
 	}
-	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected, flow: e.follow.announced(), reached: make(chan struct{}), sent: make(chan struct{}), ended: make(chan struct{})}
+	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected, reached: make(chan struct{}), sent: make(chan struct{}), ended: make(chan struct{})}
 	if err := d.begin(ctx); err != nil {
-		d.flow.end(err)
 		d.close()
 		<-e.room
 		return at, err

@@ -25,7 +25,20 @@ func commands() []command {
 				}
 			},
 		},
+		{
+			name: "down", args: "name...", help: "take tunnels down that up has brought up", flags: downFlags, run: takeDown,
+			complete: func(s *suggestions, typed string) { s.profiles(typed) },
+		},
 		{name: "help", help: "this text", run: func(*call) error { return errHelp }},
+		{name: "list", help: "the tunnels that there are, by culvert_config(5)", flags: listFlags, run: listTunnels},
+		{
+			name: "status", args: "[name...]", help: "how the tunnels are that are up", flags: statusFlags, run: showStatus,
+			complete: func(s *suggestions, typed string) { s.profiles(typed) },
+		},
+		{
+			name: "up", args: "name...", help: "bring tunnels up, and keep them so in the background", flags: upFlags, run: bringUp,
+			complete: func(s *suggestions, typed string) { s.profiles(typed) },
+		},
 		{name: "version", help: "which culvert this is", run: func(*call) error { return errVersion }},
 	}
 }

@@ -35,6 +35,8 @@ func TestScripts(t *testing.T) {
 			"status":  status,
 			"begin":   begin,
 			"end":     end,
+			"expand":  expand,
+			"tunnel":  tunnel,
 			"crash":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value(worldKey{}).(*world).sshd.Kill() },
 			"newhost": func(ts *testscript.TestScript, _ bool, _ []string) { check(ts, replaceHostKey(ts)) },
 		},
@@ -124,6 +126,9 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	w.culvert = exec.Command(path, args[1:]...)
 	w.culvert.Dir = ts.MkAbs(".")
 	w.culvert.Env = []string{"HOME=" + ts.Getenv("HOME"), "PATH=" + ts.Getenv("PATH")}
+	for _, name := range []string{"XDG_CONFIG_HOME", "XDG_RUNTIME_DIR"} {
+		w.culvert.Env = append(w.culvert.Env, name+"="+ts.Getenv(name))
+	}
 	stderr, err := w.culvert.StderrPipe()
 	check(ts, err)
 	check(ts, w.culvert.Start())

@@ -35,14 +35,15 @@ var arrows = map[string][]string{
 	"screen":     {},
 	"redirect":   {},
 	"login":      {"relay", "sshconfig", "algorithms"},
-	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "socks", "sshconfig"},
+	"client":     {"ftp", "ftps", "relay", "control", "login", "socks", "sshconfig"},
 	"profile":    {"client", "sshconfig"},
+	"standing":   {"client", "activity"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
 	"admin":      {"server", "audit"},
 	"server":     {"auth", "channels", "policy", "audit", "relay"},
 
 	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin"},
-	"cmd/culvert":  {"client", "login", "activity", "screen"},
+	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "screen"},
 }
 
 // outside are packages that look at the house from outside: they may import all of it and what tests use.
