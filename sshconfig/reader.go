@@ -226,6 +226,9 @@ func (p *pass) take(l Line, name string) error {
 	if !p.Into.Knows(name) {
 		return nil
 	}
+	if p.Log != nil {
+		p.Log.Debug("configuration", "at", l.At.String(), "keyword", l.Keyword, "value", Join(l.Words))
+	}
 	if err := p.Into.SetWords(l.Keyword, l.Words); err != nil {
 		return &Error{At: l.At, Err: err}
 	}

@@ -184,6 +184,7 @@ var arguments = map[string]func(s *suggestions, head, typed string){
 	"interface":   nothing,
 	"ciphers":     nothing,
 	"macs":        nothing,
+	"tag":         nothing,
 }
 
 // nothing completes what nothing is known of.

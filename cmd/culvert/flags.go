@@ -94,6 +94,7 @@ var options = []option{
 	{name: "N", help: "for ssh's sake: there is no remote command to leave out"},
 	{name: "n", help: "for ssh's sake: the standard input is never read"},
 	{name: "o", arg: "Option=value", help: "as in ssh_config(5)", do: func(cfg *client.Config, arg string) error { return cfg.SetOption(arg) }},
+	{name: "P", arg: "tag", help: "a word for Match tagged in ~/.ssh/config", keyword: "Tag"},
 	{name: "p", arg: "port", help: "of the SSH server", keyword: "Port"},
 	{name: "q", help: "say nothing", keyword: "LogLevel", value: "QUIET"},
 	{name: "R", arg: "forward", help: "the other way: the server listens, and the host is reached from this machine", keyword: "RemoteForward"},
