@@ -1,19 +1,13 @@
 package login
 
 import (
-	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/crypto/ssh/agent"
 
 	"github.com/culvert-ssh/culvert/sshconfig"
 )
@@ -25,9 +19,9 @@ type authenticator struct {
 	pause func() (resume func()) // around what a person does
 	lost  func() bool
 
-	agent     net.Conn // nil if there is none
+	agent     *keyAgent // nil if there is none
 	loaded    bool
-	keys      []identity // not offered yet
+	keys      []*identity // not offered yet
 	offered   int
 	passwords int   // asked for so far
 	answers   int   // keyboard-interactive dialogues so far
@@ -39,9 +33,7 @@ func newAuthenticator(ctx context.Context, cfg *Config, pause func() func(), los
 }
 
 func (a *authenticator) close() {
-	if a.agent != nil {
-		_ = a.agent.Close() // nothing was written that could be lost
-	}
+	a.agent.close()
 }
 
 // next is the ssh.ClientAuthCallback. Methods come in the order of Config.AuthMethods, as far as the
@@ -120,128 +112,57 @@ func (a *authenticator) tried() string {
 // publicKey returns the next key to offer, or nil.
 func (a *authenticator) publicKey() ssh.AuthMethod {
 	if !a.loaded {
+		a.agent = dialAgent(a.ctx, a.cfg, a.pause)
 		a.keys, a.loaded = a.identities(), true
 	}
-	if len(a.keys) == 0 {
-		return nil
+	for len(a.keys) > 0 {
+		id := a.keys[0]
+		a.keys = a.keys[1:]
+		if id.public == nil { // of an encrypted key, whose file says nothing before it is opened
+			if err := id.open(); err != nil {
+				a.cfg.Logger().Warn("a key is left out", "err", err)
+				continue
+			}
+		}
+		if err := a.cfg.longEnough(id.public); err != nil {
+			a.cfg.Logger().Warn("a key is left out", "name", id.name, "err", err)
+			continue
+		}
+		algos := a.cfg.algorithmsOf(id.public)
+		if len(algos) == 0 {
+			a.cfg.Logger().Debug("a key is left out, by PubkeyAcceptedAlgorithms", "name", id.name, "type", id.public.Type())
+			continue
+		}
+		a.offered++
+		a.cfg.Logger().Debug("offering key", "name", id.name, "type", id.public.Type(), "fingerprint", ssh.FingerprintSHA256(id.public))
+		return ssh.PublicKeys(offer{a, id, algos})
 	}
-	id := a.keys[0]
-	a.keys = a.keys[1:]
-	a.offered++
-	public := id.signer.PublicKey()
-	a.cfg.Logger().Debug("offering key", "name", id.name, "type", public.Type(), "fingerprint", ssh.FingerprintSHA256(public))
-	return ssh.PublicKeys(offer{id.signer, a, id.name})
+	return nil
 }
 
 // offer is a key as it is offered: it never signs with SHA-1, and its failures are told to
 // the person; x/crypto/ssh keeps them for itself if another method follows.
 type offer struct {
-	ssh.AlgorithmSigner
-	a    *authenticator
-	name string
+	a     *authenticator
+	id    *identity
+	algos []string
 }
 
 // Algorithms makes the SSH library choose among these. RFC 8332, section 3.
-func (o offer) Algorithms() []string {
-	public := o.PublicKey()
-	if cert, ok := public.(*ssh.Certificate); ok {
-		public = cert.Key
-	}
-	if public.Type() == ssh.KeyAlgoRSA {
-		return []string{ssh.KeyAlgoRSASHA512, ssh.KeyAlgoRSASHA256}
-	}
-	return []string{public.Type()}
+func (o offer) Algorithms() []string { return o.algos }
+
+func (o offer) PublicKey() ssh.PublicKey { return o.id.public }
+
+func (o offer) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
+	return o.SignWithAlgorithm(rand, data, o.algos[0])
 }
 
 func (o offer) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
-	sig, err := o.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
+	sig, err := o.id.sign(rand, data, algorithm)
 	if err != nil {
-		o.a.cfg.Logger().Warn("a key can't sign", "name", o.name, "err", err)
+		o.a.cfg.Logger().Warn("a key can't sign", "name", o.id.name, "err", err)
 	}
 	return sig, err
-}
-
-// identities are the keys in the order of ssh(1): keys of the agent that are among the identity files,
-// the agent's other ones, and the files that the agent doesn't have.
-func (a *authenticator) identities() []identity {
-	files, named := a.cfg.identities()
-	var fromFiles []identity
-	for _, file := range files {
-		ids, err := loadIdentity(a.ctx, a.cfg, file, a.pause)
-		if err != nil {
-			if public := readPublicKey(file + ".pub"); public == nil && (named || !errors.Is(err, fs.ErrNotExist)) {
-				a.cfg.Logger().Warn("a key is left out", "err", err)
-			}
-			continue
-		}
-		fromFiles = append(fromFiles, ids...)
-	}
-	wanted := func(k ssh.PublicKey) bool {
-		same := func(public ssh.PublicKey) bool {
-			return public != nil && bytes.Equal(public.Marshal(), k.Marshal())
-		}
-		return slices.ContainsFunc(fromFiles, func(id identity) bool { return same(id.signer.PublicKey()) }) ||
-			slices.ContainsFunc(files, func(f string) bool { return same(readPublicKey(f+".pub")) || same(readPublicKey(f)) })
-	}
-	var first, others []identity
-	for _, id := range a.agentKeys() {
-		if wanted(id.signer.PublicKey()) {
-			first = append(first, id)
-		} else if !a.cfg.IdentitiesOnly {
-			others = append(others, id)
-		}
-	}
-	rest := slices.DeleteFunc(fromFiles, func(id identity) bool {
-		return slices.ContainsFunc(first, func(f identity) bool {
-			return bytes.Equal(f.signer.PublicKey().Marshal(), id.signer.PublicKey().Marshal())
-		})
-	})
-	return slices.Concat(first, others, rest)
-}
-
-// agentTimeout is how long the agent may take; a signature may wait for a person who
-// confirms it or touches a token.
-const agentTimeout = 2 * time.Minute
-
-// agentKeys connects to the agent and lists its keys. An agent that isn't there is no error.
-func (a *authenticator) agentKeys() []identity {
-	if a.cfg.AgentSocket == "" {
-		return nil
-	}
-	defer a.pause()()
-	dialer := net.Dialer{Timeout: a.cfg.ConnectTimeout}
-	conn, err := dialer.DialContext(a.ctx, "unix", a.cfg.AgentSocket)
-	if err != nil {
-		a.cfg.Logger().Debug("no agent", "err", err)
-		return nil
-	}
-	a.agent = conn
-	_ = conn.SetDeadline(time.Now().Add(agentTimeout)) // fails only on a closed connection
-	// Without Close in sight, the library starts no goroutine of its own.
-	signers, err := agent.NewClient(struct{ io.ReadWriter }{conn}).Signers()
-	if err != nil {
-		a.cfg.Logger().Warn("the agent can't be used", "err", err)
-		return nil
-	}
-	var ids []identity
-	for _, s := range signers {
-		if as, ok := s.(ssh.AlgorithmSigner); ok {
-			ids = append(ids, identity{name: "agent", signer: agentKey{as, a}})
-		}
-	}
-	return ids
-}
-
-// agentKey is a key of the agent; while it signs, the handshake waits.
-type agentKey struct {
-	ssh.AlgorithmSigner
-	a *authenticator
-}
-
-func (k agentKey) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
-	defer k.a.pause()()
-	_ = k.a.agent.SetDeadline(time.Now().Add(agentTimeout))
-	return k.AlgorithmSigner.SignWithAlgorithm(rand, data, algorithm)
 }
 
 func (a *authenticator) password() (string, error) {

@@ -53,7 +53,7 @@ func (g gate) config(t *testing.T) *Config {
 	cfg.Host, cfg.Port = "127.0.0.1", relay.AddrPort(g.addr).Port()
 	cfg.GlobalKnownHosts = nil
 	cfg.UserKnownHosts = []string{filepath.Join(t.TempDir(), "known_hosts")}
-	if err := addKnownHost(cfg.UserKnownHosts[0], g.addr.String(), g.key); err != nil {
+	if err := addKnownHost(cfg.UserKnownHosts[0], g.addr.String(), g.key, false); err != nil {
 		t.Fatal(err)
 	}
 	return cfg
@@ -247,7 +247,7 @@ func TestKeyThatOthersMayReadIsNotUsed(t *testing.T) {
 	if err := tryConnect(t, cfg); err == nil || !strings.Contains(err.Error(), "tried: nothing") {
 		t.Errorf("got %v, want that nothing was tried", err)
 	}
-	_, err := loadIdentity(context.Background(), cfg, key.Path, nil)
+	_, err := newAuthenticator(t.Context(), cfg, nil, nil).loadIdentity(key.Path)
 	if want := "may be read by others (mode 0644), so it is not used: chmod 600"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %q", err, want)
 	}
@@ -270,6 +270,12 @@ func startAgent(t *testing.T, keys ...peers.Key) string {
 			t.Fatal(err)
 		}
 	}
+	return serveAgent(t, ring)
+}
+
+// serveAgent serves an agent on a socket.
+func serveAgent(t *testing.T, ring agent.Agent) string {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "agent")
 	ln, err := net.Listen("unix", path)
 	if err != nil {

@@ -31,11 +31,20 @@ type Config struct {
 	HostKeyAlias     string   // the name to look up in known_hosts; if empty, Host and Port
 	UserKnownHosts   []string // read; a new key is added to the first
 	GlobalKnownHosts []string // read only
-	RequiredRSASize  int      // of host keys, in bits
+
+	HostKeyAlgorithms     []string // in order of preference, unless a key is known
+	CASignatureAlgorithms []string // by which certificates of hosts may be signed
+	RevokedHostKeys       []string // files, plain or KRLs; all must be readable
+	RequiredRSASize       int      // bits that RSA keys have at least, of hosts and of the person
+	HashKnownHosts        bool     // names are added to known_hosts as hashes
 
 	Identities     []string // private key files in order; if empty, the default ones of ~/.ssh
+	Certificates   []string // files with certificates for them; if empty, those beside them
 	IdentitiesOnly bool     // offer no key of the agent that isn't among Identities
 	AgentSocket    string   // path; if empty, there is no agent
+	AddKeys        AddKeys  // what becomes of keys that are read from files
+
+	UserKeyAlgorithms []string // by which the person's keys may sign
 
 	AuthMethods         []string // RFC 4252 method names, the preferred first
 	Pubkey              bool     // publickey may be used
@@ -61,12 +70,13 @@ type Config struct {
 	// Log is told the rest. If nil, nobody is.
 	Log *slog.Logger
 
-	home      string
-	localUser string
-	remarks   []string                  // on values that were set
-	set       map[string]bool           // keywords that have their value already
-	also      func(keyword string) bool // keywords that whoever has c takes besides; if nil, there are none
-	said      map[string]string         // and the first value of each of them, by its name in lower case
+	home            string
+	localUser       string
+	hostKeysInOrder bool                      // HostKeyAlgorithms are to be offered as they are
+	remarks         []string                  // on values that were set
+	set             map[string]bool           // keywords that have their value already
+	also            func(keyword string) bool // keywords that whoever has c takes besides; if nil, there are none
+	said            map[string]string         // and the first value of each of them, by its name in lower case
 }
 
 // HostKeyChecking is StrictHostKeyChecking of ssh_config(5). The zero value is the strictest. A changed or
@@ -88,9 +98,11 @@ func NewConfig(home, user string) *Config {
 		GlobalKnownHosts: []string{"/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2"},
 		AuthMethods:      []string{"publickey", "keyboard-interactive", "password"},
 		Pubkey:           true, Password: true, KeyboardInteractive: true,
-		PasswordPrompts:     3,
-		RequiredRSASize:     1024,
-		ConnectionAttempts:  1,
+		PasswordPrompts:    3,
+		RequiredRSASize:    1024,
+		ConnectionAttempts: 1,
+		HostKeyAlgorithms:  algorithms.HostKeys.Standard, CASignatureAlgorithms: algorithms.Authorities.Standard,
+		UserKeyAlgorithms:   algorithms.UserKeys.Standard,
 		KeyExchanges:        algorithms.KeyExchanges.Standard,
 		Ciphers:             ciphers.Standard,
 		MACs:                algorithms.MACs.Standard,

@@ -126,7 +126,10 @@ func disagreement(host string, e *ssh.AlgorithmNegotiationError) error {
 	case strings.Contains(e.What, "MAC"):
 		keyword, kind = "MACs", &algorithms.MACs
 	}
-	has := sshconfig.Printable(strings.Join(e.RequestedAlgorithms, ","))
+	names := slices.DeleteFunc(slices.Clone(e.RequestedAlgorithms), func(name string) bool { // what is said there besides
+		return strings.HasPrefix(name, "kex-strict-") || strings.HasPrefix(name, "ext-info-")
+	})
+	has := sshconfig.Printable(strings.Join(names, ","))
 	of := func(names []string) string {
 		i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(e.RequestedAlgorithms, name) })
 		if i < 0 {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -96,6 +95,8 @@ func (c *Config) expandTokens() error {
 		}
 	}
 	expand("IdentityFile", pointers(c.Identities)...)
+	expand("CertificateFile", pointers(c.Certificates)...)
+	expand("RevokedHostKeys", pointers(c.RevokedHostKeys)...)
 	expand("UserKnownHostsFile", pointers(c.UserKnownHosts)...)
 	if said := c.said["identityagent"]; c.AgentSocket != "" && said != "SSH_AUTH_SOCK" && !isVariable(said) {
 		expand("IdentityAgent", &c.AgentSocket)
@@ -116,7 +117,7 @@ func pointers(values []string) []*string {
 // each of settings may say more.
 func (c *Config) Hop(ctx context.Context, destination string, settings ...func(*Config) error) (*Config, error) {
 	h := NewConfig(c.home, c.localUser)
-	h.ConfigFile, h.AgentSocket, h.BatchMode = c.ConfigFile, os.Getenv("SSH_AUTH_SOCK"), c.BatchMode
+	h.ConfigFile, h.AgentSocket, h.BatchMode = c.ConfigFile, DefaultAgent(), c.BatchMode
 	h.Ask, h.Notice, h.Log, h.also = c.Ask, c.Notice, c.Log, c.also
 	if err := h.SetAddress(destination); err != nil {
 		return nil, fmt.Errorf("ProxyJump: %w", err)

@@ -1,6 +1,7 @@
 package login
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -18,62 +19,89 @@ const maxKeyFile = 64 << 10
 
 // identity is a key that may be offered.
 type identity struct {
-	name   string // where it is from, for the person
-	signer ssh.AlgorithmSigner
+	name   string              // where it is from, for the person
+	public ssh.PublicKey       // nil if only opening it tells
+	signer ssh.AlgorithmSigner // nil until it is opened
+	half   *identity           // signs for it, if it is a certificate of a file
+	pem    []byte              // the file, of a key that is read from one
+	login  *authenticator      // that it serves
+	raw    any                 // the private key of a file, until the agent was offered it
 }
 
-// loadIdentity reads a private key file. Where a certificate lies beside it (file-cert.pub), the
-// certificate comes first. The passphrase of an encrypted key is asked for only
-// when a signature is needed, if the file tells its public key without.
-func loadIdentity(ctx context.Context, cfg *Config, file string, pause func() (resume func())) ([]identity, error) {
+// hasPrivate reports whether it can be signed with, if need be after it is opened.
+func (id *identity) hasPrivate() bool { return id.pem != nil || id.signer != nil }
+
+// loadIdentity reads a private key file. The passphrase of an encrypted key is asked for only when a signature is needed, if the file, or the
+// one with .pub beside it, tells its public key without.
+func (a *authenticator) loadIdentity(file string) (*identity, error) {
 	pem, err := readKeyFile(file)
 	if err != nil {
 		return nil, err
 	}
-	var signer ssh.AlgorithmSigner
-	plain, err := ssh.ParsePrivateKey(pem)
+	id := &identity{name: file, pem: pem, login: a}
+	private, err := ssh.ParseRawPrivateKey(pem)
 	var locked *ssh.PassphraseMissingError
 	switch {
 	case err == nil:
-		if signer, err = algorithmSigner(plain); err != nil {
+		if err = id.have(private); err != nil {
 			return nil, fmt.Errorf("identity file %q: %w", file, err)
 		}
 	case errors.As(err, &locked):
-		unlock := func() (ssh.AlgorithmSigner, error) {
-			defer pause()()
-			return askPassphrase(ctx, cfg, file, pem)
+		if id.public = locked.PublicKey; id.public == nil {
+			id.public = readPublicKey(file + ".pub")
 		}
-		public := locked.PublicKey
-		if public == nil {
-			public = readPublicKey(file + ".pub")
-		}
-		if public == nil {
-			if signer, err = unlock(); err != nil {
-				return nil, err
-			}
-			break
-		}
-		signer = &lockedKey{public: public, unlock: unlock}
 	default:
 		return nil, fmt.Errorf("identity file %q is not a private key that culvert can read: %w", file, err)
 	}
-	ids := []identity{{name: file, signer: signer}}
-	if cert, ok := readPublicKey(file + "-cert.pub").(*ssh.Certificate); ok {
-		if s, err := ssh.NewCertSigner(cert, signer); err == nil {
-			if as, err := algorithmSigner(s); err == nil {
-				ids = append([]identity{{name: file + "-cert.pub", signer: as}}, ids...)
-			}
-		}
-	}
-	return ids, nil
+	return id, nil
 }
 
-// algorithmSigner returns s as what every signer of the SSH library is.
-func algorithmSigner(s ssh.Signer) (ssh.AlgorithmSigner, error) {
-	if as, ok := s.(ssh.AlgorithmSigner); ok {
-		return as, nil
+// have makes private, as the library has parsed it, the key of id.
+func (id *identity) have(private any) error {
+	s, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		return err
 	}
-	return nil, fmt.Errorf("key type %q can't choose its algorithm", s.PublicKey().Type())
+	as, ok := s.(ssh.AlgorithmSigner)
+	if !ok {
+		return fmt.Errorf("key type %q can't choose its algorithm", s.PublicKey().Type())
+	}
+	if id.public != nil && !bytes.Equal(id.public.Marshal(), s.PublicKey().Marshal()) {
+		return fmt.Errorf("the key beside it (%s.pub) is another one", id.name)
+	}
+	id.signer, id.public, id.raw = as, s.PublicKey(), private
+	return nil
+}
+
+// open gives id its private key. The person may be asked for the passphrase.
+func (id *identity) open() error {
+	if id.signer != nil {
+		return nil
+	}
+	defer id.login.pause()()
+	return askPassphrase(id.login.ctx, id.login.cfg, id.name, func(passphrase []byte) error {
+		private, err := ssh.ParseRawPrivateKeyWithPassphrase(id.pem, passphrase)
+		if err != nil {
+			return err
+		}
+		return id.have(private)
+	})
+}
+
+func (id *identity) sign(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
+	if id.half != nil {
+		return id.half.sign(rand, data, algorithm)
+	}
+	if err := id.open(); err != nil {
+		return nil, err
+	}
+	if id.raw != nil {
+		if err := id.login.agent.add(id.login.ctx, id.login.cfg, id.name, id.raw); err != nil {
+			id.login.cfg.Logger().Warn("the agent was not given a key", "name", id.name, "err", err)
+		}
+		id.raw = nil
+	}
+	return id.signer.SignWithAlgorithm(rand, data, algorithm)
 }
 
 // readKeyFile refuses a key of ours that others may read, as ssh(1) does.
@@ -119,47 +147,22 @@ func readPublicKey(file string) ssh.PublicKey {
 }
 
 // askPassphrase asks up to three times.
-func askPassphrase(ctx context.Context, cfg *Config, file string, pem []byte) (ssh.AlgorithmSigner, error) {
+func askPassphrase(ctx context.Context, cfg *Config, file string, try func(passphrase []byte) error) error {
 	for range 3 {
 		passphrase, err := cfg.ask(ctx, fmt.Sprintf("Passphrase for key %q: ", file), false)
 		if err != nil {
-			return nil, fmt.Errorf("identity file %q is encrypted: %w", file, err)
+			return fmt.Errorf("identity file %q is encrypted: %w", file, err)
 		}
 		if passphrase == "" {
 			break // the person wants to go on without this key
 		}
-		signer, err := ssh.ParsePrivateKeyWithPassphrase(pem, []byte(passphrase))
+		err = try([]byte(passphrase))
 		if err == nil {
-			return algorithmSigner(signer)
+			return nil
 		}
 		if !errors.Is(err, x509.IncorrectPasswordError) {
-			return nil, fmt.Errorf("identity file %q: %w", file, err)
+			return fmt.Errorf("identity file %q: %w", file, err)
 		}
 	}
-	return nil, fmt.Errorf("identity file %q is encrypted, and its passphrase was not given", file)
-}
-
-// lockedKey is an encrypted private key whose public key is known.
-type lockedKey struct {
-	public ssh.PublicKey
-	unlock func() (ssh.AlgorithmSigner, error)
-	signer ssh.AlgorithmSigner // once it was unlocked
-}
-
-func (k *lockedKey) PublicKey() ssh.PublicKey { return k.public }
-
-func (k *lockedKey) Sign(rand io.Reader, data []byte) (*ssh.Signature, error) {
-	return k.SignWithAlgorithm(rand, data, k.public.Type())
-}
-
-// SignWithAlgorithm asks for the passphrase the first time.
-func (k *lockedKey) SignWithAlgorithm(rand io.Reader, data []byte, algorithm string) (*ssh.Signature, error) {
-	if k.signer == nil {
-		signer, err := k.unlock()
-		if err != nil {
-			return nil, err
-		}
-		k.signer = signer
-	}
-	return k.signer.SignWithAlgorithm(rand, data, algorithm)
+	return fmt.Errorf("identity file %q is encrypted, and its passphrase was not given", file)
 }

@@ -16,6 +16,9 @@ import (
 	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
+
+	"github.com/culvert-ssh/culvert/krl"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // hostKeys answers whether a host key is the bastion's, from known_hosts files as sshd(8) describes
@@ -24,6 +27,7 @@ type hostKeys struct {
 	cfg  *Config
 	addr string // what known_hosts has it under: "host:port"
 	db   *knownhosts.HostKeyDB
+	krls []*krl.List // RevokedHostKeys
 
 	plain, authority map[string]bool // the marshalled keys that the files hold for addr
 }
@@ -44,6 +48,9 @@ func loadHostKeys(cfg *Config) (*hostKeys, error) {
 		}
 	}
 	var err error
+	if h.krls, err = loadRevoked(cfg.RevokedHostKeys); err != nil {
+		return nil, err
+	}
 	if h.db, err = knownhosts.NewDB(files...); err != nil {
 		return nil, fmt.Errorf("read known_hosts: %w: correct or remove that line", err)
 	}
@@ -59,11 +66,25 @@ func loadHostKeys(cfg *Config) (*hostKeys, error) {
 }
 
 // algorithms are the host key algorithms to offer: the types that are known first, so that a
-// server with several keys shows the one we can check. Certificates are asked for only
+// server with several keys shows the one we can check, unless the person has said which come first. Certificates are asked for only
 // where an authority is known; without one, nobody could check them.
 func (h *hostKeys) algorithms() []string {
-	supported := ssh.SupportedAlgorithms().HostKeys
-	preference := []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521}
+	algos := slices.Clone(h.cfg.HostKeyAlgorithms)
+	if len(h.authority) == 0 {
+		plain := slices.DeleteFunc(slices.Clone(algos), func(name string) bool { return strings.Contains(name, "-cert-") })
+		if len(plain) > 0 {
+			algos = plain
+		}
+	}
+	if !h.cfg.hostKeysInOrder {
+		rank := h.ranks()
+		slices.SortStableFunc(algos, func(a, b string) int { return rank(a) - rank(b) })
+	}
+	return algos
+}
+
+// ranks orders host key algorithms by how well their keys can be checked here.
+func (h *hostKeys) ranks() func(name string) int {
 	known := make(map[string]bool)
 	for _, k := range h.db.HostKeys(h.addr) {
 		if k.Cert {
@@ -74,7 +95,8 @@ func (h *hostKeys) algorithms() []string {
 			known[ssh.KeyAlgoRSASHA512], known[ssh.KeyAlgoRSASHA256] = true, true
 		}
 	}
-	rank := func(name string) int {
+	preference := []string{ssh.KeyAlgoED25519, ssh.KeyAlgoECDSA256, ssh.KeyAlgoECDSA384, ssh.KeyAlgoECDSA521}
+	return func(name string) int {
 		i := slices.Index(preference, name)
 		switch {
 		case strings.Contains(name, "-cert-"):
@@ -86,11 +108,6 @@ func (h *hostKeys) algorithms() []string {
 		}
 		return len(preference)
 	}
-	algos := slices.DeleteFunc(supported, func(name string) bool {
-		return strings.Contains(name, "-cert-") && len(h.authority) == 0
-	})
-	slices.SortStableFunc(algos, func(a, b string) int { return rank(a) - rank(b) })
-	return algos
 }
 
 // check returns nil if key is the bastion's. It may ask the person, and add the key to the first
@@ -100,8 +117,8 @@ func (h *hostKeys) check(ctx context.Context, remote net.Addr, key ssh.PublicKey
 	if isCert && len(cert.ValidPrincipals) == 0 {
 		return fmt.Errorf("the host certificate of %s names no host: ask its administrator for one that does", h.name())
 	}
-	if err := h.cfg.longEnough(key); err != nil {
-		return fmt.Errorf("the host key of %s is not accepted: %w", h.name(), err)
+	if err := h.refuse(key); err != nil {
+		return err
 	}
 	err := h.db.HostKeyCallback()(h.addr, remote, key)
 	if err == nil && !isCert && !h.plain[string(key.Marshal())] && h.authority[string(key.Marshal())] {
@@ -113,7 +130,7 @@ func (h *hostKeys) check(ctx context.Context, remote net.Addr, key ssh.PublicKey
 	case err == nil:
 		return nil
 	case errors.As(err, &revoked):
-		return &hostKeyError{text: h.revokedText(key, revoked.Revoked)}
+		return &hostKeyError{text: h.revokedText(key, fmt.Sprintf("%s:%d revokes", revoked.Revoked.Filename, revoked.Revoked.Line))}
 	case isCert || !errors.As(err, &mismatch):
 		return fmt.Errorf("the host certificate of %s is not valid: %w", h.name(), err)
 	}
@@ -124,6 +141,23 @@ func (h *hostKeys) check(ctx context.Context, remote net.Addr, key ssh.PublicKey
 		return &hostKeyError{text: h.changedText(key, known)}
 	}
 	return h.unknown(ctx, remote, key)
+}
+
+// refuse is what speaks against a key, or a certificate, whoever knows it.
+func (h *hostKeys) refuse(key ssh.PublicKey) error {
+	cert, isCert := key.(*ssh.Certificate)
+	if isCert && !slices.Contains(h.cfg.CASignatureAlgorithms, cert.Signature.Format) {
+		return fmt.Errorf("the host certificate of %s is signed by %s, which CASignatureAlgorithms leaves out: ask its administrator for another", h.name(), sshconfig.Printable(cert.Signature.Format))
+	}
+	if err := h.cfg.longEnough(key); err != nil {
+		return fmt.Errorf("the host key of %s is not accepted: %w", h.name(), err)
+	}
+	for i, list := range h.krls {
+		if reason, revoked := list.Revoked(key); revoked {
+			return &hostKeyError{text: h.revokedText(key, fmt.Sprintf("%s revokes (%s)", h.cfg.RevokedHostKeys[i], reason))}
+		}
+	}
+	return nil
 }
 
 func (h *hostKeys) unknown(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
@@ -141,7 +175,7 @@ func (h *hostKeys) unknown(ctx context.Context, remote net.Addr, key ssh.PublicK
 		return nil
 	}
 	file := h.cfg.UserKnownHosts[0]
-	if err := addKnownHost(file, h.addr, key); err != nil {
+	if err := addKnownHost(file, h.addr, key, h.cfg.HashKnownHosts); err != nil {
 		h.cfg.Logger().Warn("the host key can't be remembered", "err", err)
 		return nil
 	}
@@ -202,10 +236,10 @@ func (h *hostKeys) changedText(key ssh.PublicKey, known []xknownhosts.KnownKey) 
 	return b.String()
 }
 
-func (h *hostKeys) revokedText(key ssh.PublicKey, by xknownhosts.KnownKey) string {
+func (h *hostKeys) revokedText(key ssh.PublicKey, by string) string {
 	return bar + "@        WARNING: THE HOST KEY OF THIS SERVER IS REVOKED       @\n" + bar +
-		fmt.Sprintf("%s shows the %s key %s, which %s:%d revokes.\nIt may have been stolen: whoever shows it may not be the server. Ask its administrator.\nThe host key check failed.",
-			h.name(), typeName(key), ssh.FingerprintSHA256(key), by.Filename, by.Line)
+		fmt.Sprintf("%s shows the %s key %s, which %s.\nIt may have been stolen: whoever shows it may not be the server. Ask its administrator.\nThe host key check failed.",
+			h.name(), typeName(key), ssh.FingerprintSHA256(key), by)
 }
 
 const bar = "@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@\n"
@@ -225,7 +259,7 @@ func typeName(key ssh.PublicKey) string {
 }
 
 // addKnownHost appends a line to file, making it and its folder if they don't exist.
-func addKnownHost(file, addr string, key ssh.PublicKey) (err error) {
+func addKnownHost(file, addr string, key ssh.PublicKey, hash bool) (err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return err
 	}
@@ -234,7 +268,7 @@ func addKnownHost(file, addr string, key ssh.PublicKey) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	line := knownhosts.Line([]string{addr}, key) + "\n"
+	line := knownHostLine(addr, key, hash)
 	last := make([]byte, 1)
 	if end, err := f.Seek(0, io.SeekEnd); err == nil && end > 0 {
 		if _, err := f.ReadAt(last, end-1); err == nil && last[0] != '\n' {
@@ -243,4 +277,13 @@ func addKnownHost(file, addr string, key ssh.PublicKey) (err error) {
 	}
 	_, err = io.WriteString(f, line)
 	return err
+}
+
+// knownHostLine is the line for a host in known_hosts; hashed, it doesn't tell which host.
+func knownHostLine(addr string, key ssh.PublicKey, hash bool) string {
+	if hash {
+		addr = xknownhosts.HashHostname(knownhosts.Normalize(addr))
+		return addr + " " + string(ssh.MarshalAuthorizedKey(key))
+	}
+	return knownhosts.Line([]string{addr}, key) + "\n"
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -184,6 +185,94 @@ func TestChangedHostKeySaysWhatToType(t *testing.T) {
 	}
 }
 
+// TestWhatSpeaksAgainstAHostKey has keys that are known, and all the same not good enough.
+func TestWhatSpeaksAgainstAHostKey(t *testing.T) {
+	folder := t.TempDir()
+	short, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short2048, err := ssh.NewSignerFromKey(short)
+	if err != nil {
+		t.Fatal(err)
+	}
+	right, other, authority := newSigner(t), newSigner(t), newECDSA(t)
+	cert := hostCertificate(t, right, authority, "h")
+	write := func(name string, key ssh.PublicKey) string {
+		path := filepath.Join(folder, name)
+		if err := os.WriteFile(path, []byte(line(key)+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	binary := filepath.Join(folder, "krl")
+	if out, err := exec.Command("ssh-keygen", "-q", "-k", "-f", binary, write("right.pub", right.PublicKey())).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
+	for name, test := range map[string]struct {
+		key            ssh.PublicKey
+		keyword, value string
+		err            string
+	}{
+		"long enough":               {short2048.PublicKey(), "RequiredRSASize", "2048", ""},
+		"too short":                 {short2048.PublicKey(), "RequiredRSASize", "3072", "an RSA key of 2048 bits is too short: RequiredRSASize is 3072"},
+		"in a plain list":           {right.PublicKey(), "RevokedHostKeys", write("plain", right.PublicKey()), "plain revokes"},
+		"in a KRL":                  {right.PublicKey(), "RevokedHostKeys", binary, "krl revokes"},
+		"its certificate in a KRL":  {cert, "RevokedHostKeys", binary, "krl revokes"},
+		"another in a list":         {right.PublicKey(), "RevokedHostKeys", write("another", other.PublicKey()), ""},
+		"by an authority that may":  {cert, "CASignatureAlgorithms", "ecdsa-sha2-nistp256", ""},
+		"by one that may not":       {cert, "CASignatureAlgorithms", "ssh-ed25519", "signed by ecdsa-sha2-nistp256, which CASignatureAlgorithms leaves out"},
+		"a list that is not there":  {right.PublicKey(), "RevokedHostKeys", folder + "/none-such", "whoever it revokes would be trusted"},
+		"a list that is not a list": {right.PublicKey(), "RevokedHostKeys", folder, "whoever it revokes would be trusted"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := NewConfig("", "me")
+			cfg.Host, cfg.GlobalKnownHosts, cfg.UserKnownHosts = "h", nil, []string{filepath.Join(t.TempDir(), "known_hosts")}
+			text := fmt.Sprintf("h %s\nh %s\n@cert-authority h %s\n", line(short2048.PublicKey()), line(right.PublicKey()), line(authority.PublicKey()))
+			if err := os.WriteFile(cfg.UserKnownHosts[0], []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := cfg.Set(test.keyword, test.value); err != nil {
+				t.Fatal(err)
+			}
+			h, err := loadHostKeys(cfg)
+			if err == nil {
+				err = h.check(context.Background(), &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 22}, test.key)
+			}
+			if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
+				t.Errorf("got %v, want %q", err, test.err)
+			}
+		})
+	}
+}
+
+func TestHostsAreHashedOnRequest(t *testing.T) {
+	key := newSigner(t).PublicKey()
+	cfg := NewConfig("", "me")
+	cfg.Host, cfg.Port, cfg.GlobalKnownHosts, cfg.HostKeyChecking = "secret.corp", 2222, nil, AcceptNew
+	cfg.UserKnownHosts, cfg.HashKnownHosts = []string{filepath.Join(t.TempDir(), "known_hosts")}, true
+	for _, checking := range []HostKeyChecking{AcceptNew, OnlyKnown} { // the second time it is known
+		cfg.HostKeyChecking = checking
+		h, err := loadHostKeys(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.check(context.Background(), &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 2222}, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(cfg.UserKnownHosts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(text), "|1|") || strings.Contains(string(text), "secret") {
+		t.Errorf("got %q, want a hash in place of the name", text)
+	}
+	if out, err := exec.Command("ssh-keygen", "-f", cfg.UserKnownHosts[0], "-F", "[secret.corp]:2222").CombinedOutput(); err != nil {
+		t.Errorf("ssh-keygen doesn't find it: %v\n%s", err, out)
+	}
+}
+
 func TestBrokenKnownHostsStops(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "known_hosts")
 	if err := os.WriteFile(file, []byte("h ssh-ed25519 AAAA\n"), 0o600); err != nil {
@@ -197,7 +286,7 @@ func TestBrokenKnownHostsStops(t *testing.T) {
 }
 
 func TestKnownTypesAreOfferedFirst(t *testing.T) {
-	known, authority := newECDSA(t), newSigner(t)
+	known, authority := newECDSA(t), newECDSA(t)
 	for name, test := range map[string]struct {
 		file  string
 		first string
@@ -206,7 +295,7 @@ func TestKnownTypesAreOfferedFirst(t *testing.T) {
 		"nothing known": {"", ssh.KeyAlgoED25519, false},
 		"a key known":   {"h " + line(known.PublicKey()) + "\n", ssh.KeyAlgoECDSA256, false},
 		// The type of the authority's key says nothing about the type of the keys that it signs.
-		"an authority known": {"@cert-authority h " + line(authority.PublicKey()) + "\n", ssh.CertAlgoRSASHA256v01, true},
+		"an authority known": {"@cert-authority h " + line(authority.PublicKey()) + "\n", ssh.CertAlgoED25519v01, true},
 	} {
 		file := filepath.Join(t.TempDir(), "known_hosts")
 		if err := os.WriteFile(file, []byte(test.file), 0o600); err != nil {

@@ -45,20 +45,27 @@ func (c *Config) say(keyword, value string) {
 }
 
 var keywords = sshconfig.NewTable(
+	sshconfig.One("AddKeysToAgent", setAddKeys).Spaced(),
 	sshconfig.One("AddressFamily", setAddressFamily),
 	sshconfig.One("BatchMode", func(c *Config, v string) error { return sshconfig.YesNo(&c.BatchMode, v) }),
 	sshconfig.One("BindAddress", func(c *Config, v string) error { c.BindAddress = v; return sshconfig.CheckHost(v) }),
 	sshconfig.One("BindInterface", func(c *Config, v string) error { c.BindInterface = v; return nil }),
+	sshconfig.One("CASignatureAlgorithms", func(c *Config, v string) error {
+		return c.setAlgorithms(&c.CASignatureAlgorithms, &algorithms.Authorities, v)
+	}),
 	sshconfig.One("CanonicalDomains", remembered).Spaced(),
 	sshconfig.One("CanonicalizeFallbackLocal", remembered),
 	sshconfig.One("CanonicalizeHostname", remembered),
 	sshconfig.One("CanonicalizeMaxDots", remembered),
 	sshconfig.One("CanonicalizePermittedCNAMEs", remembered).Spaced(),
+	sshconfig.Many("CertificateFile", func(c *Config, v string) error { c.Certificates = append(c.Certificates, c.ExpandHome(v)); return nil }),
 	sshconfig.One("Ciphers", func(c *Config, v string) error { return c.setAlgorithms(&c.Ciphers, &ciphers, v) }),
 	sshconfig.One("ConfigFile", func(c *Config, v string) (err error) { c.ConfigFile, err = sshconfig.ExpandHome(v, c.home); return err }),
 	sshconfig.One("ConnectTimeout", setConnectTimeout),
 	sshconfig.One("ConnectionAttempts", func(c *Config, v string) error { return sshconfig.Count(&c.ConnectionAttempts, 1, 1000, v) }),
 	sshconfig.One("GlobalKnownHostsFile", func(c *Config, v string) error { return c.files(&c.GlobalKnownHosts, v) }).Spaced(),
+	sshconfig.One("HashKnownHosts", func(c *Config, v string) error { return sshconfig.YesNo(&c.HashKnownHosts, v) }),
+	sshconfig.One("HostKeyAlgorithms", setHostKeyAlgorithms),
 	sshconfig.One("HostKeyAlias", func(c *Config, v string) error { c.HostKeyAlias = v; return sshconfig.CheckHost(v) }),
 	sshconfig.One("HostName", func(c *Config, v string) error { c.HostName = v; return sshconfig.CheckHost(v) }),
 	sshconfig.One("IgnoreUnknown", remembered),
@@ -74,8 +81,12 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("PreferredAuthentications", setAuthMethods),
 	sshconfig.One("ProxyCommand", setProxyCommand),
 	sshconfig.One("ProxyJump", setProxyJump),
+	sshconfig.One("PubkeyAcceptedAlgorithms", func(c *Config, v string) error {
+		return c.setAlgorithms(&c.UserKeyAlgorithms, &algorithms.UserKeys, v)
+	}),
 	sshconfig.One("PubkeyAuthentication", setPubkey),
 	sshconfig.One("RequiredRSASize", func(c *Config, v string) error { return sshconfig.Count(&c.RequiredRSASize, 1024, 16384, v) }),
+	sshconfig.One("RevokedHostKeys", func(c *Config, v string) error { return c.files(&c.RevokedHostKeys, v) }),
 	sshconfig.One("ServerAliveCountMax", setAliveCount),
 	sshconfig.One("ServerAliveInterval", setAliveInterval),
 	sshconfig.One("StrictHostKeyChecking", setHostKeyChecking),
@@ -171,6 +182,43 @@ func setIdentityFile(c *Config, value string) error {
 		c.Identities = append(c.Identities, c.ExpandHome(value))
 	}
 	return nil
+}
+
+// setAddKeys reads yes, no, ask, confirm, or one of them and a time, which by itself is a yes.
+func setAddKeys(c *Config, value string) error {
+	words := strings.Fields(value)
+	if len(words) > 2 {
+		return fmt.Errorf("%q is one word too many", words[2])
+	}
+	c.AddKeys = AddKeys{Add: true}
+	switch strings.ToLower(words[0]) {
+	case "yes", "true":
+	case "no", "false":
+		c.AddKeys.Add = false
+	case "ask":
+		c.AddKeys.Ask = true
+	case "confirm":
+		c.AddKeys.Confirm = true
+	default:
+		if len(words) == 1 && sshconfig.Seconds(&c.AddKeys.Lifetime, 1, value) == nil {
+			return nil
+		}
+		return fmt.Errorf("%q is none of yes, no, ask, confirm and a time", value)
+	}
+	if len(words) == 2 {
+		if c.AddKeys.Confirm {
+			return sshconfig.Seconds(&c.AddKeys.Lifetime, 1, words[1])
+		}
+		return fmt.Errorf("a time may stand alone or after confirm, not after %q", words[0])
+	}
+	return nil
+}
+
+// setHostKeyAlgorithms: who names the list, or its beginning, has its order as well.
+func setHostKeyAlgorithms(c *Config, value string) error {
+	sign, _ := algorithms.CutSign(value)
+	c.hostKeysInOrder = sign == 0 || sign == '^'
+	return c.setAlgorithms(&c.HostKeyAlgorithms, &algorithms.HostKeys, value)
 }
 
 func setAuthMethods(c *Config, value string) error {

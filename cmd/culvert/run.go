@@ -88,7 +88,7 @@ func (c *call) misused(err error) error {
 func (c *call) newConfig() *client.Config {
 	home, _ := os.UserHomeDir() // without one, there are no default files
 	cfg := client.NewConfig(home, userName())
-	cfg.AgentSocket = os.Getenv("SSH_AUTH_SOCK")
+	cfg.AgentSocket = login.DefaultAgent()
 	return cfg
 }
 

@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"activity":   {"relay"},
 	"screen":     {},
 	"redirect":   {},
-	"login":      {"relay", "sshconfig", "algorithms"},
+	"login":      {"relay", "sshconfig", "algorithms", "krl"},
 	"client":     {"ftp", "ftps", "relay", "control", "login", "socks", "sshconfig"},
 	"profile":    {"client", "sshconfig"},
 	"standing":   {"client", "activity"},
