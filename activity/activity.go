@@ -63,7 +63,7 @@ const (
 // Connection is one connection through a Tunnel.
 type Connection struct {
 	ID     int64     `json:"id"`               // counted over the Board
-	From   string    `json:"from"`             // who has connected
+	From   string    `json:"from,omitempty"`   // who has connected; empty if that has no address
 	Target string    `json:"target,omitempty"` // where to; empty if the Tunnel says
 	FTP    bool      `json:"ftp,omitempty"`    // it is an FTP control connection
 	User   string    `json:"user,omitempty"`   // who is logged in by FTP, escaped

@@ -30,15 +30,22 @@ type Board struct {
 	ids     int64
 }
 
-// Tunnel begins to count what goes through t, of which the bytes and connections mean nothing here. The caller must call Close.
+// Tunnel begins to count what goes through t, of which the bytes and connections mean nothing here. Who asks for the same once more is given
+// the same meter: a forward may have several sockets. The caller must call Close.
 func (b *Board) Tunnel(t Tunnel) *TunnelMeter {
 	if b == nil {
 		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	m := &TunnelMeter{board: b, tunnel: t}
-	m.tunnel.Served, m.tunnel.Up, m.tunnel.Down, m.tunnel.Connections = 0, 0, 0, nil
+	t = Tunnel{Link: t.Link, Kind: t.Kind, FTP: t.FTP, Listen: t.Listen, Target: t.Target}
+	for _, m := range b.tunnels {
+		if m.is(t) {
+			m.users++
+			return m
+		}
+	}
+	m := &TunnelMeter{board: b, tunnel: t, users: 1}
 	b.tunnels = append(b.tunnels, m)
 	return m
 }

@@ -2,6 +2,8 @@ package activity
 
 import (
 	"fmt"
+	"iter"
+	"slices"
 	"strings"
 	"time"
 )
@@ -36,6 +38,31 @@ func (s Snapshot) Progress(st Style) (lines []string) {
 		}
 	}
 	return lines
+}
+
+// Clip leaves so many lines of those, the last of which says how many more there are.
+func (st Style) Clip(lines []string, most int) []string {
+	if most <= 0 || len(lines) <= most {
+		return lines[:min(len(lines), max(0, most))]
+	}
+	row := line{style: st}
+	row.add(fmt.Sprintf("and %d more", len(lines)-most+1), colorFaint)
+	return append(slices.Clone(lines[:most-1]), row.String())
+}
+
+// Transfers are all that are on their way.
+func (s Snapshot) Transfers() iter.Seq[Transfer] {
+	return func(yield func(Transfer) bool) {
+		for _, t := range s.Tunnels {
+			for _, c := range t.Connections {
+				for _, x := range c.Transfers {
+					if !yield(x) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 func target(t Tunnel, c Connection) string {
@@ -91,7 +118,7 @@ func (s Snapshot) tunnel(t Tunnel, indent string, st Style) string {
 	row.add(indent, "")
 	what := t.Target
 	switch {
-	case t.Kind == Dynamic:
+	case t.Target == "" && (t.Kind == Dynamic || t.Kind == Remote):
 		what = "SOCKS"
 	case t.Kind == Proxy:
 		what = "FTP proxy"
@@ -126,7 +153,11 @@ func (s Snapshot) connection(t Tunnel, c Connection, indent string, st Style) st
 	if c.User != "" {
 		row.add(st.clean(c.User)+" ", "")
 	}
-	row.add("from "+st.clean(c.From), "")
+	if c.From != "" {
+		row.add("from "+st.clean(c.From), "")
+	} else {
+		row.add("from this machine", "") // by a Unix socket
+	}
 	if t.Target == "" && c.Target != "" {
 		row.add(" to "+st.clean(c.Target), "")
 	}

@@ -204,3 +204,12 @@ func FuzzLines(f *testing.F) {
 		}
 	})
 }
+
+func TestMoreLinesThanThereIsRoomForAreCounted(t *testing.T) {
+	lines := []string{"a", "b", "c", "d"}
+	for most, want := range map[int][]string{0: {}, 1: {"and 4 more"}, 3: {"a", "b", "and 2 more"}, 4: lines, 9: lines} {
+		if diff := cmp.Diff(want, Style{}.Clip(lines, most)); diff != "" {
+			t.Errorf("in %d lines (-want +got):\n%s", most, diff)
+		}
+	}
+}

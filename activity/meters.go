@@ -12,6 +12,22 @@ type TunnelMeter struct {
 	board       *Board
 	tunnel      Tunnel // Served, Up and Down are those of the connections that have ended
 	connections []*ConnectionMeter
+	users       int // who will call Close
+}
+
+func (m *TunnelMeter) is(t Tunnel) bool {
+	is := m.tunnel
+	return is.Link == t.Link && is.Kind == t.Kind && is.FTP == t.FTP && is.Listen == t.Listen && is.Target == t.Target
+}
+
+// ListensAt says where programs connect to, if that is known only now.
+func (m *TunnelMeter) ListensAt(at string) {
+	if m == nil {
+		return
+	}
+	m.board.mu.Lock()
+	defer m.board.mu.Unlock()
+	m.tunnel.Listen = at
 }
 
 // Connection begins to count a connection through the tunnel. The caller must call Close.
@@ -22,6 +38,9 @@ func (m *TunnelMeter) Connection(c Connection) *ConnectionMeter {
 	m.board.mu.Lock()
 	defer m.board.mu.Unlock()
 	now := time.Now()
+	if c.Target == m.tunnel.Target {
+		c.Target = ""
+	}
 	cm := &ConnectionMeter{tunnel: m, connection: Connection{
 		ID: m.board.next(), From: c.From, Target: c.Target, FTP: c.FTP, User: c.User, Since: now,
 	}}
@@ -30,13 +49,17 @@ func (m *TunnelMeter) Connection(c Connection) *ConnectionMeter {
 	return cm
 }
 
-// Close ends it, and with it everything that is still counted.
+// Close ends it when all who were given it have called it, and with it everything that is still counted.
 func (m *TunnelMeter) Close() {
 	if m == nil {
 		return
 	}
 	var told []Ended
 	m.board.mu.Lock()
+	if m.users--; m.users > 0 {
+		m.board.mu.Unlock()
+		return
+	}
 	for _, c := range slices.Clone(m.connections) {
 		told = append(told, c.close()...)
 	}
@@ -63,6 +86,14 @@ type ConnectionMeter struct {
 	flow       *series    // of a connection that is no FTP control connection; or nil
 	transfers  []*TransferMeter
 	closed     bool
+}
+
+// Beside begins to count another connection through the same tunnel, which may outlive c. The caller must call Close.
+func (c *ConnectionMeter) Beside(other Connection) *ConnectionMeter {
+	if c == nil {
+		return nil
+	}
+	return c.tunnel.Connection(other)
 }
 
 // Count has the bytes of the connection itself counted by count, in which B is the target. A connection of FTP has transfers instead.

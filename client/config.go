@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/ftps"
 	"github.com/culvert-ssh/culvert/login"
@@ -44,6 +45,11 @@ type Config struct {
 	QueueTimeout time.Duration // how long a connection to a standing forward waits for the SSH connection
 
 	LogLevel Level
+
+	// Activity has meters of all that runs. If nil, nothing is counted.
+	Activity *activity.Board
+	// LinkName is the name of this way to the bastion in what Activity shows; empty where there is but one.
+	LinkName string
 
 	// Dialogue is told every line on FTP control connections, which are counted from 1. It is called from several goroutines. If nil,
 	// nobody is told.

@@ -85,9 +85,8 @@ func (d *dialler) serve(ctx context.Context) {
 		d.notMade(ctx, err)
 		return
 	}
-	var count relay.Counters
-	err = relay.Join(ctx, local, remote, &count)
-	logEnd(ctx, d.log, "data connection", err, &count)
+	err = d.flow.join(ctx, local, remote)
+	logEnd(ctx, d.log, "data connection", err, &d.flow.Counters)
 }
 
 // notMade says why there is no data connection. That the client doesn't wait for it is the client's fault.

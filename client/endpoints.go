@@ -38,6 +38,7 @@ type endpointsConfig struct {
 	names     *sessionNames // if not nil, what the client asks for its data connections by: nobody listens then
 	log       *slog.Logger
 	drain     time.Duration // how long data connections may go on after the control connection
+	follow    *follower     // tells what is transferred; if nil, nobody does
 }
 
 // endpoints makes what one FTP control connection announces reachable: each by a listener for one
@@ -69,6 +70,7 @@ type serverSide struct {
 	// comesByItself says that the server makes it, when its transfer begins.
 	comesByItself bool
 	eager         relay.Stream // the connection, if it was opened beforehand
+	flow          *dataFlow    // what it carries
 }
 
 // take returns the connection, which the caller then owns.
@@ -80,6 +82,9 @@ func (s serverSide) take(ctx context.Context, origin netip.AddrPort) (relay.Stre
 }
 
 func newEndpoints(ctx context.Context, cfg endpointsConfig) *endpoints {
+	if cfg.follow == nil {
+		cfg.follow = newFollower(nil)
+	}
 	e := &endpoints{endpointsConfig: cfg, room: make(chan struct{}, maxData), proven: make(map[ftp.Mode]bool)}
 	e.ctx, e.cancel = context.WithCancelCause(ctx)
 	return e
@@ -120,8 +125,10 @@ func (e *endpoints) offer(ctx context.Context, end ftp.Endpoint, arrival Arrival
 	if err != nil {
 		return at, err
 	}
+	server.flow = e.follow.announced()
 	d, at, err := e.clientSide(end, server, log)
 	if err != nil {
+		server.flow.end(err)
 		if server.eager != nil {
 			server.eager.Abort()
 		}
@@ -133,6 +140,7 @@ func (e *endpoints) offer(ctx context.Context, end ftp.Endpoint, arrival Arrival
 		if arrival != nil {
 			defer arrival.Close()
 		}
+		defer server.flow.end(errNoData)
 		d.serve(e.ctx) // from now on its time runs: the bastion's time for the channel is not the client's
 	})
 	return at, nil
@@ -313,7 +321,6 @@ func (d *dataListener) serve(ctx context.Context) {
 		}
 		return
 	}
-	var count relay.Counters
-	err = relay.Join(ctx, local, remote, &count)
-	logEnd(ctx, d.log, "data connection", err, &count)
+	err = d.flow.join(ctx, local, remote)
+	logEnd(ctx, d.log, "data connection", err, &d.flow.Counters)
 }

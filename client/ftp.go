@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
@@ -106,12 +107,15 @@ func (x *ftpSession) run(ctx context.Context, server relay.Stream) {
 	if err != nil {
 		peer = netip.Addr{} // a name: only the bastion knows its address
 	}
+	meter := x.meter.Connection(activity.Connection{From: x.from.String(), Target: x.to.Target(), FTP: true})
+	defer meter.Close()
+	follow := newFollower(meter)
 	e := newEndpoints(ctx, endpointsConfig{
 		transport: x.transport, upstream: x.up, host: host, announced: x.cfg.AnnouncedDataAddress, told: x.cfg.ActiveAddress,
-		hop: x.hop, owner: x.owner, names: x.names, log: x.log, drain: drainTimeout,
+		hop: x.hop, owner: x.owner, names: x.names, log: x.log, drain: drainTimeout, follow: follow,
 	})
 	defer e.end()
-	own := &opaqueSession{ports: x.opaque, at: x.hop, host: host, owner: x.owner, log: x.log}
+	own := &opaqueSession{ports: x.opaque, at: x.hop, host: host, owner: x.owner, meter: meter, log: x.log}
 	defer own.end()
 	seen := x.hop
 	if x.names != nil {
@@ -119,10 +123,10 @@ func (x *ftpSession) run(ctx context.Context, server relay.Stream) {
 	}
 	err = control.Run(ctx, control.Config{
 		Client: &saidFirst{x.local, x.rest}, Server: server, StartTLS: x.up.begin, Opaque: own.begin, Endpoints: e, Log: x.log,
-		Note: func(n ftp.Note) { logNote(x.log, n) }, Dialogue: x.cfg.dialogue(x.log), Farewell: farewell(ctx, x.transport),
+		Note: follow.note(x.log), Record: follow, Measured: follow.measured, Dialogue: x.cfg.dialogue(x.log), Farewell: farewell(ctx, x.transport),
 		Session: ftp.NewSession(ftp.Options{
 			Peer: peer, Hop: seen, Client: x.from.Addr(), Active: x.cfg.Active, Said: x.said,
-			TLS: x.up.mode, WithoutTLS: withoutTLS(x.transport.ReadsFTP()), Opaque: len(x.opaque.ports) > 0,
+			TLS: x.up.mode, WithoutTLS: withoutTLS(x.transport.ReadsFTP()), Opaque: len(x.opaque.ports) > 0, Measures: meter != nil,
 		}),
 	})
 	logControlEnd(ctx, x.log, err)

@@ -86,6 +86,14 @@ type arrival struct {
 	origin netip.AddrPort // whose connection it is, as the bastion says; not valid if it says no address
 }
 
+// shownFrom is who has connected, as far as that is known.
+func (a *arrival) shownFrom() string {
+	if !a.origin.IsValid() {
+		return ""
+	}
+	return a.origin.String()
+}
+
 // offer is what can be done about an arrival.
 type offer interface {
 	// accept takes the connection. The caller owns the stream.

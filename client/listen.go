@@ -9,14 +9,28 @@ import (
 	"strconv"
 	"syscall"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
 // listener is one socket of a forward.
 type listener struct {
 	Forward
-	net.Listener      // of TCP, or of a Unix socket
-	first        bool // the one that the ready line names
+	net.Listener        // of TCP, or of a Unix socket
+	first        bool   // the one that the ready line names
+	named        string // that one's address
+}
+
+// shown is what its connections are counted by: those of all sockets of a forward by one.
+func (l *listener) shown(link string) activity.Tunnel {
+	t := activity.Tunnel{Link: link, Kind: activity.Local, FTP: l.Kind.ftp(), Listen: l.named, Target: l.Target()}
+	switch l.Kind {
+	case SOCKS:
+		t.Kind, t.Target = activity.Dynamic, ""
+	case FTPProxy:
+		t.Kind, t.FTP, t.Target = activity.Proxy, true, ""
+	}
+	return t
 }
 
 // ready is what a person needs to use the forward that listens at addr.
@@ -77,7 +91,7 @@ func listen(ctx context.Context, cfg *Config, f Forward) ([]*listener, error) {
 		if err != nil {
 			return nil, listenError(f, f.Socket, err)
 		}
-		return []*listener{{Forward: f, Listener: ln, first: true}}, nil
+		return []*listener{{Forward: f, Listener: ln, first: true, named: f.Socket}}, nil
 	}
 	if f.Bind == "" && cfg.GatewayPorts {
 		f.Bind = "*"
@@ -101,6 +115,7 @@ func listen(ctx context.Context, cfg *Config, f Forward) ([]*listener, error) {
 		case err == nil:
 			l := &listener{Forward: f, Listener: ln, first: i == 0}
 			ls = append(ls, l)
+			l.named = ls[0].Addr().String()
 			port = relay.AddrPort(l.Addr()).Port() // the kernel's choice serves for both
 		case i > 0 && (errors.Is(err, syscall.EADDRNOTAVAIL) || errors.Is(err, syscall.EAFNOSUPPORT)):
 		case i > 0 && f.Port == 0: // somebody has the chosen port on the other address

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/relay"
 	"github.com/culvert-ssh/culvert/sshconfig"
@@ -47,6 +48,7 @@ type opaqueGroup struct {
 	host      string // of the server, as it was asked for
 	users     int    // sessions
 	listeners []*net.TCPListener
+	beside    *activity.ConnectionMeter // of the session that came first
 	log       *slog.Logger
 
 	ctx    context.Context // of the data connections
@@ -57,13 +59,13 @@ type opaqueGroup struct {
 
 // share has the ports lead to host, for the owner of a session. The caller must call release when the session has ended; that waits for
 // its data connections as long as they may take.
-func (o *opaquePorts) share(ctx context.Context, at netip.Addr, host string, own control.Owner, log *slog.Logger) (release func(), err error) {
+func (o *opaquePorts) share(ctx context.Context, at netip.Addr, host string, own control.Owner, beside *activity.ConnectionMeter, log *slog.Logger) (release func(), err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	g := o.groups[at]
 	switch {
 	case g == nil:
-		if g, err = o.listen(ctx, at, host, own, log); err != nil {
+		if g, err = o.listen(ctx, at, host, own, beside, log); err != nil {
 			return nil, err
 		}
 		if o.groups == nil {
@@ -98,8 +100,8 @@ func (o *opaquePorts) release(at netip.Addr, g *opaqueGroup) {
 }
 
 // listen needs o.mu.
-func (o *opaquePorts) listen(ctx context.Context, at netip.Addr, host string, own control.Owner, log *slog.Logger) (*opaqueGroup, error) {
-	g := &opaqueGroup{owner: own, host: host, log: log, room: make(chan struct{}, maxOpaqueData)}
+func (o *opaquePorts) listen(ctx context.Context, at netip.Addr, host string, own control.Owner, beside *activity.ConnectionMeter, log *slog.Logger) (*opaqueGroup, error) {
+	g := &opaqueGroup{owner: own, host: host, beside: beside, log: log, room: make(chan struct{}, maxOpaqueData)}
 	for _, port := range o.ports {
 		ln, err := listenTCP(ctx, "tcp", netip.AddrPortFrom(at, port).String())
 		if err != nil {
@@ -166,7 +168,10 @@ func (g *opaqueGroup) carry(open opening, f Forward, conn *net.TCPConn, log *slo
 		}
 		return
 	}
+	meter := g.beside.Beside(activity.Connection{From: conn.RemoteAddr().String(), Target: f.Target()})
+	defer meter.Close()
 	var count relay.Counters
+	meter.Count(&count)
 	err = relay.Join(g.ctx, relay.WithLastWord(local), remote, &count)
 	logEnd(g.ctx, log, "data connection", err, &count)
 }
@@ -190,6 +195,7 @@ type opaqueSession struct {
 	at      netip.Addr
 	host    string
 	owner   control.Owner
+	meter   *activity.ConnectionMeter
 	log     *slog.Logger
 	release func() // nil if it has none
 }
@@ -199,7 +205,7 @@ func (s *opaqueSession) begin(ctx context.Context) error {
 	if s.ports == nil {
 		return nil // the client asks for its data connections by itself
 	}
-	release, err := s.ports.share(ctx, s.at, s.host, s.owner, s.log)
+	release, err := s.ports.share(ctx, s.at, s.host, s.owner, s.meter, s.log)
 	if err != nil {
 		s.log.Error("the FTP client can't speak TLS with the server itself", "err", err)
 		return err

@@ -28,7 +28,7 @@ func testOpaquePorts(t *testing.T) (*opaquePorts, *direct) {
 
 func (o *opaquePorts) mustShare(t *testing.T, host string) (release func()) {
 	t.Helper()
-	release, err := o.share(t.Context(), loopback, host, control.Owner{Addr: loopback, UID: os.Getuid()}, slog.New(slog.DiscardHandler))
+	release, err := o.share(t.Context(), loopback, host, control.Owner{Addr: loopback, UID: os.Getuid()}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestOpaquePortsAreSharedWithinOneServerAndOwner(t *testing.T) {
 		{"ftp.corp", control.Owner{Addr: loopback, UID: os.Getuid() + 1}},
 		{"ftp.corp", control.Owner{Addr: netip.MustParseAddr("127.0.0.2"), UID: os.Getuid()}},
 	} {
-		_, err := o.share(t.Context(), loopback, other.host, other.owner, slog.New(slog.DiscardHandler))
+		_, err := o.share(t.Context(), loopback, other.host, other.owner, nil, slog.New(slog.DiscardHandler))
 		if err == nil || !strings.Contains(err.Error(), "lead to ftp.corp for another session") {
 			t.Errorf("%+v: got %v, want a refusal", other, err)
 		}
@@ -77,7 +77,7 @@ func TestOpaquePortsAreSharedWithinOneServerAndOwner(t *testing.T) {
 
 func TestOpaquePortsAreTheOwners(t *testing.T) {
 	o, d := testOpaquePorts(t)
-	release, err := o.share(t.Context(), loopback, "ftp.corp", control.Owner{Addr: loopback, UID: os.Getuid() + 1}, slog.New(slog.DiscardHandler))
+	release, err := o.share(t.Context(), loopback, "ftp.corp", control.Owner{Addr: loopback, UID: os.Getuid() + 1}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestOpaquePortThatIsInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = o.share(t.Context(), loopback, "ftp.corp", control.Owner{}, slog.New(slog.DiscardHandler))
+	_, err = o.share(t.Context(), loopback, "ftp.corp", control.Owner{}, nil, slog.New(slog.DiscardHandler))
 	if err == nil || !strings.Contains(err.Error(), "is in use, and FTPOpaqueTLS needs it: bind this forward to another address") {
 		t.Errorf("got %v, want what to do about the port", err)
 	}
@@ -105,7 +105,7 @@ func TestOpaquePortThatIsInUse(t *testing.T) {
 func TestOpaquePortsEndWithEverything(t *testing.T) {
 	o, _ := testOpaquePorts(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	release, err := o.share(ctx, loopback, "ftp.corp", control.Owner{Addr: loopback, UID: os.Getuid()}, slog.New(slog.DiscardHandler))
+	release, err := o.share(ctx, loopback, "ftp.corp", control.Owner{Addr: loopback, UID: os.Getuid()}, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/relay"
 	"github.com/culvert-ssh/culvert/socks"
 )
@@ -29,6 +30,7 @@ type remote struct {
 	cfg     *Config
 	bastion remoteEnd
 	at      place // where the bastion listens; for ready
+	meter   *activity.TunnelMeter
 
 	inexact atomic.Bool // it refuses to listen for FTP data at exactly the address that is announced
 	room    chan struct{}
@@ -77,9 +79,17 @@ func remoteForward(ctx context.Context, cfg *Config, bastion remoteEnd, f Forwar
 		Forward: f, ctx: ctx, cfg: cfg, bastion: bastion,
 		room: make(chan struct{}, maxSessions), log: cfg.Logger().With("target", f.Target()),
 	}
+	shown := activity.Tunnel{Link: cfg.LinkName, Kind: activity.Remote, FTP: f.Kind.ftp(), Listen: r.asked().String(), Target: f.Target()}
+	if f.Kind == SOCKS {
+		shown.Target = ""
+	}
+	r.meter = cfg.Activity.Tunnel(shown)
 	if err := r.listen(); err != nil {
+		r.meter.Close()
 		return "", err
 	}
+	r.meter.ListensAt(r.at.String())
+	context.AfterFunc(ctx, r.meter.Close)
 	return r.ready(), nil
 }
 
@@ -152,9 +162,7 @@ func (r *remote) servePlain(a *arrival) {
 		local.Abort()
 		return
 	}
-	var count relay.Counters
-	err = relay.Join(r.ctx, channel, local, &count)
-	logEnd(r.ctx, r.log, "connection", err, &count)
+	carry(r.ctx, r.meter.Connection(activity.Connection{From: a.shownFrom()}), channel, local, r.log)
 }
 
 // serveSOCKS carries one connection that says itself where it goes.
@@ -182,9 +190,7 @@ func (r *remote) serveSOCKS(a *arrival) {
 		refused(r.ctx, log, err)
 		return
 	}
-	var count relay.Counters
-	err = relay.Join(r.ctx, channel, local, &count)
-	logEnd(r.ctx, log, "connection", err, &count)
+	carry(r.ctx, r.meter.Connection(activity.Connection{From: a.shownFrom(), Target: to.Target()}), channel, local, log)
 }
 
 // dialPermitted connects to where a SOCKS client wants to go.

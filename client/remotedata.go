@@ -36,7 +36,7 @@ type remoteData struct {
 	reached chan struct{} // closed when a client in active mode was connected to, or couldn't be
 	failure error         // why it couldn't; valid once reached is closed
 
-	count  relay.Counters
+	flow   *dataFlow
 	sent   chan struct{} // closed when the client has been sent everything
 	ended  chan struct{} // closed when the data connection has ended
 	result error         // how; valid once ended is closed
@@ -106,6 +106,7 @@ func (d *remoteData) listenForData(ctx context.Context) (place, error) {
 func (d *remoteData) withdraw(reason string) {
 	if d.take() {
 		d.log.Debug("data endpoint withdrawn", "at", d.at, "reason", reason)
+		d.flow.end(errNoData)
 		d.close()
 		<-d.room
 	}
@@ -161,6 +162,7 @@ func (d *remoteData) admit(a *arrival) error {
 	}
 	if d.rejects++; d.rejects >= control.MaxRejects {
 		d.finish()
+		d.flow.end(errNoData)
 		d.close()
 		<-d.room
 	}
@@ -177,6 +179,7 @@ func (d *remoteData) serve(a *arrival) {
 	defer d.wg.Done()
 	defer func() { <-d.room }()
 	defer close(d.ended)
+	defer d.flow.end(errNoData)
 	server, err := d.reach()
 	if err != nil {
 		d.result = err
@@ -197,6 +200,7 @@ func (d *remoteData) serve(a *arrival) {
 func (d *remoteData) connect() {
 	defer func() { <-d.room }()
 	defer close(d.ended)
+	defer d.flow.end(errNoData)
 	client, server, err := d.both()
 	d.failure = err
 	close(d.reached)
@@ -237,8 +241,8 @@ func (d *remoteData) reach() (*relay.TCP, error) {
 
 func (d *remoteData) join(client relay.Stream, server *relay.TCP) {
 	client = &untilSent{Stream: client, sent: sync.OnceFunc(func() { close(d.sent) })}
-	d.result = relay.Join(d.ctx, client, d.upstream.data(server, d.protected), &d.count)
-	logEnd(d.ctx, d.log, "data connection", d.result, &d.count)
+	d.result = d.flow.join(d.ctx, client, d.upstream.data(server, d.protected))
+	logEnd(d.ctx, d.log, "data connection", d.result, &d.flow.Counters)
 }
 
 // untilSent is a stream that says when everything was written to it.
@@ -280,7 +284,7 @@ func (d *remoteData) wait(ctx context.Context) error {
 		case <-late:
 			return nil
 		case <-quiet.C:
-			now := d.count.AToB.Load() + d.count.BToA.Load()
+			now := d.flow.AToB.Load() + d.flow.BToA.Load()
 			if now == moved {
 				return nil
 			}

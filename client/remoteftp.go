@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
@@ -42,7 +43,9 @@ func (r *remote) serveFTP(a *arrival) {
 		server.Abort()
 		return
 	}
-	e := newRemoteEndpoints(r, a.origin.Addr(), server, log)
+	meter := r.meter.Connection(activity.Connection{From: a.shownFrom(), FTP: true})
+	defer meter.Close()
+	e := newRemoteEndpoints(r, a.origin.Addr(), server, newFollower(meter), log)
 	defer e.end()
 	inside, err := e.upstream.control(r.ctx, server)
 	if err != nil {
@@ -51,10 +54,11 @@ func (r *remote) serveFTP(a *arrival) {
 	}
 	err = control.Run(r.ctx, control.Config{
 		Client: channel, Server: inside, StartTLS: e.upstream.begin, Endpoints: e, Log: log,
-		Note: func(n ftp.Note) { logNote(log, n) }, Dialogue: r.cfg.dialogue(log),
+		Note: e.follow.note(log), Dialogue: r.cfg.dialogue(log), Record: e.follow, Measured: e.follow.measured,
 		Session: ftp.NewSession(ftp.Options{
 			Peer: e.server, Hop: e.hop, Client: a.origin.Addr(), Active: r.cfg.Active, TLS: e.upstream.mode,
 			HoldSuccess: !r.toCulvertd(), // who would end the client's connection as if the data were complete
+			Measures:    meter != nil,
 		}),
 	})
 	logControlEnd(r.ctx, log, err)
@@ -77,16 +81,17 @@ type remoteEndpoints struct {
 	cancel context.CancelCauseFunc
 	wg     sync.WaitGroup
 	room   chan struct{}
+	follow *follower
 
 	listener *control.DataListener // where the server was told to connect to, until that is announced; or nil
 	current  *remoteData           // the one announced last, or nil
 }
 
-func newRemoteEndpoints(r *remote, client netip.Addr, server relay.Stream, log *slog.Logger) *remoteEndpoints {
+func newRemoteEndpoints(r *remote, client netip.Addr, server relay.Stream, follow *follower, log *slog.Logger) *remoteEndpoints {
 	e := &remoteEndpoints{
 		remote: r, log: log, upstream: r.cfg.upstream(r.Forward, log), client: client, hop: r.hop(client),
 		server: loopback4, local: loopback4, // of one behind a Unix socket
-		room: make(chan struct{}, maxData),
+		room: make(chan struct{}, maxData), follow: follow,
 	}
 	if tcp, ok := server.(*relay.TCP); ok {
 		e.server, e.local = relay.AddrPort(tcp.RemoteAddr()).Addr(), relay.AddrPort(tcp.LocalAddr()).Addr()
@@ -147,8 +152,9 @@ func (e *remoteEndpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.
 	default:
 		return at, fmt.Errorf("more than %d data connections at once", maxData)
 	}
-	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected, reached: make(chan struct{}), sent: make(chan struct{}), ended: make(chan struct{})}
+	d := &remoteData{remoteEndpoints: e, to: netip.AddrPortFrom(e.server, end.Port), waits: end.Client, listener: listener, protected: end.Protected, flow: e.follow.announced(), reached: make(chan struct{}), sent: make(chan struct{}), ended: make(chan struct{})}
 	if err := d.begin(ctx); err != nil {
+		d.flow.end(err)
 		d.close()
 		<-e.room
 		return at, err

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -28,6 +29,7 @@ type serving struct {
 	transport Transport // once it is known that the connection is for the bastion
 	opaque    *opaquePorts
 	names     *dataNames // of the FTP sessions that came by SOCKS
+	meter     *activity.TunnelMeter
 	log       *slog.Logger
 }
 
@@ -44,8 +46,10 @@ func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, op
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	room := make(chan struct{}, maxSessions)
+	meter := cfg.Activity.Tunnel(l.shown(cfg.LinkName))
+	defer meter.Close()
 	s := &serving{
-		Forward: l.Forward, cfg: cfg, sessions: sessions, opaque: opaque, names: new(dataNames),
+		Forward: l.Forward, cfg: cfg, sessions: sessions, opaque: opaque, names: new(dataNames), meter: meter,
 		log: cfg.Logger().With("target", l.Target()),
 	}
 	for {
@@ -135,9 +139,24 @@ func (s *serving) servePlain(ctx context.Context, conn net.Conn) {
 		}
 		return
 	}
+	carry(ctx, s.meter.Connection(activity.Connection{From: shownFrom(conn)}), local, remote, s.log)
+}
+
+// shownFrom is who has connected, as far as that has an address.
+func shownFrom(conn net.Conn) string {
+	if from := relay.AddrPort(conn.RemoteAddr()); from.IsValid() {
+		return from.String()
+	}
+	return ""
+}
+
+// carry joins the two sides of a connection that is no FTP control connection, of which a is the client's. It owns both, and the meter.
+func carry(ctx context.Context, meter *activity.ConnectionMeter, a, b relay.Stream, log *slog.Logger) {
+	defer meter.Close()
 	var count relay.Counters
-	err = relay.Join(ctx, local, remote, &count)
-	logEnd(ctx, s.log, "connection", err, &count)
+	meter.Count(&count)
+	err := relay.Join(ctx, a, b, &count)
+	logEnd(ctx, log, "connection", err, &count)
 }
 
 // logEnd says how a joined connection ended.

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/relay"
 	"github.com/culvert-ssh/culvert/socks"
 )
@@ -53,9 +54,7 @@ func (s *serving) serveSOCKS(ctx context.Context, conn *net.TCPConn) {
 		refused(ctx, log, err)
 		return
 	}
-	var count relay.Counters
-	err = relay.Join(ctx, local, remote, &count)
-	logEnd(ctx, log, "connection", err, &count)
+	carry(ctx, s.meter.Connection(activity.Connection{From: shownFrom(conn), Target: f.Target()}), local, remote, log)
 }
 
 // serveFTPBySOCKS carries one FTP control connection, whose client will ask for its data connections as it has asked for this one.

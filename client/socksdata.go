@@ -183,9 +183,8 @@ func (d *namedData) serve(ctx context.Context) {
 		d.log.Debug("no data connection", "err", err)
 		return
 	}
-	var count relay.Counters
-	err = relay.Join(ctx, client.local, remote, &count)
-	logEnd(ctx, d.log, "data connection", err, &count)
+	err = d.flow.join(ctx, client.local, remote)
+	logEnd(ctx, d.log, "data connection", err, &d.flow.Counters)
 }
 
 // wait returns the client, or false if none comes.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/client"
 )
 
@@ -39,6 +40,7 @@ through the one port; ftps/ is for a server that speaks TLS from the start.
   -F file       in place of ~/.ssh/config and the system's; none for no file
   -4, -6        IPv4 or IPv6 alone
   -v, -q        say more, or nothing; -V says the version
+  --progress    show what is transferred: on a terminal, how far it is
   -N, -n, -T    taken for ssh's sake
 
   culvert -N -L ftp/2121:ftp.corp:21 alice@bastion
@@ -96,6 +98,10 @@ var options = []option{
 	{name: "o", arg: "Option=value", help: "as in ssh_config(5)", do: func(cfg *client.Config, arg string) error { return cfg.SetOption(arg) }},
 	{name: "P", arg: "tag", help: "a word for Match tagged in ~/.ssh/config", keyword: "Tag"},
 	{name: "p", arg: "port", help: "of the SSH server", keyword: "Port"},
+	{name: "progress", help: "show what is transferred: on a terminal, how far it is", do: func(cfg *client.Config, _ string) error {
+		cfg.Activity = new(activity.Board)
+		return nil
+	}},
 	{name: "q", help: "say nothing", keyword: "LogLevel", value: "QUIET"},
 	{name: "R", arg: "forward", help: "the other way: the server listens, and the host is reached from this machine", keyword: "RemoteForward"},
 	{name: "T", help: "for ssh's sake: there is no terminal there"},

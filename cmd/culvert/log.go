@@ -16,6 +16,13 @@ type printer struct {
 	w  io.Writer
 }
 
+// redirect has what follows written to w.
+func (p *printer) redirect(w io.Writer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.w = w
+}
+
 func (p *printer) line(s string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -147,6 +147,7 @@ func (c *call) serve(cfg *client.Config) error {
 		return &usageError{"there is nothing to forward: give at least one -L or -R"}
 	}
 	tuneGC()
+	defer showProgress(cfg, c.out)()
 	return client.Run(ctx, cfg)
 }
 

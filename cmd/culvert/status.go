@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -95,8 +94,7 @@ func (t *tunnels) watchStatus() error {
 			look = func(reply *standing.Reply) error {
 				width, height := s.Size()
 				st := activity.Style{Unicode: showsUnicode(os.Getenv), Color: colorful(t.stdout), Width: width}
-				all := lines(reply, st)
-				s.Draw(all[:min(len(all), height)])
+				s.Draw(st.Clip(lines(reply, st), height))
 				return nil
 			}
 		}
@@ -183,14 +181,4 @@ func (s *suggestions) profiles(typed string) {
 	for _, p := range all {
 		s.add(typed, p.Name, p.Bastion)
 	}
-}
-
-// showsUnicode reports whether the locale is one that more than ASCII can be shown in.
-func showsUnicode(getenv func(string) string) bool {
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if value := strings.ToLower(getenv(name)); value != "" {
-			return strings.Contains(value, "utf-8") || strings.Contains(value, "utf8")
-		}
-	}
-	return false
 }

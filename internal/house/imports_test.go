@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"screen":     {},
 	"redirect":   {},
 	"login":      {"relay", "sshconfig", "algorithms", "krl"},
-	"client":     {"ftp", "ftps", "relay", "control", "login", "socks", "sshconfig"},
+	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "socks", "sshconfig"},
 	"profile":    {"client", "sshconfig"},
 	"standing":   {"client", "activity"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},

@@ -39,7 +39,8 @@ func TestTerminal(tb testing.TB, width, height int, variables []string, program 
 	for i, w := range words { // tmux hands them to a shell
 		words[i] = "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 	}
-	t.run("-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), strings.Join(words, " ")+"; sleep 1000")
+	// What it has left on the screen stays, also if it ends by an interrupt.
+	t.run("-f", "/dev/null", "new-session", "-d", "-x", strconv.Itoa(width), "-y", strconv.Itoa(height), "trap : INT; "+strings.Join(words, " ")+"; sleep 1000")
 	return t
 }
 
@@ -63,6 +64,9 @@ func (t *Terminal) command(ctx context.Context, args ...string) *exec.Cmd {
 
 // Screen returns the lines on the screen, without the blanks behind each and the empty ones at the end.
 func (t *Terminal) Screen() []string { return t.capture() }
+
+// Colored is Screen with the sequences that colour it.
+func (t *Terminal) Colored() []string { return t.capture("-e") }
 
 // Everything is Screen with what has been scrolled off before it.
 func (t *Terminal) Everything() []string { return t.capture("-S", "-") }
