@@ -90,7 +90,7 @@ func (t *tunnels) watchStatus() error {
 	look := func(reply *standing.Reply) error { return t.again(reply) }
 	if f, ok := t.stdout.(*os.File); ok && !t.json {
 		if s, err := screen.Open(f); err == nil { // where that fails, there are lines
-			defer s.Close()
+			defer s.Leave() // what was seen last stays
 			look = func(reply *standing.Reply) error {
 				width, height := s.Size()
 				st := activity.Style{Unicode: showsUnicode(os.Getenv), Color: colorful(t.stdout), Width: width}
