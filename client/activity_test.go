@@ -2,6 +2,7 @@ package client
 
 import (
 	"bytes"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -68,6 +69,98 @@ func TestTransfersOfRealProgramsAreShown(t *testing.T) {
 				if x := ended.of(t, "up.bin"); x.Direction != activity.Upload || x.Outcome != activity.Done || x.Bytes != size {
 					t.Errorf("%s: shown was %s %s of %d bytes, want upload done of %d", program, x.Direction, x.Outcome, x.Bytes, size)
 				}
+			}
+		})
+	}
+}
+
+// However an FTP client gets to its server, what it transfers is shown, with where it goes.
+func TestTransfersAreShownWhateverTheWay(t *testing.T) {
+	for _, way := range []struct {
+		name   string
+		tunnel func(cfg *Config, server Forward) // gives cfg a way to server
+		curl   func(at string, server *peers.FTP) []string
+		kind   activity.Kind
+	}{
+		{"active mode", func(cfg *Config, server Forward) { cfg.Forwards = []Forward{server} }, func(at string, s *peers.FTP) []string {
+			return []string{"--ftp-port", "127.0.0.1", "ftp://" + at + "/f"}
+		}, activity.Local},
+		{"remote", func(cfg *Config, server Forward) {
+			server.Bind = "127.0.0.1"
+			cfg.RemoteForwards = []Forward{server}
+		}, func(at string, s *peers.FTP) []string { return []string{"ftp://" + at + "/f"} }, activity.Remote},
+		{"remote, active mode", func(cfg *Config, server Forward) {
+			server.Bind = "127.0.0.1"
+			cfg.RemoteForwards = []Forward{server}
+		}, func(at string, s *peers.FTP) []string {
+			return []string{"--ftp-port", "127.0.0.1", "ftp://" + at + "/f"}
+		}, activity.Remote},
+		{"SOCKS", func(cfg *Config, server Forward) {
+			cfg.Forwards = []Forward{{Kind: SOCKS}}
+			cfg.FTPPorts = []uint16{server.HostPort}
+		}, func(at string, s *peers.FTP) []string {
+			return []string{"--socks5-hostname", at, "ftp://" + s.Addr.String() + "/f"}
+		}, activity.Dynamic},
+	} {
+		t.Run(way.name, func(t *testing.T) {
+			t.Parallel()
+			_, cfg := bastion(t)
+			server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: t.TempDir()})
+			size := int64(len(randomFile(t, filepath.Join(server.Root, "f"), 100_000)))
+			f := forwardTo(server.Addr)
+			f.Kind = FTP
+			way.tunnel(cfg, f)
+			ended := make(endings, 100)
+			cfg.Activity = &activity.Board{OnEnd: func(e activity.Ended) { ended <- e }}
+			cfg.LinkName = "office"
+			at := start(t, cfg).ready()
+			args := append([]string{"-sS", "--user", server.User + ":" + server.Password, "-o", os.DevNull}, way.curl(strings.Replace(at, "localhost", "127.0.0.1", 1), server)...)
+			if out, err := peers.Run(t.Context(), "", "curl", args...); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if x := ended.of(t, "f"); x.Outcome != activity.Done || x.Bytes != size || x.Size != size || x.Target != f.Target() || x.Link != "office" {
+				t.Errorf("shown was %s of %d bytes of %d from %s by %q, want it done, all %d, from %s by office", x.Outcome, x.Bytes, x.Size, x.Target, x.Link, size, f.Target())
+			}
+			if s := cfg.Activity.Snapshot(); len(s.Tunnels) != 1 || s.Tunnels[0].Kind != way.kind || s.Tunnels[0].Down < size {
+				t.Errorf("the tunnels are %+v, want one of kind %s that has carried %d bytes", s.Tunnels, way.kind, size)
+			}
+		})
+	}
+}
+
+// What is cut short is not shown as done, whoever cuts it.
+func TestTransfersThatBreakOffAreShownAsSuch(t *testing.T) {
+	for name, cut := range map[string]func(data *net.TCPConn, w wire){
+		"by the client": func(data *net.TCPConn, _ wire) {
+			_ = data.SetLinger(0)
+			_ = data.Close()
+		},
+		"by the SSH connection": func(_ *net.TCPConn, w wire) { w.cut() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, cfg := bastion(t)
+			w := flaky(t, cfg)
+			server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: t.TempDir()})
+			if err := os.WriteFile(filepath.Join(server.Root, "f"), make([]byte, 50_000_000), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(endings, 100)
+			cfg.Activity = &activity.Board{OnEnd: func(e activity.Ended) { ended <- e }}
+			cfg.Forwards = []Forward{forwardTo(server.Addr)}
+			cfg.Forwards[0].Kind = FTP
+			target := server.Target()
+			target.Addr = netip.MustParseAddrPort(start(t, cfg).ready())
+			f := loggedIn(t, target)
+			data := dial(t, f.pasv())
+			f.say("RETR f")
+			f.want("150")
+			if _, err := io.ReadFull(data, make([]byte, 1000)); err != nil {
+				t.Fatal(err)
+			}
+			cut(data, w)
+			if x := ended.of(t, "f"); x.Outcome != activity.Failed || x.Bytes < 1000 || x.Bytes >= x.Size {
+				t.Errorf("shown was %s, %d bytes of %d, want a part of it, and failed", x.Outcome, x.Bytes, x.Size)
 			}
 		})
 	}
