@@ -32,15 +32,16 @@ type Forward struct {
 type Kind int
 
 const (
-	Plain    Kind = iota // bytes
-	FTP                  // FTP control connections ("ftp/")
-	FTPS                 // and the server speaks TLS from the first byte on, as at port 990 ("ftps/")
-	FTPProxy             // FTP control connections whose clients name the server ("ftp-proxy/")
-	SOCKS                // each says where it wants to go (-D)
+	Plain       Kind = iota // bytes
+	FTP                     // FTP control connections ("ftp/")
+	FTPS                    // and the server speaks TLS from the first byte on, as at port 990 ("ftps/")
+	FTPProxy                // FTP control connections whose clients name the server ("ftp-proxy/")
+	FTPRedirect             // FTP connections that the packet filter has sent here ("ftp-redirect/")
+	SOCKS                   // each says where it wants to go (-D)
 )
 
 // prefixes are what stands before a forward of a kind.
-var prefixes = map[string]Kind{"ftp": FTP, "ftps": FTPS, "ftp-proxy": FTPProxy}
+var prefixes = map[string]Kind{"ftp": FTP, "ftps": FTPS, "ftp-proxy": FTPProxy, "ftp-redirect": FTPRedirect}
 
 // ForwardPrefixes are what may stand before a forward, as in "ftp/".
 func ForwardPrefixes() []string {
@@ -55,11 +56,16 @@ func ForwardPrefixes() []string {
 // ftp reports whether what is carried is FTP control connections.
 func (k Kind) ftp() bool { return k == FTP || k == FTPS }
 
+// various reports whether each connection has a server of its own, so that the forward names none.
+func (k Kind) various() bool { return k == FTPProxy || k == FTPRedirect }
+
 // Target is the far end, as in "ftp.corp:21", or what there is in its place.
 func (f Forward) Target() string {
 	switch {
 	case f.Kind == FTPProxy:
 		return "FTP proxy"
+	case f.Kind == FTPRedirect:
+		return "redirected FTP"
 	case f.Kind == SOCKS:
 		return "SOCKS"
 	case f.HostSocket != "":
@@ -83,6 +89,7 @@ func (f Forward) dataHost() string {
 //	/path:host:hostport
 //	/path:/path
 //	ftp-proxy/[bind:]port
+//	ftp-redirect/[bind:]port
 //
 // It is ssh(1)'s and, for "ftp/", Tectia's; "ftps/" in its place is a server whose control connection is inside TLS from its beginning.
 // The path of a Unix socket begins with / or ./, and one with a colon in it stands in brackets.
@@ -121,9 +128,9 @@ func cutKind(spec string) (kind Kind, rest string) {
 }
 
 func (f *Forward) parseLocal(fields []field) error {
-	if f.Kind == FTPProxy {
+	if f.Kind.various() {
 		if len(fields) > 2 {
-			return errors.New("write ftp-proxy/[bind:]port: FTP clients say to which server they want")
+			return errors.New("write [bind:]port behind ftp-proxy/ or ftp-redirect/: FTP clients say to which server they want")
 		}
 		return f.parseListen(fields)
 	}
@@ -135,8 +142,8 @@ func (f *Forward) parseLocal(fields []field) error {
 }
 
 func (f *Forward) parseRemote(fields []field) error {
-	if f.Kind == FTPProxy {
-		return errors.New("the FTP proxy listens on this machine: write -L ftp-proxy/[bind:]port")
+	if f.Kind.various() {
+		return errors.New("it listens on this machine: write it with -L")
 	}
 	if len(fields) > 2 || fields[len(fields)-1].path {
 		return f.parseLocal(fields)

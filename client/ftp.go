@@ -30,6 +30,8 @@ type ftpClient struct {
 	local *relay.TCP // the same
 	said  []string   // by it to the proxy, for the server (ftp.Options.Said)
 	rest  []byte     // behind that
+
+	asked netip.AddrPort // where it has connected to, as it knows it; not valid if that is where the connection has arrived
 }
 
 // ftpSession is one FTP control connection that was accepted here, and the data connections that are announced on it.
@@ -80,7 +82,12 @@ func (s *serving) newFTPSession(f Forward, client ftpClient, log *slog.Logger) (
 		log.Error("a connection was reset", "err", err)
 		return nil, err
 	}
-	if x.owner, err = control.NewOwner(x.from, hop); err != nil {
+	if client.asked.IsValid() {
+		x.owner, err = control.NewRedirectedOwner(x.from, client.asked, hop)
+	} else {
+		x.owner, err = control.NewOwner(x.from, hop)
+	}
+	if err != nil {
 		x.local.Abort()
 		log.Error("a connection was reset: whose it is can't be told", "err", err)
 		return nil, err

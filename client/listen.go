@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/culvert-ssh/culvert/activity"
+	"github.com/culvert-ssh/culvert/redirect"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -53,6 +54,8 @@ func (f Forward) ready(addr net.Addr, network string) string {
 		return fmt.Sprintf("FTP to %s by TLS is at %s, try: lftp -p %d %s", f.Target(), at, at.Port(), at.Addr())
 	case FTPProxy:
 		return fmt.Sprintf("the FTP proxy is at %s, try: ftp_proxy=ftp://%s lftp ftp://user@host", at, at)
+	case FTPRedirect:
+		return fmt.Sprintf("redirected FTP is at %s, try: culvert redirect print --port %d | sudo nft -f -", at, at.Port())
 	case SOCKS:
 		return fmt.Sprintf("SOCKS is at %s, try: curl --socks5-hostname %s ftp://HOST/", at, at)
 	}
@@ -92,6 +95,9 @@ func listen(ctx context.Context, cfg *Config, f Forward) ([]*listener, error) {
 			return nil, listenError(f, f.Socket, err)
 		}
 		return []*listener{{Forward: f, Listener: ln, first: true, named: f.Socket}}, nil
+	}
+	if f.Kind == FTPRedirect && !redirect.Supported {
+		return nil, errors.New("redirected connections are known on Linux alone: use ftp-proxy/ here")
 	}
 	if f.Bind == "" && cfg.GatewayPorts {
 		f.Bind = "*"

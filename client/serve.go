@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/culvert-ssh/culvert/activity"
+	"github.com/culvert-ssh/culvert/redirect"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
@@ -28,7 +29,8 @@ type serving struct {
 	sessions  sessions
 	transport Transport // once it is known that the connection is for the bastion
 	opaque    *opaquePorts
-	names     *dataNames // of the FTP sessions that came by SOCKS
+	names     *dataNames // of the FTP sessions that came by SOCKS, or were redirected
+	greeting  *unanswered
 	meter     *activity.TunnelMeter
 	log       *slog.Logger
 }
@@ -49,8 +51,11 @@ func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, op
 	meter := cfg.Activity.Tunnel(l.shown(cfg.LinkName))
 	defer meter.Close()
 	s := &serving{
-		Forward: l.Forward, cfg: cfg, sessions: sessions, opaque: opaque, names: new(dataNames), meter: meter,
+		Forward: l.Forward, cfg: cfg, sessions: sessions, opaque: opaque, names: new(dataNames), greeting: new(unanswered), meter: meter,
 		log: cfg.Logger().With("target", l.Target()),
+	}
+	if l.Kind == FTPRedirect {
+		s.names.first, s.names.last = redirect.FirstDataPort, redirect.LastDataPort
 	}
 	for {
 		conn, err := l.Accept()
@@ -88,6 +93,9 @@ func (s *serving) serve(ctx context.Context, conn net.Conn) {
 	switch s.Kind {
 	case FTPProxy:
 		s.serveProxy(ctx, tcp)
+		return
+	case FTPRedirect:
+		s.serveRedirected(ctx, tcp)
 		return
 	case SOCKS:
 		s.serveSOCKS(ctx, tcp)

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/activity"
+	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/relay"
 	"github.com/culvert-ssh/culvert/socks"
 )
@@ -33,7 +34,7 @@ func (s *serving) serveSOCKS(ctx context.Context, conn *net.TCPConn) {
 	f := Forward{Host: req.Host, HostPort: req.Port}
 	log = log.With("target", f.Target())
 	if d := s.names.take(req, conn); d != nil {
-		d.hand(local, req)
+		d.hand(handed{local, func(err error) []byte { return req.Reply(outcome(err)) }})
 		return
 	}
 	s, end := s.begin()
@@ -125,11 +126,18 @@ func grant(client relay.Stream, req socks.Request, remote relay.Stream) error {
 	return nil
 }
 
+// take returns the data connection that the client of conn asks for, as claim does.
+func (n *dataNames) take(req socks.Request, conn *net.TCPConn) *namedData {
+	return n.claim(req.Host, req.Port, relay.AddrPort(conn.RemoteAddr()), func(o control.Owner) error { return o.Accepts(conn) })
+}
+
 // outcome is what a client is told of err.
 func outcome(err error) socks.Outcome {
 	var failed *openFailure
 	isFailure := errors.As(err, &failed)
 	switch {
+	case err == nil:
+		return socks.Granted
 	case isFailure && failed.reason == ssh.Prohibited, errors.Is(err, errNotPermitted):
 		return socks.NotAllowed
 	case errors.Is(err, syscall.ECONNREFUSED):

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
-	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -15,12 +14,13 @@ import (
 	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
-	"github.com/culvert-ssh/culvert/socks"
 )
 
 // dataNames are the ports by which FTP clients will ask a SOCKS listener for their data connections. Nobody listens at them: they are
 // names, chosen by chance, so that a server can't make a connection that is meant for somebody else its own.
 type dataNames struct {
+	first, last uint16 // what they are chosen from; if last is 0, all from 1024
+
 	mu      sync.Mutex
 	waiting map[uint16]*namedData
 }
@@ -74,8 +74,12 @@ func (n *dataNames) put(d *namedData) error {
 	if n.waiting == nil {
 		n.waiting = make(map[uint16]*namedData)
 	}
+	first, last := 1024, 65535
+	if n.last != 0 {
+		first, last = int(n.first), int(n.last)
+	}
 	for range expectTries {
-		d.port = uint16(1024 + rand.IntN(65536-1024))
+		d.port = uint16(first + rand.IntN(last-first+1))
 		if n.waiting[d.port] == nil {
 			n.waiting[d.port] = d
 			return nil
@@ -95,17 +99,17 @@ func (n *dataNames) remove(d *namedData) bool {
 	return true
 }
 
-// take returns the data connection that the client of conn asks for, which is then waited for no more. It is nil if it asks for
-// something else.
-func (n *dataNames) take(req socks.Request, conn *net.TCPConn) *namedData {
+// claim returns the data connection that a client asks for from the address from, which is then waited for no more. It is nil if it asks for
+// something else. Whether the client is the right one is what accepts says.
+func (n *dataNames) claim(host string, port uint16, from netip.AddrPort, accepts func(control.Owner) error) *namedData {
 	n.mu.Lock()
-	d := n.waiting[req.Port]
+	d := n.waiting[port]
 	n.mu.Unlock()
-	if d == nil || !d.isCalled(req.Host) {
+	if d == nil || !d.isCalled(host) {
 		return nil
 	}
-	if err := d.owner.Accepts(conn); err != nil {
-		d.log.Warn("somebody else asked for a data connection, and is served as if there were none", "peer", relay.AddrPort(conn.RemoteAddr()), "err", err)
+	if err := accepts(d.owner); err != nil {
+		d.log.Warn("somebody else asked for a data connection, and is served as if there were none", "peer", from, "err", err)
 		return nil
 	}
 	if !n.remove(d) {
@@ -131,7 +135,7 @@ type namedData struct {
 // handed is the client's side.
 type handed struct {
 	local *relay.TCP
-	req   socks.Request
+	reply func(err error) []byte // what it is told of what has become of its connection; if nil, nothing, and a failure is a reset
 }
 
 func (d *namedData) isCalled(host string) bool {
@@ -144,7 +148,28 @@ func (d *namedData) isCalled(host string) bool {
 }
 
 // hand passes on the stream of a client that has asked for d, and the duty to answer it. Who has taken d must call it.
-func (d *namedData) hand(local *relay.TCP, req socks.Request) { d.came <- handed{local, req} }
+func (d *namedData) hand(client handed) { d.came <- client }
+
+// granted tells the client that it is connected to remote. On failure both streams are aborted.
+func (h handed) granted(remote relay.Stream) error {
+	if h.reply == nil {
+		return nil
+	}
+	if _, err := h.local.Write(h.reply(nil)); err != nil {
+		relay.AbortAll(h.local, remote)
+		return err
+	}
+	return nil
+}
+
+// failed tells the client that it isn't, and closes its connection.
+func (h handed) failed(why error) {
+	if h.reply == nil {
+		h.local.Abort()
+		return
+	}
+	part(h.local, h.reply(why))
+}
 
 // begin has nothing to wait for: whose connection it is was found out before the client could use it.
 func (d *namedData) begin(context.Context) {}
@@ -176,10 +201,10 @@ func (d *namedData) serve(ctx context.Context) {
 			level = slog.LevelDebug
 		}
 		d.log.Log(ctx, level, "a data connection was refused", "err", err)
-		part(client.local, client.req.Reply(outcome(err)))
+		client.failed(err)
 		return
 	}
-	if err := grant(client.local, client.req, remote); err != nil {
+	if err := client.granted(remote); err != nil {
 		d.log.Debug("no data connection", "err", err)
 		return
 	}

@@ -20,10 +20,21 @@ const UnknownUID = -1
 // NewOwner finds out who connected from client to the local address hop. It fails if that may be any of several users, of whom this
 // process can't tell which: one in a user namespace sees one uid in place of all that are not mapped there.
 func NewOwner(client, hop netip.AddrPort) (Owner, error) {
+	return newOwner(client, hop, sameMachine(client, hop))
+}
+
+// NewRedirectedOwner is NewOwner for a connection that has arrived at hop, and that its program has made to somewhere else, as the packet filter
+// has redirected it. One that arrives at a loopback address has come from this machine, whatever its own address.
+func NewRedirectedOwner(client, to, hop netip.AddrPort) (Owner, error) {
+	return newOwner(client, to, hop.Addr().IsLoopback() || sameMachine(client, hop))
+}
+
+// newOwner finds out who connected from client to what the program knows as at.
+func newOwner(client, at netip.AddrPort, here bool) (Owner, error) {
 	o := Owner{Addr: client.Addr(), UID: UnknownUID}
-	if sameMachine(client, hop) {
+	if here {
 		var err error
-		if o.UID, err = socketUID(client, hop); err != nil {
+		if o.UID, err = socketUID(client, at); err != nil {
 			return Owner{}, err
 		}
 		if err = distinct(o.UID); err != nil {
@@ -41,14 +52,18 @@ func sameMachine(client, hop netip.AddrPort) bool {
 
 // Accepts returns nil if conn is the owner's, and otherwise whose it is.
 func (o Owner) Accepts(conn *net.TCPConn) error {
-	client, hop := relay.AddrPort(conn.RemoteAddr()), relay.AddrPort(conn.LocalAddr())
+	return o.AcceptsFrom(relay.AddrPort(conn.RemoteAddr()), relay.AddrPort(conn.LocalAddr()))
+}
+
+// AcceptsFrom is Accepts for a connection from client, which its program has made to at.
+func (o Owner) AcceptsFrom(client, at netip.AddrPort) error {
 	if client.Addr() != o.Addr {
 		return fmt.Errorf("the control connection came from %s", o.Addr)
 	}
 	if o.UID == UnknownUID {
 		return nil
 	}
-	uid, err := socketUID(client, hop)
+	uid, err := socketUID(client, at)
 	if err != nil {
 		return err
 	}

@@ -179,3 +179,40 @@ func TestUserWhoMayBeSeveralIsNotDistinct(t *testing.T) {
 		}
 	}
 }
+
+// A program knows a connection that was redirected as one to where it wanted to go, and that is what its owner is found by.
+func TestOwnerOfARedirectedConnectionIsFound(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	client, to := relay.AddrPort(c.LocalAddr()), relay.AddrPort(c.RemoteAddr())
+	hop := netip.MustParseAddrPort("127.0.0.9:2121")
+	o, err := NewRedirectedOwner(client, to, hop)
+	if want := (Owner{Addr: client.Addr(), UID: os.Getuid()}); err != nil || o != want {
+		t.Fatalf("got %+v, %v; want %+v", o, err, want)
+	}
+	if err := o.AcceptsFrom(client, to); err != nil {
+		t.Errorf("the owner's own: %v, want nil", err)
+	}
+	if err := (Owner{Addr: client.Addr(), UID: os.Getuid() + 1}).AcceptsFrom(client, to); err == nil {
+		t.Error("somebody else's connection is accepted")
+	}
+	if err := o.AcceptsFrom(client, hop); err == nil {
+		t.Error("a connection of nobody is accepted")
+	}
+	if o, err := NewRedirectedOwner(client, hop, hop); err == nil {
+		t.Errorf("of a connection that nobody has made, the owner is %+v", o)
+	}
+	// One that comes from another machine arrives at another address, and has no owner here.
+	other := netip.MustParseAddrPort("192.0.2.1:4711")
+	if o, err := NewRedirectedOwner(other, to, netip.MustParseAddrPort("192.0.2.2:2121")); err != nil || o != (Owner{Addr: other.Addr(), UID: UnknownUID}) {
+		t.Errorf("from another machine: %+v, %v; want the address alone", o, err)
+	}
+}

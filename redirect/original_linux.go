@@ -10,6 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// Supported says whether Original can be told.
+const Supported = true
+
 // The options of a socket that say where its connection was going: SO_ORIGINAL_DST of linux/netfilter_ipv4.h, and
 // IP6T_SO_ORIGINAL_DST of linux/netfilter_ipv6/ip6_tables.h, which are the same number at two levels.
 const originalDestination = 80

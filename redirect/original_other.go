@@ -8,6 +8,9 @@ import (
 	"net/netip"
 )
 
+// Supported says whether Original can be told.
+const Supported = false
+
 // Original can't be told here.
 func Original(*net.TCPConn) (netip.AddrPort, error) {
 	return netip.AddrPort{}, errors.New("redirected connections are known on Linux alone: use ftp-proxy/ here")

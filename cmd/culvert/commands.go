@@ -31,6 +31,7 @@ func commands() []command {
 		},
 		{name: "help", help: "this text", run: func(*call) error { return errHelp }},
 		{name: "list", help: "the tunnels that there are, by culvert_config(5)", flags: listFlags, run: listTunnels},
+		redirectCommand(),
 		{
 			name: "status", args: "[name...]", help: "how the tunnels are that are up", flags: statusFlags, run: showStatus,
 			complete: func(s *suggestions, typed string) { s.profiles(typed) },

@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"screen":     {},
 	"redirect":   {},
 	"login":      {"relay", "sshconfig", "algorithms", "krl"},
-	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "socks", "sshconfig"},
+	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "redirect", "socks", "sshconfig"},
 	"profile":    {"client", "sshconfig"},
 	"standing":   {"client", "activity"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	"server":     {"auth", "channels", "policy", "audit", "relay"},
 
 	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin"},
-	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "screen"},
+	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "sshconfig"},
 }
 
 // outside are packages that look at the house from outside: they may import all of it and what tests use.
