@@ -2,6 +2,7 @@ package client
 
 import (
 	"io/fs"
+	"log/slog"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -45,6 +46,14 @@ type Config struct {
 	QueueTimeout time.Duration // how long a connection to a standing forward waits for the SSH connection
 
 	LogLevel Level
+	LogFile  string // what there is to say goes to the end of it; if empty, to standard error (-E)
+	Syslog   bool   // or to syslog (-y)
+
+	Background bool     // go to the background when all is ready (ForkAfterAuthentication)
+	Stdio      *Forward // carry standard input and output there, and serve no forwards (-W); if nil, serve them
+
+	// Ready is called once, when all forwards are set up. If nil, nobody is told.
+	Ready func()
 
 	// Activity has meters of all that runs. If nil, nothing is counted.
 	Activity *activity.Board
@@ -63,11 +72,49 @@ type Config struct {
 type Level int
 
 const (
-	LevelInfo  Level = iota // what is ready, warnings, errors
-	LevelQuiet              // only what ends the program
-	LevelError              // errors
-	LevelDebug              // everything
+	LevelInfo   Level = iota // what is ready, warnings, errors
+	LevelQuiet               // only what ends the program
+	LevelError               // errors
+	LevelDebug               // what happens, and each line of FTP dialogues
+	LevelDebug2              // what is asked of the SSH server, and what it answers
+	LevelDebug3              // when each line was said, and by which line of the program
 )
+
+// The levels at which things are logged that only LevelDebug2 and LevelDebug3 say.
+const (
+	logDebug2 = slog.LevelDebug - 1
+	logDebug3 = slog.LevelDebug - 2
+)
+
+// Log returns the least important level that is said.
+func (l Level) Log() slog.Level {
+	switch l {
+	case LevelQuiet:
+		return slog.LevelError + 1
+	case LevelError:
+		return slog.LevelError
+	case LevelDebug:
+		return slog.LevelDebug
+	case LevelDebug2:
+		return logDebug2
+	case LevelDebug3:
+		return logDebug3
+	}
+	return slog.LevelInfo
+}
+
+// Verbose has culvert say more, and more each time that it is called (-v).
+func (c *Config) Verbose() {
+	switch c.LogLevel {
+	case LevelDebug:
+		c.LogLevel = LevelDebug2
+	case LevelDebug2, LevelDebug3:
+		c.LogLevel = LevelDebug3
+	default:
+		c.LogLevel = LevelDebug
+	}
+	c.set["loglevel"] = true
+}
 
 // NewConfig returns the defaults for a person who has this home directory ("" if there is none)
 // and this name.

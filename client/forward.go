@@ -101,6 +101,26 @@ func ParseRemoteForward(spec string) (Forward, error) { return parse(spec, (*For
 // ParseDynamicForward reads what -D takes: [bind:]port, or /path.
 func ParseDynamicForward(spec string) (Forward, error) { return parse(spec, (*Forward).parseDynamic) }
 
+// SetStdio reads what -W takes: host:port.
+func (c *Config) SetStdio(spec string) error {
+	fields, err := sshconfig.Fields(spec)
+	if err == nil && len(fields) != 2 {
+		err = errors.New("write host:port, with IPv6 addresses in brackets")
+	}
+	if err != nil {
+		return fmt.Errorf("-W %q: %w", spec, err)
+	}
+	f := Forward{Host: fields[0]}
+	if f.HostPort, err = sshconfig.Port(fields[1]); err == nil {
+		err = sshconfig.CheckHost(f.Host)
+	}
+	if err != nil {
+		return fmt.Errorf("-W %q: %w", spec, err)
+	}
+	c.Stdio = &f
+	return nil
+}
+
 func parse(spec string, as func(f *Forward, fields []field) error) (f Forward, err error) {
 	rest := ""
 	f.Kind, rest = cutKind(spec)

@@ -97,7 +97,7 @@ func (s *serving) newFTPSession(f Forward, client ftpClient, log *slog.Logger) (
 
 // connect opens the far end. Why that fails is logged.
 func (x *ftpSession) connect(ctx context.Context) (relay.Stream, error) {
-	server, err := x.open(ctx, x.to, x.from)
+	server, err := x.to.open(ctx, x.transport, x.from)
 	if err != nil {
 		if ctx.Err() == nil {
 			x.log.Error("FTP is not available", "err", err)

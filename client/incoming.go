@@ -252,6 +252,7 @@ func (c *connection) offered(nc ssh.NewChannel) {
 		_ = nc.Reject(ssh.ConnectionFailed, "malformed request")
 		return
 	}
+	c.log.Log(context.Background(), logDebug2, "channel offered", "type", nc.ChannelType(), "at", sshconfig.Printable(a.at.String()), "from", a.origin)
 	serve, settled := c.incoming.find(a.at)
 	if serve == nil && settled == nil || !c.incoming.enter() {
 		c.unasked(a)

@@ -51,6 +51,9 @@ func (c *Config) ReadFiles(ctx context.Context) error {
 	if err := c.Config.ReadFilesInto(ctx, c); err != nil {
 		return err
 	}
+	if c.ClearForwards {
+		c.Forwards, c.RemoteForwards = nil, nil
+	}
 	tokens := c.Tokens()
 	for _, forwards := range [][]Forward{c.Forwards, c.RemoteForwards} {
 		for i := range forwards {
@@ -79,6 +82,7 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("ClearAllForwardings", func(c *Config, v string) error { return sshconfig.YesNo(&c.ClearForwards, v) }),
 	sshconfig.Many("DynamicForward", func(c *Config, v string) error { return addForward(&c.Forwards, v, ParseDynamicForward) }),
 	sshconfig.One("ExitOnForwardFailure", func(c *Config, v string) error { return sshconfig.YesNo(&c.ExitOnForwardFailure, v) }),
+	sshconfig.One("ForkAfterAuthentication", func(c *Config, v string) error { return sshconfig.YesNo(&c.Background, v) }),
 	sshconfig.One("FTPActive", setActive),
 	sshconfig.One("FTPActiveAddress", setActiveAddress),
 	sshconfig.One("FTPDataAddress", setDataAddress),
@@ -197,10 +201,14 @@ func setLogLevel(c *Config, value string) error {
 		c.LogLevel = LevelError
 	case "INFO":
 		c.LogLevel = LevelInfo
-	case "VERBOSE", "DEBUG", "DEBUG1", "DEBUG2", "DEBUG3":
+	case "VERBOSE", "DEBUG", "DEBUG1":
 		c.LogLevel = LevelDebug
+	case "DEBUG2":
+		c.LogLevel = LevelDebug2
+	case "DEBUG3":
+		c.LogLevel = LevelDebug3
 	default:
-		return fmt.Errorf("%q is not one of QUIET, FATAL, ERROR, INFO, VERBOSE, DEBUG", value)
+		return fmt.Errorf("%q is not one of QUIET, FATAL, ERROR, INFO, VERBOSE, DEBUG, DEBUG2, DEBUG3", value)
 	}
 	return nil
 }

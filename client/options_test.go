@@ -201,3 +201,28 @@ func TestPathsOfSocketsHaveTokens(t *testing.T) {
 		t.Errorf("got %v, want an error about the token", err)
 	}
 }
+
+func TestClearAllForwardings(t *testing.T) {
+	c := NewConfig("", "me")
+	c.Host = "bastion"
+	for _, word := range []string{"ConfigFile=none", "LocalForward=1:h:2", "RemoteForward=1", "ClearAllForwardings=yes"} {
+		if err := c.SetOption(word); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.ReadFiles(t.Context()); err != nil || len(c.Forwards)+len(c.RemoteForwards) > 0 {
+		t.Errorf("got %v and %v, %v; want none", c.Forwards, c.RemoteForwards, err)
+	}
+}
+
+func TestVerboseSaysMoreEachTime(t *testing.T) {
+	c := NewConfig("", "me")
+	for i, want := range []Level{LevelDebug, LevelDebug2, LevelDebug3, LevelDebug3} {
+		if c.Verbose(); c.LogLevel != want {
+			t.Errorf("%d times: got %v, want %v", i+1, c.LogLevel, want)
+		}
+	}
+	if err := c.Set("LogLevel", "QUIET"); err != nil || c.LogLevel != LevelDebug3 {
+		t.Errorf("what a file says afterwards counts: %v, %v", c.LogLevel, err)
+	}
+}

@@ -73,6 +73,9 @@ func forward(ctx context.Context, cfg *Config, up uplink, wg *sync.WaitGroup) er
 	for _, line := range append(readyLines(listeners, cfg), remotes...) {
 		cfg.Tell(line)
 	}
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
 	return nil
 }
 

@@ -212,3 +212,32 @@ func TestForwardWithoutAnAddressListensOnBothLoopbacks(t *testing.T) {
 		t.Errorf("got %q, want 127.0.0.1 and ::1", got)
 	}
 }
+
+func TestGatewayPortsOpensWhatDoesNotSayWhereToListen(t *testing.T) {
+	for bind, want := range map[string]bool{"": true, "localhost": false, "127.0.0.1": false} {
+		cfg := NewConfig("", "")
+		cfg.GatewayPorts = true
+		ls, err := listen(context.Background(), cfg, Forward{Kind: SOCKS, Bind: bind})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range ls {
+			if got := relay.AddrPort(l.Addr()).Addr().IsUnspecified(); got != want {
+				t.Errorf("%q: listens at %v", bind, l.Addr())
+			}
+			_ = l.Close()
+		}
+	}
+}
+
+func TestReadyIsToldOnceAllIsSetUp(t *testing.T) {
+	_, cfg := bastion(t)
+	cfg.Forwards = []Forward{destination(t, func(c *net.TCPConn) { _, _ = io.WriteString(c, "hello") })}
+	ready := make(chan struct{})
+	cfg.Ready = func() { close(ready) }
+	at := start(t, cfg).ready()
+	<-ready
+	if got, err := io.ReadAll(dial(t, at)); string(got) != "hello" || err != nil {
+		t.Errorf("got %q, %v", got, err)
+	}
+}

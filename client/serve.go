@@ -118,28 +118,30 @@ func newStream(conn net.Conn) relay.Stream {
 	return relay.NewTCP(conn.(*net.TCPConn))
 }
 
-// originOf is what the bastion is told of where a connection comes from. What OpenSSH says of a Unix socket serves here, too: some
-// servers insist on an address.
+// originOf is what the bastion is told of where a connection comes from.
 func originOf(conn net.Conn) netip.AddrPort {
 	if from := relay.AddrPort(conn.RemoteAddr()); from.IsValid() {
 		return from
 	}
-	return netip.AddrPortFrom(loopback4, 65535)
+	return unknownOrigin
 }
 
-// open opens the far end of a connection that goes to f.
-func (s *serving) open(ctx context.Context, f Forward, from netip.AddrPort) (relay.Stream, error) {
+// open opens the far end over t.
+func (f Forward) open(ctx context.Context, t Transport, from netip.AddrPort) (relay.Stream, error) {
 	if f.HostSocket != "" {
-		return s.transport.OpenSocket(ctx, f.HostSocket)
+		return t.OpenSocket(ctx, f.HostSocket)
 	}
-	return s.transport.Open(ctx, f.Host, f.HostPort, from)
+	return t.Open(ctx, f.Host, f.HostPort, from)
 }
+
+// unknownOrigin is what OpenSSH says of a connection that comes from nowhere: some servers insist on an address.
+var unknownOrigin = netip.AddrPortFrom(loopback4, 65535)
 
 // servePlain carries one connection. Failure is a reset, never an end of data.
 func (s *serving) servePlain(ctx context.Context, conn net.Conn) {
 	local, from := newStream(conn), originOf(conn)
 	s.log.Debug("connection accepted", "from", from)
-	remote, err := s.open(ctx, s.Forward, from)
+	remote, err := s.Forward.open(ctx, s.transport, from)
 	if err != nil {
 		local.Abort()
 		if ctx.Err() == nil {

@@ -45,7 +45,7 @@ func (s *serving) serveSOCKS(ctx context.Context, conn *net.TCPConn) {
 		return
 	}
 	log.Debug("connection accepted")
-	remote, err := s.open(ctx, f, relay.AddrPort(conn.RemoteAddr()))
+	remote, err := f.open(ctx, s.transport, relay.AddrPort(conn.RemoteAddr()))
 	if err != nil {
 		refused(ctx, log, err)
 		part(local, req.Reply(outcome(err)))

@@ -173,8 +173,9 @@ func (c *connection) request(ctx context.Context, r globalRequest) (ok bool, pay
 		}
 	})
 	select {
-	case r := <-replies:
-		return r.ok, r.payload, r.err
+	case got := <-replies:
+		c.log.Log(ctx, logDebug2, "request answered", "name", r.name, "ok", got.ok)
+		return got.ok, got.payload, got.err
 	case <-ctx.Done():
 		return false, nil, fmt.Errorf("no answer within %v: %w", r.timeout, context.Cause(ctx))
 	}
@@ -281,8 +282,10 @@ func (c *connection) open(ctx context.Context, target string, cfg relay.ChannelC
 			}
 		}
 	})
+	asked := time.Now()
 	select {
 	case o := <-answer:
+		c.log.Log(ctx, logDebug2, "channel answered", "type", kind, "target", target, "opened", o.err == nil, "after", time.Since(asked).Round(time.Millisecond))
 		if o.err != nil {
 			return nil, openError(target, o.err)
 		}

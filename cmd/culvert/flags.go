@@ -83,10 +83,11 @@ var options = []option{
 	{name: "B", arg: "interface", help: "network interface to connect from", keyword: "BindInterface"},
 	{name: "b", arg: "address", help: "address of this machine to connect from", keyword: "BindAddress"},
 	{name: "c", arg: "ciphers", help: "ciphers that may be used, the preferred one first", keyword: "Ciphers"},
+	{name: "D", arg: "forward", help: "a SOCKS proxy on this machine, [bind:]port; FTP that goes through it is followed", keyword: "DynamicForward"},
+	{name: "E", arg: "file", help: "write what there is to say to the end of this file", do: func(cfg *client.Config, arg string) error { cfg.LogFile = arg; return nil }},
 	{name: "F", arg: "file", help: "in place of ~/.ssh/config and the system's; none for no file", keyword: "ConfigFile"},
-	{name: "f", help: "to the background", do: func(*client.Config, string) error {
-		return &usageError{"-f: culvert can't go to the background yet: use a service manager, or the shell's &"}
-	}},
+	{name: "f", help: "to the background, once all is ready", keyword: "ForkAfterAuthentication", value: "yes"},
+	{name: "g", help: "let other machines use forwards that do not say where to listen", keyword: "GatewayPorts", value: "yes"},
 	{name: "h", help: "this text", do: func(*client.Config, string) error { return errHelp }},
 	{name: "i", arg: "identity", help: "file with a private key; may be repeated; the agent is asked too", keyword: "IdentityFile"},
 	{name: "J", arg: "hosts", help: "jump hosts to go through, with commas between, the nearest first", keyword: "ProxyJump"},
@@ -106,7 +107,9 @@ var options = []option{
 	{name: "R", arg: "forward", help: "the other way: the server listens, and the host is reached from this machine", keyword: "RemoteForward"},
 	{name: "T", help: "for ssh's sake: there is no terminal there"},
 	{name: "V", help: "the version", do: func(*client.Config, string) error { return errVersion }},
-	{name: "v", help: "say more", keyword: "LogLevel", value: "DEBUG"},
+	{name: "v", help: "say more; -vv and -vvv more still", do: func(cfg *client.Config, _ string) error { cfg.Verbose(); return nil }},
+	{name: "W", arg: "host:port", help: "carry standard input and output there, as a ProxyCommand does", do: func(cfg *client.Config, arg string) error { return cfg.SetStdio(arg) }},
+	{name: "y", help: "say what there is to say to syslog", do: func(cfg *client.Config, _ string) error { cfg.Syslog = true; return nil }},
 }
 
 // flagSet has options as flags that anything may be the argument of, as their own parsers look at it.

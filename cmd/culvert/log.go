@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path"
 	"strings"
 	"sync"
+	"time"
 	"unicode"
 )
 
@@ -42,9 +44,11 @@ func (p *printer) failure(err error) {
 
 // handler is a slog.Handler that writes for people: "culvert: target: message: error (key value, ...)".
 type handler struct {
-	out   *printer
-	level slog.Level
-	attrs []slog.Attr
+	out      *printer
+	level    slog.Level
+	detailed bool // say when, and by which line of the program
+	now      func() time.Time
+	attrs    []slog.Attr
 }
 
 func (h *handler) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level }
@@ -68,11 +72,20 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 	}
 	r.Attrs(add)
 	line := "culvert: " + target + r.Message + cause
-	if r.Level < slog.LevelInfo {
+	switch {
+	case r.Level < slog.LevelDebug:
+		line = "culvert: debug2: " + target + r.Message + cause
+	case r.Level < slog.LevelInfo:
 		line = "culvert: debug: " + target + r.Message + cause
 	}
 	if len(rest) > 0 {
 		line += " (" + strings.Join(rest, ", ") + ")"
+	}
+	if h.detailed {
+		line = h.now().Format("15:04:05.000 ") + line
+		if s := r.Source(); s != nil {
+			line += fmt.Sprintf(" [%s:%d]", path.Base(s.File), s.Line)
+		}
 	}
 	h.out.line(strings.Map(visible, line))
 	return nil

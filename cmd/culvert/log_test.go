@@ -3,8 +3,11 @@ package main
 import (
 	"errors"
 	"log/slog"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestLogLinesAreForPeople(t *testing.T) {
@@ -20,5 +23,30 @@ func TestLogLinesAreForPeople(t *testing.T) {
 		"culvert: two\nlines?\n"
 	if got.String() != want {
 		t.Errorf("got\n%swant\n%s", got.String(), want)
+	}
+}
+
+func TestSyslogGetsLines(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	ln, err := net.ListenPacket("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	w, err := openSyslog("unixgram", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&printer{w: w}).line("what there is to say")
+	buf := make([]byte, 1<<10)
+	if err := ln.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	n, _, err := ln.ReadFrom(buf)
+	if got := string(buf[:n]); err != nil || !strings.Contains(got, "culvert[") || !strings.HasSuffix(got, ": what there is to say\n") {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := openSyslog("unixgram", path+"2"); err == nil || !strings.Contains(err.Error(), "there is no syslog") {
+		t.Errorf("without one: got %v", err)
 	}
 }

@@ -102,16 +102,8 @@ func (c *call) print(text string) int {
 
 // equip gives cfg what it reaches the person by.
 func equip(cfg *client.Config, out *printer) {
-	level := slog.LevelInfo
-	switch cfg.LogLevel {
-	case client.LevelDebug:
-		level = slog.LevelDebug
-	case client.LevelError:
-		level = slog.LevelError
-	case client.LevelQuiet:
-		level = slog.LevelError + 1
-	}
-	cfg.Log = slog.New(&handler{out: out, level: level})
+	level := cfg.LogLevel.Log()
+	cfg.Log = slog.New(&handler{out: out, level: level, detailed: cfg.LogLevel == client.LevelDebug3, now: time.Now})
 	if level <= slog.LevelInfo {
 		cfg.Notice = out.line
 	}
@@ -143,16 +135,51 @@ func (c *call) serve(cfg *client.Config) error {
 	if err := c.complete(ctx, cfg); err != nil {
 		return err
 	}
-	if len(cfg.Forwards)+len(cfg.RemoteForwards) == 0 {
-		return &usageError{"there is nothing to forward: give at least one -L or -R"}
+	switch {
+	case cfg.Stdio != nil && cfg.Background:
+		return &usageError{"-f and -W exclude each other: what is in the background has no standard input"}
+	case cfg.Stdio == nil && len(cfg.Forwards)+len(cfg.RemoteForwards) == 0:
+		return &usageError{"there is nothing to forward: give at least one -L, -R or -D"}
+	case cfg.Background:
+		ready, ok := goesToBackground(cfg.LogLevel < client.LevelDebug)
+		if !ok {
+			return startBackground()
+		}
+		cfg.Ready = func() {
+			if err := ready(); err != nil {
+				cfg.Log.Error("not in the background", "err", err)
+				stop()
+			}
+		}
 	}
 	tuneGC()
+	if cfg.Stdio != nil {
+		signal.Ignore(syscall.SIGPIPE) // a write says it as well
+		return client.RunStdio(ctx, cfg, c.stdin, os.Stdout)
+	}
 	defer showProgress(cfg, c.out)()
 	return client.Run(ctx, cfg)
 }
 
+// logElsewhere has what there is to say go to a file or to syslog, if that is wanted.
+func (c *call) logElsewhere(cfg *client.Config) (err error) {
+	switch {
+	case cfg.LogFile != "":
+		c.out.w, err = os.OpenFile(cfg.LogFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	case cfg.Syslog:
+		c.out.w, err = openSyslog("", "")
+	}
+	if err != nil {
+		c.out.w = c.stderr
+	}
+	return err
+}
+
 // complete gives cfg, in which the command line is, what files say about its host, and what it reaches the person by.
 func (c *call) complete(ctx context.Context, cfg *client.Config) error {
+	if err := c.logElsewhere(cfg); err != nil {
+		return err
+	}
 	equip(cfg, c.out)
 	if err := cfg.ReadFiles(ctx); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,6 +38,8 @@ func TestScripts(t *testing.T) {
 			"end":     end,
 			"expand":  expand,
 			"tunnel":  tunnel,
+			"ready":   ready,
+			"gone":    gone,
 			"crash":   func(ts *testscript.TestScript, _ bool, _ []string) { ts.Value(worldKey{}).(*world).sshd.Kill() },
 			"newhost": func(ts *testscript.TestScript, _ bool, _ []string) { check(ts, replaceHostKey(ts)) },
 		},
@@ -114,7 +117,7 @@ func status(ts *testscript.TestScript, _ bool, args []string) {
 	}
 }
 
-var ready = regexp.MustCompile(` is at \S+:(\d+)`)
+var readyLine = regexp.MustCompile(` is at \S+:(\d+)`)
 
 // begin program args... starts the program, waits for its ready line, and puts the port into $PORT.
 func begin(ts *testscript.TestScript, _ bool, args []string) {
@@ -137,12 +140,38 @@ func begin(ts *testscript.TestScript, _ bool, args []string) {
 	w.stderr = bufio.NewScanner(stderr)
 	for w.stderr.Scan() {
 		ts.Logf("[culvert] %s", w.stderr.Text())
-		if m := ready.FindStringSubmatch(w.stderr.Text()); m != nil {
+		if m := readyLine.FindStringSubmatch(w.stderr.Text()); m != nil {
 			ts.Setenv("PORT", m[1])
 			return
 		}
 	}
 	ts.Fatalf("no ready line")
+}
+
+// ready puts the port in the ready line of what was run last into $PORT, or that in a file.
+func ready(ts *testscript.TestScript, _ bool, args []string) {
+	name := "stderr"
+	if len(args) > 0 {
+		name = args[0]
+	}
+	m := readyLine.FindStringSubmatch(ts.ReadFile(name))
+	if m == nil {
+		ts.Fatalf("no ready line")
+	}
+	ts.Setenv("PORT", m[1])
+}
+
+// gone waits until nobody listens on $PORT any more.
+func gone(ts *testscript.TestScript, _ bool, _ []string) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+		c, err := net.DialTimeout("tcp", "127.0.0.1:"+ts.Getenv("PORT"), time.Second)
+		if err != nil {
+			return
+		}
+		_, _ = c.Read(make([]byte, 1)) // until it is closed
+		_ = c.Close()
+	}
+	ts.Fatalf("somebody listens on port %s still", ts.Getenv("PORT"))
 }
 
 // end SIGNAL N waits, after the signal ("-" for none), for what begin started, and expects it to

@@ -1,0 +1,6 @@
+package main
+
+import "golang.org/x/sys/unix"
+
+// dup makes to another descriptor of what from is one of.
+func dup(from, to int) error { return unix.Dup3(from, to, 0) }
