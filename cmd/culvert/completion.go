@@ -180,6 +180,8 @@ var arguments = map[string]func(s *suggestions, head, typed string){
 	"host[:port]": func(s *suggestions, _, _ string) { s.kind("hosts") },
 	"hosts":       func(s *suggestions, _, _ string) { s.kind("hosts") },
 	"user":        nothing,
+	"host:port":   nothing,
+	"listen":      nothing,
 	"port":        nothing,
 	"address":     nothing,
 	"interface":   nothing,

@@ -12,9 +12,11 @@ import (
 	"github.com/culvert-ssh/culvert/client"
 )
 
-const usage = `usage: culvert [-46NqVv] [-F file] [-i identity] [-J hosts] [-l user]
-               [-o Option=value] [-p port]
-               -L|-R [ftp/|ftps/][bind:]port:host:hostport [user@]host`
+const usage = `usage: culvert [-46fgNqVvy] [-E file] [-F file] [-i identity] [-J hosts]
+               [-l user] [-o Option=value] [-p port]
+               -L|-R [ftp/|ftps/][bind:]port:host:hostport [user@]host
+               -D [bind:]port [user@]host
+               -W host:port [user@]host`
 
 const help = usage + `
 
@@ -27,6 +29,9 @@ through the one port; ftps/ is for a server that speaks TLS from the start.
   -R [ftp/|ftps/][bind:]port:host:hostport
                 the other way: the server listens, and the host is reached from
                 this machine
+  -D [bind:]port
+                a SOCKS proxy, which follows FTP
+  -W host:port  standard input and output, as a ProxyCommand wants it
   -p port       of the SSH server; -l user, to log in as
   -i identity   file with a private key; may be repeated; the agent is asked too
   -J [user@]host[:port],...
@@ -39,7 +44,8 @@ through the one port; ftps/ is for a server that speaks TLS from the start.
                 FTPOpaqueTLS=ports for clients that require it
   -F file       in place of ~/.ssh/config and the system's; none for no file
   -4, -6        IPv4 or IPv6 alone
-  -v, -q        say more, or nothing; -V says the version
+  -f, -g        to the background when all is ready; let other machines in
+  -v, -q        say more, or nothing; -E file says it there; -V says the version
   --progress    show what is transferred: on a terminal, how far it is
   -N, -n, -T    taken for ssh's sake
 
@@ -83,7 +89,7 @@ var options = []option{
 	{name: "B", arg: "interface", help: "network interface to connect from", keyword: "BindInterface"},
 	{name: "b", arg: "address", help: "address of this machine to connect from", keyword: "BindAddress"},
 	{name: "c", arg: "ciphers", help: "ciphers that may be used, the preferred one first", keyword: "Ciphers"},
-	{name: "D", arg: "forward", help: "a SOCKS proxy on this machine, [bind:]port; FTP that goes through it is followed", keyword: "DynamicForward"},
+	{name: "D", arg: "listen", help: "a SOCKS proxy on this machine, [bind:]port; FTP that goes through it is followed", keyword: "DynamicForward"},
 	{name: "E", arg: "file", help: "write what there is to say to the end of this file", do: func(cfg *client.Config, arg string) error { cfg.LogFile = arg; return nil }},
 	{name: "F", arg: "file", help: "in place of ~/.ssh/config and the system's; none for no file", keyword: "ConfigFile"},
 	{name: "f", help: "to the background, once all is ready", keyword: "ForkAfterAuthentication", value: "yes"},

@@ -30,7 +30,7 @@ func tunnel(ts *testscript.TestScript, _ bool, args []string) {
 		_, _ = place.Call(ctx, standing.Request{Down: &standing.Down{All: true}}, standing.Person{}) // or there is none any more
 	})
 	check(ts, ts.Exec(args[0], args[1:]...))
-	m := ready.FindStringSubmatch(ts.ReadFile("stderr"))
+	m := readyLine.FindStringSubmatch(ts.ReadFile("stderr"))
 	if m == nil {
 		ts.Fatalf("it doesn't say where it is")
 	}
