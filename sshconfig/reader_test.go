@@ -2,6 +2,7 @@ package sshconfig
 
 import (
 	"context"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"net"
@@ -212,6 +213,10 @@ func TestCommandsOfMatch(t *testing.T) {
 			t.Errorf("%s: got %v, want an error with %q", test.criteria, err, test.err)
 		}
 	}
+	dir := write(t, "config", "Host other\nInclude more\n", "more", `Match exec "touch `+ran+`"`+"\n")
+	if _, _, err := read(t, dir, "h", nil); err != nil {
+		t.Error(err)
+	}
 	if _, err := os.Stat(ran); err == nil {
 		t.Error("a command ran whose line doesn't match, or that a name brought")
 	}
@@ -300,6 +305,14 @@ func TestTokens(t *testing.T) {
 		if got, err := tokens.Command(test.text, false); got != test.command || (err != nil) != (test.command == "") {
 			t.Errorf("command %q: got %q, %v; want %q", test.text, got, err, test.command)
 		}
+	}
+	machine, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := fmt.Sprintf("%x", sha1.Sum([]byte(machine+"h1rj"))) // as OpenSSH 9.6 and later have it
+	if got, err := tokens.Path("%C"); err != nil || got != want {
+		t.Errorf("%%C: got %s, %v; want %s", got, err, want)
 	}
 	for _, hop := range []struct{ jump, want string }{
 		{"", ""}, {"none", ""}, {"a", "a"}, {"x@a:22,y@b:23", "b"}, {"ssh://y@[::1]:23/", "::1"}, {"a,[::1]", "::1"},
