@@ -62,6 +62,7 @@ func (t *tunnels) status() (*standing.Reply, error) {
 		a := reply.Activity
 		a.Links = slices.DeleteFunc(a.Links, func(x activity.Link) bool { return other(x.Name) })
 		a.Tunnels = slices.DeleteFunc(a.Tunnels, func(x activity.Tunnel) bool { return other(x.Link) })
+		a.Ended = slices.DeleteFunc(a.Ended, func(x activity.Ended) bool { return other(x.Link) })
 	}
 	return reply, nil
 }
