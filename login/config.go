@@ -37,6 +37,7 @@ type Config struct {
 	RevokedHostKeys       []string // files, plain or KRLs; all must be readable
 	RequiredRSASize       int      // bits that RSA keys have at least, of hosts and of the person
 	HashKnownHosts        bool     // names are added to known_hosts as hashes
+	UpdateHostKeys        UpdateHostKeys
 
 	Identities     []string // private key files in order; if empty, the default ones of ~/.ssh
 	Certificates   []string // files with certificates for them; if empty, those beside them

@@ -69,6 +69,7 @@ func connect(ctx context.Context, cfg *Config, behind []*Config) (*Conn, error) 
 		return nil, failure{cfg, err, first.greeting(), way.fault()}.explain(ctx)
 	}
 	logHandshake(cfg, c)
+	c.followHostKeys(ctx, keys)
 	return c, nil
 }
 

@@ -30,6 +30,9 @@ type hostKeys struct {
 	krls []*krl.List // RevokedHostKeys
 
 	plain, authority map[string]bool // the marshalled keys that the files hold for addr
+
+	shown  ssh.PublicKey // what the server has shown, once it is accepted
+	follow bool          // it was known, or the person has said that it is right: it may bring others
 }
 
 // loadHostKeys reads the files that exist. A file that can't be read or parsed is an error: a
@@ -113,6 +116,14 @@ func (h *hostKeys) ranks() func(name string) int {
 // check returns nil if key is the bastion's. It may ask the person, and add the key to the first
 // known_hosts file.
 func (h *hostKeys) check(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
+	err := h.verify(ctx, remote, key)
+	if err == nil {
+		h.shown = key
+	}
+	return err
+}
+
+func (h *hostKeys) verify(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
 	cert, isCert := key.(*ssh.Certificate)
 	if isCert && len(cert.ValidPrincipals) == 0 {
 		return fmt.Errorf("the host certificate of %s names no host: ask its administrator for one that does", h.name())
@@ -128,6 +139,7 @@ func (h *hostKeys) check(ctx context.Context, remote net.Addr, key ssh.PublicKey
 	var revoked *xknownhosts.RevokedError
 	switch {
 	case err == nil:
+		h.follow = !isCert
 		return nil
 	case errors.As(err, &revoked):
 		return &hostKeyError{text: h.revokedText(key, fmt.Sprintf("%s:%d revokes", revoked.Revoked.Filename, revoked.Revoked.Line))}
@@ -168,6 +180,7 @@ func (h *hostKeys) unknown(ctx context.Context, remote net.Addr, key ssh.PublicK
 		if err := h.question(ctx, remote, key); err != nil {
 			return err
 		}
+		h.follow = true
 	default:
 		return fmt.Errorf("the host key of %s is not known, and StrictHostKeyChecking is yes: add it to known_hosts if %s %s is right", h.name(), typeName(key), fingerprint)
 	}

@@ -91,6 +91,7 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("ServerAliveInterval", setAliveInterval),
 	sshconfig.One("StrictHostKeyChecking", setHostKeyChecking),
 	sshconfig.One("Tag", remembered),
+	sshconfig.One("UpdateHostKeys", setUpdateHostKeys),
 	sshconfig.One("User", func(c *Config, v string) error { c.User = v; return sshconfig.CheckUser(v) }),
 	sshconfig.One("UserKnownHostsFile", func(c *Config, v string) error { return c.files(&c.UserKnownHosts, v) }).Spaced(),
 )
@@ -248,6 +249,20 @@ func setHostKeyChecking(c *Config, value string) error {
 		c.HostKeyChecking = AcceptNew
 	default:
 		return fmt.Errorf("%q is not one of yes, ask, accept-new, no", value)
+	}
+	return nil
+}
+
+func setUpdateHostKeys(c *Config, value string) error {
+	switch strings.ToLower(value) {
+	case "yes", "true":
+		c.UpdateHostKeys = AlwaysUpdate
+	case "no", "false":
+		c.UpdateHostKeys = NeverUpdate
+	case "ask":
+		c.UpdateHostKeys = AskToUpdate
+	default:
+		return fmt.Errorf("%q is not one of yes, no, ask", value)
 	}
 	return nil
 }
