@@ -29,7 +29,15 @@ func commands() []command {
 			name: "down", args: "name...", help: "take tunnels down that up has brought up", flags: downFlags, run: takeDown,
 			complete: func(s *suggestions, typed string) { s.profiles(typed) },
 		},
-		{name: "help", help: "this text", run: func(*call) error { return errHelp }},
+		{
+			name: "help", args: "[flags|command]", help: "what there is to type", run: showHelp,
+			complete: func(s *suggestions, typed string) {
+				s.add(typed, "flags", "all flags")
+				for _, c := range commands() {
+					s.add(typed, c.name, c.help)
+				}
+			},
+		},
 		{name: "list", help: "the tunnels that there are, by culvert_config(5)", flags: listFlags, run: listTunnels},
 		redirectCommand(),
 		{

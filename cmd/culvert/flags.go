@@ -12,49 +12,6 @@ import (
 	"github.com/culvert-ssh/culvert/client"
 )
 
-const usage = `usage: culvert [-46fgNqVvy] [-E file] [-F file] [-i identity] [-J hosts]
-               [-l user] [-o Option=value] [-p port]
-               -L|-R [ftp/|ftps/][bind:]port:host:hostport [user@]host
-               -D [bind:]port [user@]host
-               -W host:port [user@]host`
-
-const help = usage + `
-
-culvert opens ports on this machine and carries their connections through an
-SSH server. With ftp/ it follows the FTP dialogue, so that any FTP client works
-through the one port; ftps/ is for a server that speaks TLS from the start.
-
-  -L [ftp/|ftps/][bind:]port:host:hostport
-                what to forward; port 0 lets the system choose; may be repeated
-  -R [ftp/|ftps/][bind:]port:host:hostport
-                the other way: the server listens, and the host is reached from
-                this machine
-  -D [bind:]port
-                a SOCKS proxy, which follows FTP
-  -W host:port  standard input and output, as a ProxyCommand wants it
-  -p port       of the SSH server; -l user, to log in as
-  -i identity   file with a private key; may be repeated; the agent is asked too
-  -J [user@]host[:port],...
-                jump hosts to go through, the nearest first
-  -o Option=value
-                as in ssh_config(5): StrictHostKeyChecking, UserKnownHostsFile,
-                ConnectTimeout, ExitOnForwardFailure, BatchMode, and others;
-                for FTP: FTPActive=forward for servers without passive mode,
-                FTPUpstreamTLS=require for servers that require TLS,
-                FTPOpaqueTLS=ports for clients that require it
-  -F file       in place of ~/.ssh/config and the system's; none for no file
-  -4, -6        IPv4 or IPv6 alone
-  -f, -g        to the background when all is ready; let other machines in
-  -v, -q        say more, or nothing; -E file says it there; -V says the version
-  --progress    show what is transferred: on a terminal, how far it is
-  -N, -n, -T    taken for ssh's sake
-
-  culvert -N -L ftp/2121:ftp.corp:21 alice@bastion
-  lftp -p 2121 127.0.0.1
-
-The whole of it is in culvert(1).
-`
-
 var (
 	errUsage   = errors.New("wrong usage")
 	errHelp    = errors.New("help")

@@ -42,7 +42,7 @@ func (c *call) main() int {
 	case errors.As(err, &exit):
 		return int(exit)
 	case errors.Is(err, errHelp):
-		return c.print(help)
+		return c.print(helpText())
 	case errors.Is(err, errVersion):
 		return c.print("culvert " + version + "\n")
 	case errors.Is(err, errUsage):
@@ -65,7 +65,11 @@ func (c *call) dispatch() error {
 	if len(c.args) > 0 {
 		if cmd, ok := findCommand(c.args[0]); ok {
 			c.args = c.args[1:]
-			return cmd.run(c)
+			err := cmd.run(c)
+			if errors.Is(err, errHelp) && cmd.name != "help" {
+				return exitError(c.print(commandHelp(cmd)))
+			}
+			return err
 		}
 	}
 	cfg := c.newConfig()
