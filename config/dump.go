@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // Dump writes s as sshd -T does, a keyword in lower case and its value on each line, and also the keywords of OpenSSH that have one
@@ -37,7 +39,7 @@ func (k *keyword) line(words []string) string {
 	if !k.wholeLine {
 		quoted := make([]string, len(words))
 		for i, word := range words {
-			quoted[i] = quoteWord(word)
+			quoted[i] = sshconfig.Quote(word)
 		}
 		return strings.Join(quoted, " ")
 	}

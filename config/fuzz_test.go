@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // FuzzFile holds that what a file comes to, for anybody, reads back to the same, and that the policy says what the settings say.
@@ -90,20 +91,20 @@ func FuzzLine(f *testing.F) {
 		if err != nil || keyword == "" {
 			return
 		}
-		words, err := splitWords(rest)
+		words, err := sshconfig.Words(rest)
 		if err != nil {
 			return
 		}
 		quoted := make([]string, len(words))
 		for i, word := range words {
-			quoted[i] = quoteWord(word)
+			quoted[i] = sshconfig.Quote(word)
 		}
 		line := "Keyword " + strings.Join(quoted, " ")
 		name, rest, err := cutLine(line)
 		if err != nil || name != "Keyword" {
 			t.Fatalf("%q: got the keyword %q, %v", line, name, err)
 		}
-		if again, err := splitWords(rest); err != nil || !slices.Equal(again, words) {
+		if again, err := sshconfig.Words(rest); err != nil || !slices.Equal(again, words) {
 			t.Fatalf("%q has the words %q; written %q they are %q, %v", text, words, line, again, err)
 		}
 	})
@@ -117,7 +118,7 @@ func FuzzMatch(f *testing.F) {
 		f.Add(seed, "a", "x", uint16(22))
 	}
 	f.Fuzz(func(t *testing.T, text, user, group string, port uint16) {
-		words, err := splitWords(text)
+		words, err := sshconfig.Words(text)
 		if err != nil {
 			return
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // maxErrors bounds what is reported of a file that isn't a configuration at all.
@@ -92,7 +94,7 @@ func (k *keyword) read(value string) (setter, error) {
 	if k.wholeLine {
 		return k.parse([]string{value})
 	}
-	words, err := splitWords(value)
+	words, err := sshconfig.Words(value)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +108,7 @@ func (r *reader) line(at Position, text string) {
 		r.fail(at, name, err)
 		return
 	}
-	words, err := splitWords(rest)
+	words, err := sshconfig.Words(rest)
 	switch {
 	case err != nil:
 		r.fail(at, name, err)

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 var whatKeywords = []keyword{
@@ -181,7 +182,7 @@ const sftp = "internal-sftp"
 // forced is the value of ForceCommand.
 var forced = form[string]{
 	parse: func(line string) (string, error) {
-		words, err := splitWords(line)
+		words, err := sshconfig.Words(line)
 		switch {
 		case err != nil:
 			return "", err

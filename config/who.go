@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 var whoKeywords = []keyword{
@@ -225,7 +226,7 @@ func checkTokens(text, tokens string) error {
 func command(tokens string) form[string] {
 	return form[string]{
 		parse: func(line string) (string, error) {
-			words, err := splitCommand(line)
+			words, err := sshconfig.CommandWords(line)
 			switch {
 			case err != nil:
 				return "", err

@@ -113,11 +113,16 @@ func cutKeyword(line string) (keyword, rest string, err error) {
 }
 
 // Words splits the value of a keyword into its words.
-func Words(text string) ([]string, error) {
+func Words(text string) ([]string, error) { return splitWords(text, true) }
+
+// CommandWords splits a command, in which a # is a character like any other.
+func CommandWords(text string) ([]string, error) { return splitWords(text, false) }
+
+func splitWords(text string, comments bool) ([]string, error) {
 	var words []string
 	for {
 		text = strings.TrimLeft(text, " \t")
-		if text == "" || text[0] == '#' {
+		if text == "" || comments && text[0] == '#' {
 			return words, nil
 		}
 		word, rest, err := cutWord(text)
@@ -161,14 +166,15 @@ func escapes(c, quote byte) bool {
 func Join(words []string) string {
 	quoted := make([]string, len(words))
 	for i, word := range words {
-		quoted[i] = quote(word)
+		quoted[i] = Quote(word)
 	}
 	return strings.Join(quoted, " ")
 }
 
-func quote(word string) string {
+// Quote writes a word so that [Words] of it is the word alone.
+func Quote(word string) string {
 	if word != "" && !strings.ContainsAny(word, " \t\"'\\") && word[0] != '#' && word[0] != '=' {
 		return word
 	}
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, `'`, `\'`).Replace(word) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(word) + `"`
 }

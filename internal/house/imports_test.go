@@ -28,7 +28,7 @@ var arrows = map[string][]string{
 	"sshconfig":  {},
 	"dist":       {},
 	"auth":       {"policy", "krl"},
-	"config":     {"policy", "algorithms"},
+	"config":     {"policy", "algorithms", "sshconfig"},
 	"control":    {"ftp", "relay"},
 	"ftps":       {"relay"},
 	"activity":   {"relay"},
