@@ -203,6 +203,20 @@ type wire struct {
 	freeze func() // hand nothing on any more
 }
 
+// rename has the bastion known by a name, at whatever port.
+func rename(t *testing.T, cfg *Config) {
+	t.Helper()
+	text, err := os.ReadFile(cfg.UserKnownHosts[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key, _ := strings.Cut(string(text), " ")
+	if err := os.WriteFile(cfg.UserKnownHosts[0], []byte("bastion "+key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg.HostKeyAlias = "bastion"
+}
+
 // flaky puts a wire before the bastion of cfg.
 func flaky(t *testing.T, cfg *Config) wire {
 	t.Helper()
@@ -240,15 +254,8 @@ func flaky(t *testing.T, cfg *Config) wire {
 		pump(c, up)
 		wg.Wait()
 	})
-	text, err := os.ReadFile(cfg.UserKnownHosts[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, key, _ := strings.Cut(string(text), " ")
-	if err := os.WriteFile(cfg.UserKnownHosts[0], []byte("bastion "+key), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cfg.HostKeyAlias, cfg.Port = "bastion", f.HostPort
+	rename(t, cfg)
+	cfg.Port = f.HostPort
 	t.Cleanup(cut) // runs before destination waits
 	return wire{cut, freeze}
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/culvert-ssh/culvert/login"
 )
 
 // Standing is the forwards of one Config that stand by themselves: their local ports are open all the time, and the SSH connection is there
@@ -47,7 +49,7 @@ func Stand(cfg *Config) (*Standing, []string, error) {
 	s.link = newLink(linkConfig{
 		name:    cfg.Dialled(),
 		connect: func(ctx context.Context) (uplink, error) { return connectUplink(ctx, cfg) },
-		passing: func(error) bool { return true },
+		passing: func(err error) bool { return errors.Is(err, login.ErrUnreachable) },
 		arrived: s.serveRemotes,
 		always:  len(cfg.RemoteForwards) > 0,
 		idle:    cfg.IdleTimeout, patience: cfg.QueueTimeout,

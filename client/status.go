@@ -1,7 +1,9 @@
 package client
 
 import (
+	"net"
 	"net/netip"
+	"strconv"
 	"time"
 
 	"github.com/culvert-ssh/culvert/relay"
@@ -9,7 +11,7 @@ import (
 
 // Status is how a Standing stands. It is a value for people and machines.
 type Status struct {
-	Bastion  string          `json:"bastion"`  // where it is, as dialled
+	Bastion  string          `json:"bastion"`  // user@host[:port]
 	Link     LinkStatus      `json:"link"`     // the SSH connection
 	Forwards []ForwardStatus `json:"forwards"` // in their order, the local ones first
 }
@@ -47,7 +49,7 @@ type ForwardStatus struct {
 
 // Status returns how it stands now.
 func (s *Standing) Status() Status {
-	st := Status{Bastion: s.cfg.Dialled(), Link: s.link.status()}
+	st := Status{Bastion: s.cfg.bastion(), Link: s.link.status()}
 	for _, l := range s.listeners {
 		if l.first {
 			st.Forwards = append(st.Forwards, ForwardStatus{Target: l.Target(), Socket: l.Socket, Ready: l.ready(l.Addr(), s.cfg.Network)})
@@ -67,6 +69,15 @@ func (s *Standing) Status() Status {
 		st.Forwards = append(st.Forwards, f)
 	}
 	return st
+}
+
+// bastion names it for people.
+func (c *Config) bastion() string {
+	at := c.Dialled()
+	if c.Port != 22 {
+		at = net.JoinHostPort(at, strconv.Itoa(int(c.Port)))
+	}
+	return c.User + "@" + at
 }
 
 // status returns how the link is now.

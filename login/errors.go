@@ -24,13 +24,28 @@ var (
 	errSilence     = errors.New("the server was silent")
 )
 
+// ErrUnreachable is what Connect's error matches if the server was not reached, or was lost before the login was decided: it may be reached
+// another time, without anybody doing anything.
+var ErrUnreachable = errors.New("the SSH server was not reached")
+
+// unreachable is an error that is an ErrUnreachable, too.
+type unreachable struct{ error }
+
+func (unreachable) Is(target error) bool { return target == ErrUnreachable }
+func (u unreachable) Unwrap() error      { return u.error }
+
 // dialError says what went wrong on the way to the server, and what to do.
 func dialError(ctx context.Context, cfg *Config, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return unreachable{explainDial(cfg, err)}
+}
+
+func explainDial(cfg *Config, err error) error {
 	host, port := cfg.Dialled(), strconv.Itoa(int(cfg.Port))
 	var dns *net.DNSError
 	switch {
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fmt.Errorf("find host %q: there is no such name: check the spelling, or the DNS of this machine: %w", host, dns)
 	case errors.As(err, &dns):
@@ -72,20 +87,25 @@ func (f failure) explain(ctx context.Context) error {
 		return errors.New(strings.TrimPrefix(f.err.Error(), "ssh: handshake failed: "))
 	case errors.As(f.err, &disagree):
 		return disagreement(host, disagree)
-	case f.fault != "":
-		return fmt.Errorf("SSH handshake with %s: %s", host, f.fault)
 	case f.greeting != "":
 		return notSSH(host, f.greeting)
+	case f.fault == "" && disconnect.MatchString(f.err.Error()):
+		return disconnected(host, disconnect.FindStringSubmatch(f.err.Error())[1])
+	}
+	return unreachable{f.explainLoss(host)}
+}
+
+// explainLoss is explain where nothing has been decided.
+func (f failure) explainLoss(host string) error {
+	switch {
+	case f.fault != "":
+		return fmt.Errorf("SSH handshake with %s: %s", host, f.fault)
 	case errors.Is(f.err, errSilence):
 		return fmt.Errorf("%s was silent for %v during the SSH handshake: is that an SSH server?", host, f.cfg.ConnectTimeout)
 	case errors.Is(f.err, io.EOF), errors.Is(f.err, syscall.ECONNRESET), errors.Is(f.err, syscall.EPIPE):
 		return fmt.Errorf("%s closed the connection during the SSH handshake: it may have too many connections or refuse this address: try again later, or ask its administrator", host)
 	}
-	said := strings.TrimPrefix(f.err.Error(), "ssh: handshake failed: ")
-	if m := disconnect.FindStringSubmatch(said); m != nil {
-		return disconnected(host, m[1])
-	}
-	return fmt.Errorf("SSH handshake with %s: %s", host, sshconfig.Printable(said))
+	return fmt.Errorf("SSH handshake with %s: %s", host, sshconfig.Printable(strings.TrimPrefix(f.err.Error(), "ssh: handshake failed: ")))
 }
 
 // notSSH is about a server that begins as none of SSH does, or that says why it has no time for us.

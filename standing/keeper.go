@@ -119,7 +119,6 @@ func (k *keeper) raise(ctx context.Context, p Profile) (Outcome, []string, error
 	}
 	t := &tunnel{Profile: p, since: time.Now(), asked: asked, person: &present{log: log, askpass: k.cfg.Ask}}
 	cfg.Log, cfg.Ask, cfg.Notice = log, t.person.ask, t.person.notice
-	cfg.Dialogue = nil
 	cfg.Activity, cfg.LinkName = k.board, p.Name
 	var lines []string
 	if t.standing, lines, err = client.Stand(cfg); err != nil {
