@@ -71,16 +71,21 @@ func startCulvert(t *testing.T, ssh netip.AddrPort, login string, key peers.Key,
 // startForward starts culvert with one value of -L for FTP, and further arguments.
 func startForward(t *testing.T, ssh netip.AddrPort, login string, key peers.Key, forward string, args ...string) (*program, netip.AddrPort) {
 	t.Helper()
-	p := start(t, "culvert", append([]string{
+	p := startCulvertWith(t, ssh, login, key, append(args, "-L", forward)...)
+	return p, netip.MustParseAddrPort(p.await(`FTP to .* is at ([^ ,\n]+)`)[1])
+}
+
+// startCulvertWith starts culvert with arguments, of which one must be what to forward.
+func startCulvertWith(t *testing.T, ssh netip.AddrPort, login string, key peers.Key, args ...string) *program {
+	t.Helper()
+	return start(t, "culvert", append([]string{
 		"-N", "-v",
 		"-i", key.Path,
 		"-o", "UserKnownHostsFile=" + filepath.Join(t.TempDir(), "known_hosts"),
 		"-o", "StrictHostKeyChecking=accept-new",
 		"-p", strconv.Itoa(int(ssh.Port())),
-		"-L", forward,
 		login + "@" + ssh.Addr().String(),
 	}, args...)...)
-	return p, netip.MustParseAddrPort(p.await(`FTP to .* is at ([^ ,\n]+)`)[1])
 }
 
 // path is one way from an FTP client to an FTP server.
@@ -128,6 +133,8 @@ type route struct {
 	sshd          []string // the same of OpenSSH's
 	culvert       []string // arguments
 
+	// dynamic has culvert be a SOCKS proxy (-D) in place of a forward.
+	dynamic bool
 	// implicit has culvert expect TLS from the first byte on.
 	implicit bool
 	// bind is the local address of culvert's -L; if it is empty, the server's. A client on this machine finds it there.
@@ -174,7 +181,9 @@ func (r route) open(t *testing.T, server *peers.FTP) *tunnel {
 		ssh = r.wire.open(t, ssh)
 	}
 	r.onDesk(func() {
-		if r.hasCulvert() {
+		if r.dynamic {
+			tun.client, tun.target.SOCKS = startDynamic(t, ssh, login, key, ftp, r.culvert...)
+		} else if r.hasCulvert() {
 			prefix := "ftp/"
 			if r.implicit {
 				prefix = "ftps/"

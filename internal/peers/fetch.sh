@@ -43,6 +43,7 @@ FTP.pm                perl
 python3               python3
 libnss_wrapper.so     libnss-wrapper
 libuid_wrapper.so     libuid-wrapper
+libproxychains.so.4   libproxychains4
 '
 
 cd "$(dirname "$0")/../.."
@@ -66,7 +67,7 @@ as_root() {
 
 have() {
 	[ -x "$cache/bin/$1" ] || case $1 in
-	*.so) [ -e "$cache/bin/$1" ] || ldconfig -p | grep -q "/$1\$" ;;
+	*.so | *.so.[0-9]) [ -e "$cache/bin/$1" ] || ldconfig -p | grep -q "/$1\$" ;;
 	FTP.pm) [ -e "$cache/bin/perl5/Net/FTP.pm" ] || perl -MNet::FTP -e 1 2>/dev/null ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
@@ -118,10 +119,10 @@ link() {
 	echo "$programs" | while read -r program package; do
 		[ "$package" = "$1" ] || continue
 		have "$program" && continue
-		found=$(cd "$cache/root" && find . -name "$program" -xtype f \( -path '*bin/*' -o -name '*.so' -o -path '*/Net/FTP.pm' \) | head -n 1)
+		found=$(cd "$cache/root" && find . -name "$program" -xtype f \( -path '*bin/*' -o -name '*.so' -o -name '*.so.[0-9]' -o -path '*/Net/FTP.pm' \) | head -n 1)
 		[ -n "$found" ] || fail "package $package has no $program: please report this with your Debian release"
 		case $program in
-		*.so) ln -sf "../root/${found#./}" "$cache/bin/$program" ;;
+		*.so | *.so.[0-9]) ln -sf "../root/${found#./}" "$cache/bin/$program" ;;
 		FTP.pm) ln -sfn "../root/${found%/Net/FTP.pm}" "$cache/bin/perl5" ;; # for perl -I
 		*)
 			cat >"$cache/bin/$program" <<SCRIPT

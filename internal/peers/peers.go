@@ -35,7 +35,7 @@ func Find(name string) (string, error) {
 	}
 	dirs := append([]string{filepath.Join(root, ".cache", "peers", "bin")}, filepath.SplitList(os.Getenv("PATH"))...)
 	dirs = append(dirs, "/usr/sbin", "/sbin")
-	if strings.HasSuffix(name, ".so") {
+	if strings.HasSuffix(name, ".so") || strings.Contains(name, ".so.") {
 		libraries, err := filepath.Glob("/usr/lib/*-linux-*/")
 		if err != nil {
 			return "", fmt.Errorf("look for %q: %w", name, err)
