@@ -38,6 +38,8 @@ type Config struct {
 	// ProxyUser is the name that FTP clients may log in to the FTP proxy with, together with that for the server; "" if there is none (FTPProxyUser).
 	ProxyUser string
 
+	LoginForSSH LoginForSSH // what of an FTP login serves for SSH as well (FTPLoginForSSH)
+
 	UpstreamTLS    ftp.TLS     // whether FTP servers are spoken to by TLS (FTPUpstreamTLS)
 	UpstreamConfig ftps.Config // and which are the right ones (FTPUpstreamTLSCAFile, FTPUpstreamTLSPin, FTPUpstreamTLSMaxVersion)
 	OpaquePorts    []uint16    // may be listened on for FTP clients that speak TLS with the server themselves; if empty, they can't (FTPOpaqueTLS)

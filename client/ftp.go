@@ -50,7 +50,13 @@ type ftpSession struct {
 // serveFTP carries one FTP control connection.
 func (s *serving) serveFTP(ctx context.Context, conn *net.TCPConn) {
 	client := ftpClient{conn: conn, local: relay.NewTCP(conn)}
-	s.serveFTPClient(ctx, s.Forward, client, s.log.With("from", relay.AddrPort(conn.RemoteAddr())))
+	log := s.log.With("from", relay.AddrPort(conn.RemoteAddr()))
+	s, end, err := s.admit(ctx, s.Forward, &client, log)
+	if err != nil {
+		return
+	}
+	defer end()
+	s.serveFTPClient(ctx, s.Forward, client, log)
 }
 
 func (s *serving) serveFTPClient(ctx context.Context, f Forward, client ftpClient, log *slog.Logger) {

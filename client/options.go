@@ -88,6 +88,7 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("FTPDataAddress", setDataAddress),
 	sshconfig.One("FTPOpaqueTLS", setOpaquePorts).Spaced(),
 	sshconfig.One("FTPPorts", setFTPPorts).Spaced(),
+	sshconfig.One("FTPLoginForSSH", setLoginForSSH),
 	sshconfig.One("FTPProxyUser", setProxyUser),
 	sshconfig.One("FTPRemoteAddress", setRemoteAddress),
 	sshconfig.One("FTPUpstreamTLS", setUpstreamTLS),

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"time"
 
@@ -24,16 +25,61 @@ var errUnmet = errors.New("the FTP client named no server")
 func (s *serving) serveProxy(ctx context.Context, conn *net.TCPConn) {
 	local := relay.NewTCP(conn)
 	log := s.log.With("from", relay.AddrPort(conn.RemoteAddr()))
-	meant, rest, err := meet(ctx, local, ftp.ProxyOptions{User: s.cfg.ProxyUser})
+	client := ftpClient{conn: conn, local: local}
+	meant, err := client.meet(ctx, ftp.ProxyOptions{User: s.cfg.ProxyUser, Password: s.cfg.LoginForSSH.any()})
 	if err != nil {
 		log.Debug("an FTP client of the proxy is not served", "err", err)
 		return
 	}
 	f := Forward{Kind: FTP, Host: meant.Host, HostPort: meant.Port}
 	log = log.With("target", f.Target())
-	s, end := s.begin()
+	s, end, err := s.beginAs(meant)
+	if err != nil {
+		refused(ctx, log, err)
+		part(local, client.refusal(err))
+		return
+	}
 	defer end()
-	s.serveFTPClient(ctx, f, ftpClient{conn: conn, local: local, rest: rest, said: meant.Said}, log)
+	s.serveFTPClient(ctx, f, client, log)
+}
+
+// admit begins the way of a client whose server is known, to f. If it says who wants to go there, that is heard first. On failure its connection is
+// closed.
+func (s *serving) admit(ctx context.Context, f Forward, client *ftpClient, log *slog.Logger) (one *serving, end func(), err error) {
+	if !s.cfg.LoginForSSH.any() {
+		one, end = s.begin()
+		return one, end, nil
+	}
+	meant, err := client.meet(ctx, ftp.ProxyOptions{Host: f.Host, Port: f.HostPort, Password: true})
+	if err != nil {
+		log.Debug("an FTP client is not served", "err", err)
+		return nil, nil, err
+	}
+	if one, end, err = s.beginAs(meant); err != nil {
+		refused(ctx, log, err)
+		part(client.local, client.refusal(err))
+	}
+	return one, end, err
+}
+
+// beginAs is begin for a client that has said who it is.
+func (s serving) beginAs(meant ftp.Meant) (one *serving, end func(), err error) {
+	l, ok := s.sessions.(*logins)
+	if !ok {
+		one, end = s.begin()
+		return one, end, nil
+	}
+	if s.transport, end, err = l.as(meant); err != nil {
+		return nil, nil, err
+	}
+	return &s, end, nil
+}
+
+// meet hears which server the client means. On failure its connection is closed.
+func (c *ftpClient) meet(ctx context.Context, o ftp.ProxyOptions) (meant ftp.Meant, err error) {
+	meant, c.rest, err = meet(ctx, c.local, o)
+	c.said = meant.Said
+	return meant, err
 }
 
 // meet hears which server a client means, and what it has said behind that. On failure the stream is closed.

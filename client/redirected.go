@@ -41,16 +41,20 @@ func (s *serving) serveRedirected(ctx context.Context, conn *net.TCPConn) {
 		return
 	}
 	defer answered()
-	one, end := s.begin()
-	defer end()
 	f := Forward{Kind: FTP, Host: to.Addr().String(), HostPort: to.Port()}
-	x, err := one.newFTPSession(f, ftpClient{conn: conn, local: local, asked: to}, log)
+	client := ftpClient{conn: conn, local: local, asked: to}
+	one, end, err := s.admit(ctx, f, &client, log)
+	if err != nil {
+		return
+	}
+	defer end()
+	x, err := one.newFTPSession(f, client, log)
 	if err != nil {
 		return
 	}
 	server, err := x.connect(ctx)
 	if err != nil {
-		part(local, goodbye(err))
+		part(local, client.refusal(err))
 		return
 	}
 	x.names = one.names.session(f.Host, x.hop)

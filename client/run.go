@@ -17,6 +17,9 @@ func Run(ctx context.Context, cfg *Config) error {
 	if err := cfg.check(); err != nil {
 		return err
 	}
+	if cfg.LoginForSSH.any() {
+		return runLogins(ctx, cfg)
+	}
 	up, err := connectUplink(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil { // it was told to end before it had begun
@@ -48,10 +51,36 @@ func Run(ctx context.Context, cfg *Config) error {
 	}
 }
 
+// runLogins is Run where each FTP login has an SSH connection of its own.
+func runLogins(ctx context.Context, cfg *Config) error {
+	listeners, err := listenAll(ctx, cfg)
+	if err == nil && len(listeners) == 0 {
+		err = errNoForward
+	}
+	if err != nil {
+		return err
+	}
+	l := newLogins(cfg)
+	var wg sync.WaitGroup
+	serveAll(ctx, cfg, listeners, l, &wg)
+	for _, line := range readyLines(listeners, cfg) {
+		cfg.Tell(line)
+	}
+	<-ctx.Done()
+	late := time.AfterFunc(partingTimeout, l.end)
+	wg.Wait()
+	late.Stop()
+	l.close()
+	return nil
+}
+
 // check returns what is wrong with c as a whole.
 func (c *Config) check() error {
 	if c.Host == "" || len(c.Forwards)+len(c.RemoteForwards) == 0 {
 		return errors.New("a destination and at least one forward are needed")
+	}
+	if err := c.checkLogins(); err != nil {
+		return err
 	}
 	return c.checkUpstream()
 }

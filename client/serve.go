@@ -101,13 +101,13 @@ func (s *serving) serve(ctx context.Context, conn net.Conn) {
 		s.serveSOCKS(ctx, tcp)
 		return
 	}
+	if s.Kind.ftp() {
+		s.serveFTP(ctx, tcp)
+		return
+	}
 	s, end := s.begin()
 	defer end()
-	if s.Kind == Plain {
-		s.servePlain(ctx, conn)
-	} else {
-		s.serveFTP(ctx, tcp)
-	}
+	s.servePlain(ctx, conn)
 }
 
 // newStream makes conn a Stream.

@@ -16,6 +16,7 @@ import (
 type Standing struct {
 	cfg       *Config
 	link      *link
+	logins    *logins // in its place, if each FTP login has an SSH connection of its own
 	listeners []*listener
 
 	remotes []*standingRemote
@@ -58,21 +59,40 @@ func Stand(cfg *Config) (*Standing, []string, error) {
 	kept, letGo := context.WithCancel(context.Background())
 	s.letGo = letGo
 	s.keeping.Go(func() { s.link.run(kept) })
-	serveAll(ctx, cfg, listeners, s.link, &s.sessions)
+	if cfg.LoginForSSH.any() {
+		s.logins = newLogins(cfg)
+		serveAll(ctx, cfg, listeners, s.logins, &s.sessions)
+	} else {
+		serveAll(ctx, cfg, listeners, s.link, &s.sessions)
+	}
 	return s, readyLines(listeners, cfg), nil
 }
 
-// Login makes the SSH connection now, if there is none, and returns why it can't be made.
-func (s *Standing) Login(ctx context.Context) error { return s.link.login(ctx) }
+// Login makes the SSH connection now, if there is none, and returns why it can't be made. Connections that come with FTP logins
+// are not made beforehand.
+func (s *Standing) Login(ctx context.Context) error {
+	if s.logins != nil {
+		return nil
+	}
+	return s.link.login(ctx)
+}
 
 // Close ends everything, and returns when it has ended: FTP clients are told so, what is being carried is reset.
 func (s *Standing) Close() {
 	s.cut()
 	// What is reset waits for the bastion to confirm it, and a silent one wouldn't.
-	late := time.AfterFunc(partingTimeout, s.letGo)
+	late := time.AfterFunc(partingTimeout, func() {
+		s.letGo()
+		if s.logins != nil {
+			s.logins.end()
+		}
+	})
 	s.sessions.Wait()
 	late.Stop()
 	s.letGo()
+	if s.logins != nil {
+		s.logins.close()
+	}
 	s.keeping.Wait()
 }
 

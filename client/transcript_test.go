@@ -151,7 +151,7 @@ func playTranscript(t *testing.T, tr transcript.Transcript, ca *transcript.Autho
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		s := &serving{Forward: f, cfg: transcriptConfig(tr, ca), transport: far, opaque: opaque, log: slog.New(slog.DiscardHandler)}
+		s := &serving{Forward: f, cfg: transcriptConfig(tr, ca), sessions: straight{far}, opaque: opaque, log: slog.New(slog.DiscardHandler)}
 		s.serveFTP(ctx, accepted.(*net.TCPConn))
 	}()
 	defer func() { stop(); <-ended; far.end() }()

@@ -8,6 +8,10 @@ type ProxyOptions struct {
 	// password behind whose last @ the proxy's stands, or User@ftp.corp, with the server's USER to follow. If empty, both are users of the server.
 	User string
 
+	// Host and Port are the server, if it is known beforehand: then a client says no more than its name and password.
+	Host string
+	Port uint16
+
 	// Password has the password asked for here, before the server is known to be there, so that it is among what the client means.
 	Password bool
 }
@@ -93,8 +97,16 @@ func NewProxyLogin(o ProxyOptions) *ProxyLogin { return &ProxyLogin{opt: o} }
 
 // Greet returns the first effects.
 func (p *ProxyLogin) Greet() []Effect {
-	p.say("220 culvert: " + whichServer)
+	p.say("220 culvert: " + p.todo())
 	return p.take()
+}
+
+// todo is what the client should do.
+func (p *ProxyLogin) todo() string {
+	if p.opt.Host != "" {
+		return "log in"
+	}
+	return whichServer
 }
 
 // FromClient takes bytes from the client.
@@ -194,26 +206,42 @@ func (p *ProxyLogin) command(c command) {
 	case "ACCT":
 		p.account()
 	case "OPEN", "SITE":
-		p.open(c)
+		if p.opt.Host == "" {
+			p.open(c)
+			return
+		}
+		p.nobody()
 	case "CWD":
-		p.url(c)
+		if p.opt.Host == "" {
+			p.url(c)
+			return
+		}
+		p.nobody()
 	case "NOOP":
-		p.say("200 Here I am, and " + whichServer)
+		p.say("200 Here I am: " + p.todo())
 	case "QUIT":
 		p.say("221 Goodbye")
 		p.close("the client left before it had named an FTP server")
 	case "AUTH", "ADAT", "PBSZ", "PROT", "CCC":
 		p.say("502 " + c.verb + " is not offered here, as what leaves this machine is inside SSH: go on without TLS")
 	case "HOST":
-		p.say("502 HOST is not offered here, " + whichServer)
+		p.say("502 HOST is not offered here: " + p.todo())
 	default:
-		p.say("530 Nobody is logged in: " + whichServer)
+		p.nobody()
 	}
 }
+
+// nobody says that what the client wants comes too early.
+func (p *ProxyLogin) nobody() { p.say("530 Nobody is logged in: " + p.todo()) }
 
 // user takes USER, in whichever form.
 func (p *ProxyLogin) user(arg string) {
 	if p.awaits == awaitsUser && !strings.Contains(arg, "@") {
+		p.named(arg)
+		return
+	}
+	if p.opt.Host != "" {
+		p.meant = Meant{Host: p.opt.Host, Port: p.opt.Port}
 		p.named(arg)
 		return
 	}
@@ -327,7 +355,7 @@ func (p *ProxyLogin) url(c command) {
 	u, ok, err := parseURL(c.arg())
 	switch {
 	case !ok:
-		p.say("530 Nobody is logged in: " + whichServer)
+		p.nobody()
 		return
 	case err != nil:
 		p.say("501 " + err.Error())

@@ -118,6 +118,22 @@ func TestProxyLoginAsksForThePassword(t *testing.T) {
 	}
 }
 
+// Where the server is known, a client says what it would say to that.
+func TestProxyLoginToAKnownServer(t *testing.T) {
+	for says, want := range map[string]string{
+		"USER alice|PASS secret":                    "331|ftp.corp port 2100: USER alice, PASS secret",
+		"USER alice@corp.example|PASS a@b":          "331|ftp.corp port 2100: USER alice@corp.example, PASS a@b",
+		"USER alice@ftp.other:21 x|PASS secret":     "331|ftp.corp port 2100: USER alice@ftp.other:21 x, PASS secret",
+		"OPEN ftp.other|SITE HELP|CWD ftp://h|PWD":  "530|530|530|530",
+		"PASS x|USER|AUTH TLS|USER alice|USER bob|": "503|501|502|331|331",
+	} {
+		p := NewProxyLogin(ProxyOptions{User: "culvert", Host: "ftp.corp", Port: 2100, Password: true})
+		if got := strings.Join(asked(p, whole, strings.Split(says, "|")...), "|"); got != want {
+			t.Errorf("%s:\ngot  %s\nwant %s", says, got, want)
+		}
+	}
+}
+
 // Without a name that is known to be the proxy's, every name is the server's.
 func TestProxyLoginWithoutAName(t *testing.T) {
 	for says, want := range map[string]string{
