@@ -105,7 +105,7 @@ func TestFTPServersNearCulvert(t *testing.T) {
 		},
 		{
 			path: culvertCulvertd, name: "TLS", server: peers.ProFTPD, config: peers.FTPConfig{TLS: &peers.FTPTLS{Identity: id}},
-			culvert: []string{"-o", "FTPUpstreamTLS=require", "-o", "FTPUpstreamTLSCAFile=" + ca.Path}, clients: []peers.FTPClient{peers.LFTP},
+			culvert: []string{"-o", "FTPUpstreamTLS=require", "-o", `FTPUpstreamTLSCAFile="` + ca.Path + `"`}, clients: []peers.FTPClient{peers.LFTP}, // its name has a blank
 		},
 	} {
 		t.Run(strings.TrimRight(fmt.Sprintf("%s/%s/%s", cell.path, cell.server, cell.name), "/"), func(t *testing.T) {
