@@ -62,11 +62,28 @@ func (a *authenticator) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, erro
 			return ssh.PasswordCallback(a.password), nil
 		}
 	}
-	denied := &permissionError{user: a.cfg.User, host: a.cfg.Host, tried: a.tried(), allowed: state.AllowedMethods}
+	denied := &permissionError{
+		user: a.cfg.User, host: a.cfg.Host, tried: a.tried(),
+		accepted: state.PartialSuccessMethods, allowed: state.AllowedMethods, todo: a.todo(state),
+	}
 	if a.silent != nil {
 		return nil, fmt.Errorf("%w (no password was typed: %w)", denied, a.silent)
 	}
 	return nil, denied
+}
+
+// todo is what to try when the server has accepted nothing.
+func (a *authenticator) todo(state *ssh.ClientAuthContext) string {
+	has := func(name string) bool { return slices.Contains(state.AllowedMethods, name) }
+	switch {
+	case len(state.PartialSuccessMethods) > 0:
+		return "it wants more than one proof of who you are: ask its administrator which"
+	case !has("publickey") && !has("keyboard-interactive") && !has("password"):
+		return "culvert can do none of these: ssh may, and culvert goes through it by --via ssh"
+	case a.offered == 0 && has("publickey") && a.cfg.Pubkey:
+		return "there was no key to offer: name its file with -i, or load it into an agent (ssh-add)"
+	}
+	return "check the user name, or have your public key added there"
 }
 
 func (a *authenticator) canAsk() bool { return !a.cfg.BatchMode && a.cfg.Ask != nil && a.silent == nil }
@@ -81,13 +98,17 @@ func (a *authenticator) ask(question string, echo bool) (answer string, err erro
 
 // permissionError says that the server accepted nothing of what we have.
 type permissionError struct {
-	user, host, tried string
-	allowed           []string
+	user, host, tried, todo string
+	accepted, allowed       []string
 }
 
 func (e *permissionError) Error() string {
-	return fmt.Sprintf("permission denied for %s@%s (tried: %s; the server takes: %s): check the user name, or have your public key added there",
-		e.user, e.host, e.tried, sshconfig.Printable(strings.Join(e.allowed, ", ")))
+	accepted := ""
+	if len(e.accepted) > 0 {
+		accepted = "accepted: " + strings.Join(e.accepted, ", ") + "; "
+	}
+	return fmt.Sprintf("permission denied for %s@%s (tried: %s; %sthe server takes: %s): %s",
+		e.user, e.host, e.tried, accepted, sshconfig.Printable(strings.Join(e.allowed, ", ")), e.todo)
 }
 
 func (a *authenticator) tried() string {

@@ -21,8 +21,12 @@ import (
 // settled connects, and returns when what the server tells about its keys has been looked at.
 func settled(t *testing.T, cfg *Config) {
 	t.Helper()
-	looked := make(listener, 1)
-	cfg.Log = slog.New(looked)
+	looked := make(chan struct{}, 1)
+	cfg.Log = slog.New(hearing{func(message string) {
+		if strings.HasPrefix(message, "the server's ") && strings.Contains(message, "host keys are") {
+			looked <- struct{}{}
+		}
+	}})
 	conn, err := tryConn(t, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -34,20 +38,6 @@ func settled(t *testing.T, cfg *Config) {
 		t.Fatal("the server's host keys were not looked at")
 	}
 }
-
-// listener is a log that hears when host keys have been looked at.
-type listener chan struct{}
-
-func (l listener) Handle(_ context.Context, r slog.Record) error {
-	if strings.HasPrefix(r.Message, "the server's ") && strings.Contains(r.Message, "host keys are") {
-		l <- struct{}{}
-	}
-	return nil
-}
-
-func (listener) Enabled(context.Context, slog.Level) bool { return true }
-func (l listener) WithAttrs([]slog.Attr) slog.Handler     { return l }
-func (l listener) WithGroup(string) slog.Handler          { return l }
 
 // TestHostKeysAreFollowed has a real sshd with two host keys, of which known_hosts has one, and another that is no more.
 func TestHostKeysAreFollowed(t *testing.T) {
