@@ -77,17 +77,17 @@ func (s serving) beginAs(meant ftp.Meant) (one *serving, end func(), err error) 
 
 // meet hears which server the client means. On failure its connection is closed.
 func (c *ftpClient) meet(ctx context.Context, o ftp.ProxyOptions) (meant ftp.Meant, err error) {
-	meant, c.rest, err = meet(ctx, c.local, o)
-	c.said = meant.Said
+	p := ftp.NewProxyLogin(o)
+	meant, err = hear(ctx, c.local, p)
+	c.said, c.rest, c.again = meant.Said, p.Rest(), p.Again
 	return meant, err
 }
 
-// meet hears which server a client means, and what it has said behind that. On failure the stream is closed.
-func meet(ctx context.Context, client *relay.TCP, o ftp.ProxyOptions) (meant ftp.Meant, rest []byte, err error) {
+// hear has p hear what the client says, and answer it. On failure the stream is closed.
+func hear(ctx context.Context, client *relay.TCP, p *ftp.ProxyLogin) (meant ftp.Meant, err error) {
 	late := time.AfterFunc(meetTimeout, client.Abort)
 	defer late.Stop()
 	defer context.AfterFunc(ctx, client.Abort)()
-	p := ftp.NewProxyLogin(o)
 	buf := make([]byte, 4<<10)
 	for effects := p.Greet(); ; {
 		for _, e := range effects {
@@ -95,13 +95,13 @@ func meet(ctx context.Context, client *relay.TCP, o ftp.ProxyOptions) (meant ftp
 			case ftp.ToClient:
 				if _, err := client.Write(e.Data); err != nil {
 					client.Abort()
-					return meant, nil, err
+					return meant, err
 				}
 			case ftp.Close:
 				part(client, nil)
-				return meant, nil, fmt.Errorf("%w: %s", errUnmet, e.Reason)
+				return meant, fmt.Errorf("%w: %s", errUnmet, e.Reason)
 			case ftp.Meant:
-				return e, p.Rest(), nil
+				return e, nil
 			}
 		}
 		n, err := client.Read(buf)
@@ -110,7 +110,7 @@ func meet(ctx context.Context, client *relay.TCP, o ftp.ProxyOptions) (meant ftp
 				err = errUnmet
 			}
 			client.Abort()
-			return meant, nil, err
+			return meant, err
 		}
 		effects = p.FromClient(buf[:n])
 	}

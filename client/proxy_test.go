@@ -80,6 +80,19 @@ func TestProxyTakesPipelinedCommands(t *testing.T) {
 	talk.want("215")
 }
 
+func TestProxyTakesAnotherLogin(t *testing.T) {
+	server, talk := ftpProxy(t, nil)
+	at := "@" + server.Addr.String()
+	for _, step := range []string{
+		"USER " + server.User + at + " 331", "PASS wrong 530", "USER " + server.User + "@ftp.other 530", "USER " + server.User + at + " 331", "PASS " + server.Password + " 230",
+	} {
+		i := strings.LastIndexByte(step, ' ')
+		talk.say(step[:i])
+		talk.want(step[i+1:])
+	}
+	talk.listing()
+}
+
 func TestProxySaysWhyTheServerIsNotThere(t *testing.T) {
 	_, talk := ftpProxy(t, nil)
 	talk.say("USER alice@" + unused(t).Target())

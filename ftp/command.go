@@ -155,6 +155,14 @@ func (s *Session) plan(c command) plan {
 		return s.planActive(c)
 	case "MODE":
 		return planMODE(c)
+	case "USER":
+		if s.opt.UserName != nil && !c.said {
+			name, refusal := s.opt.UserName(c.arg())
+			if refusal != "" {
+				return answer(refusal)
+			}
+			c.rest = " " + name
+		}
 	}
 	if k := kinds[c.verb]; k != plain {
 		judged.entry.kind, judged.entry.name = k, c.arg()

@@ -74,6 +74,7 @@ type ProxyLogin struct {
 	commands int
 
 	meant  Meant // as far as it is known
+	named  bool  // the client names the server where it names the user
 	awaits awaited
 	notes  int
 }
@@ -123,6 +124,23 @@ func (p *ProxyLogin) FromClient(data []byte) []Effect {
 
 // Rest returns what was fed behind what it took to know the server: it is for that.
 func (p *ProxyLogin) Rest() []byte { return p.rest }
+
+// Again is Options.UserName of the session that follows: a client that logs in once more, as after a wrong password, names the server once
+// more. One that then means another would tell this one its password.
+func (p *ProxyLogin) Again(arg string) (name, refusal string) {
+	if !p.named || !strings.Contains(arg, "@") {
+		return arg, ""
+	}
+	n, err := parseProxyUser(arg)
+	forProxy := n.proxy != "" || p.opt.User != "" && (n.user == p.opt.User || strings.HasSuffix(n.user, "@"+p.opt.User))
+	switch {
+	case err != nil:
+		return "", "501 " + err.Error()
+	case forProxy || !strings.EqualFold(n.host, p.meant.Host) || n.port != p.meant.Port:
+		return "", "530 This connection goes to the server that was named first: connect again"
+	}
+	return n.user, ""
+}
 
 func (p *ProxyLogin) take() []Effect {
 	out := p.out
@@ -237,12 +255,12 @@ func (p *ProxyLogin) nobody() { p.say("530 Nobody is logged in: " + p.todo()) }
 // user takes USER, in whichever form.
 func (p *ProxyLogin) user(arg string) {
 	if p.awaits == awaitsUser && !strings.Contains(arg, "@") {
-		p.named(arg)
+		p.knows(arg)
 		return
 	}
 	if p.opt.Host != "" {
 		p.meant = Meant{Host: p.opt.Host, Port: p.opt.Port}
-		p.named(arg)
+		p.knows(arg)
 		return
 	}
 	n, err := parseProxyUser(arg)
@@ -255,14 +273,14 @@ func (p *ProxyLogin) user(arg string) {
 		p.say("331 Password for the proxy, if you have one")
 		return
 	}
-	p.meant = Meant{Host: n.host, Port: n.port}
+	p.meant, p.named = Meant{Host: n.host, Port: n.port}, true
 	joined, isJoined := "", false
 	if p.opt.User != "" {
 		joined, isJoined = strings.CutSuffix(n.user, "@"+p.opt.User)
 	}
 	switch {
 	case p.opt.User != "" && n.user == p.opt.User:
-		p.awaits = awaitsUserBehind
+		p.awaits, p.named = awaitsUserBehind, false
 		p.say("331 Password for the proxy, if you have one")
 	case isJoined && joined != "":
 		p.meant.User, p.awaits = joined, awaitsJoined
@@ -271,12 +289,12 @@ func (p *ProxyLogin) user(arg string) {
 		p.meant.User, p.awaits = n.user, awaitsAccounted
 		p.say(sendPassword)
 	default:
-		p.named(n.user)
+		p.knows(n.user)
 	}
 }
 
-// named knows the server and the user.
-func (p *ProxyLogin) named(user string) {
+// knows knows the server and the user.
+func (p *ProxyLogin) knows(user string) {
 	if user == "" {
 		p.say("501 USER takes a name")
 		return
@@ -341,7 +359,7 @@ func (p *ProxyLogin) open(c command) {
 		p.say("501 " + err.Error())
 		return
 	}
-	p.meant = Meant{Host: host, Port: port}
+	p.meant, p.named = Meant{Host: host, Port: port}, false
 	if p.opt.Password {
 		p.awaits = awaitsUser
 		p.say("220 Now log in to the FTP server")
@@ -361,7 +379,7 @@ func (p *ProxyLogin) url(c command) {
 		p.say("501 " + err.Error())
 		return
 	}
-	p.meant = Meant{Host: u.host, Port: u.port, User: u.user, Password: u.password}
+	p.meant, p.named = Meant{Host: u.host, Port: u.port, User: u.user, Password: u.password}, false
 	said := []string{"USER " + u.user, "PASS " + u.password}
 	if u.directory != "" {
 		said = append(said, "CWD "+u.directory)

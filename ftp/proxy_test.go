@@ -155,6 +155,32 @@ func TestProxyLoginKeepsWhatIsForTheServer(t *testing.T) {
 	}
 }
 
+// A client that logs in once more names the server as it did.
+func TestProxyLoginAgain(t *testing.T) {
+	for _, tt := range []struct{ says, again, want string }{
+		{"USER alice@ftp.corp", "bob@FTP.corp", "bob"},
+		{"USER alice@ftp.corp", "bob@ftp.corp:21", "bob"},
+		{"USER alice@ftp.corp", "bob@corp.example@ftp.corp", "bob@corp.example"},
+		{"USER alice@ftp.corp", "bob", "bob"},
+		{"USER alice@ftp.corp", "bob@ftp.other", "530"},
+		{"USER alice@ftp.corp", "bob@ftp.corp:2100", "530"},
+		{"USER alice@ftp.corp", "bob@culvert@ftp.corp", "530"},
+		{"USER alice@ftp.corp", "culvert@ftp.corp", "530"},
+		{"USER alice@ftp.corp", "bob@ftp.corp me", "530"},
+		{"USER alice@ftp.corp", "bob@", "501"},
+		{"OPEN ftp.corp", "bob@corp.example", "bob@corp.example"},
+		{"USER culvert@ftp.corp|PASS x|USER alice", "bob@corp.example", "bob@corp.example"},
+		{"CWD ftp://a:b@ftp.corp", "bob@corp.example", "bob@corp.example"},
+	} {
+		p := NewProxyLogin(ProxyOptions{User: "culvert"})
+		asked(p, whole, strings.Split(tt.says, "|")...)
+		name, refusal := p.Again(tt.again)
+		if got := name + refusal[:min(3, len(refusal))]; got != tt.want {
+			t.Errorf("after %s, USER %s: got %q, want %q", tt.says, tt.again, got, tt.want)
+		}
+	}
+}
+
 func FuzzProxyLogin(f *testing.F) {
 	for _, seed := range []string{
 		"USER alice@ftp.corp:2100\r\nPASS x\r\n", "USER pu\r\nPASS pp\r\nOPEN [::1]:21\r\n", "USER a@culvert@h\r\nPASS hunter2@y\r\n",

@@ -70,6 +70,22 @@ func TestSaidForTheClient(t *testing.T) {
 	}
 }
 
+func TestUserNamesAreOfTheServer(t *testing.T) {
+	o := usualOptions()
+	o.Said = []string{"USER a@b"}
+	o.UserName = func(arg string) (string, string) {
+		if arg == "x@h" {
+			return "x", ""
+		}
+		return "", "530 not here"
+	}
+	got := heard(NewSession(o), "S> 220 go", "S> 331 p", "C> PASS wrong", "S> 530 no", "C> USER x@h", "S> 331 p", "C> USER y@i", "C> PWD")
+	want := []string{"S< USER a@b", "C< 331 p", "S< PASS wrong", "C< 530 no", "S< USER x", "C< 331 p", "C< 530 not here", "S< PWD"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestSaidBehindTLS(t *testing.T) {
 	o := usualOptions()
 	o.Said, o.TLS = []string{"USER a"}, TLSRequire

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
@@ -41,6 +42,16 @@ func TestFTPProxyServesEveryClient(t *testing.T) {
 	})
 	var proxy netip.AddrPort
 	n.desk.Do(func() { _, proxy = startProxy(t, b.addr, user, b.key, "ftp-proxy/127.0.0.1:0") })
+	t.Run("what the bastion refuses", func(t *testing.T) {
+		target := usual.Target()
+		target.Addr, target.User = proxy, target.User+"@10.2.0.9"
+		n.desk.Do(func() {
+			out, err := peers.LFTP.List(t.Context(), target, "")
+			if err == nil || !strings.Contains(err.Error(), "530 culvert: the bastion refused 10.2.0.9:21: ") {
+				t.Errorf("got %v, want what the bastion said:\n%s", err, out)
+			}
+		})
+	})
 	for _, way := range peers.ProxyWays() {
 		t.Run(way.String(), func(t *testing.T) {
 			n.desk.Do(func() {
