@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,29 @@ func TestTransfersThatBreakOffAreShownAsSuch(t *testing.T) {
 				t.Errorf("shown was %s, %d bytes of %d, want a part of it, and failed", x.Outcome, x.Bytes, x.Size)
 			}
 		})
+	}
+}
+
+func TestForwardsAreShownByWhatTheyAre(t *testing.T) {
+	for _, tt := range []struct {
+		forward string
+		want    activity.Tunnel
+	}{
+		{"1:h:2", activity.Tunnel{Kind: activity.Local, Target: "h:2"}},
+		{"1:/run/s", activity.Tunnel{Kind: activity.Local, Target: "/run/s"}},
+		{"ftp/1:h:2", activity.Tunnel{Kind: activity.Local, FTP: true, Target: "h:2"}},
+		{"ftps/1:h:2", activity.Tunnel{Kind: activity.Local, FTP: true, Target: "h:2"}},
+		{"ftp-proxy/1", activity.Tunnel{Kind: activity.Proxy, FTP: true}},
+		{"ftp-redirect/1", activity.Tunnel{Kind: activity.Redirect, FTP: true}},
+	} {
+		f, err := ParseForward(tt.forward)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tt.want.Link, tt.want.Listen = "office", "127.0.0.1:1"
+		if got := (&listener{Forward: f, named: "127.0.0.1:1"}).shown("office"); !reflect.DeepEqual(got, tt.want) {
+			t.Errorf("%s is shown as %+v, want %+v", tt.forward, got, tt.want)
+		}
 	}
 }
 

@@ -89,9 +89,12 @@ func (f *follower) Transferring(t ftp.Transferring) {
 	if x.flow == nil {
 		return
 	}
-	x.flow.transfers = append(x.flow.transfers, x)
 	x.meter.Count(&x.flow.Counters)
-	if t.Command.Direction() == ftp.Listing && !t.Block {
+	if x.block { // its end says nothing about any of them
+		return
+	}
+	x.flow.transfers = append(x.flow.transfers, x)
+	if t.Command.Direction() == ftp.Listing {
 		x.flow.listing.Store(ftp.NewSizeReader(t.Command, f.remember(f.sizes)))
 	}
 }

@@ -30,6 +30,8 @@ func (l *listener) shown(link string) activity.Tunnel {
 		t.Kind, t.Target = activity.Dynamic, ""
 	case FTPProxy:
 		t.Kind, t.FTP, t.Target = activity.Proxy, true, ""
+	case FTPRedirect:
+		t.Kind, t.FTP, t.Target = activity.Redirect, true, ""
 	}
 	return t
 }

@@ -104,7 +104,8 @@ func (s *Screen) say(text string) { _, _ = s.file.WriteString(text) }
 func (s *Screen) Write(p []byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.lines) == 0 {
+	if len(s.lines) == 0 || !foreground(s.file) { // where the block was, another program writes by now
+		s.lines = nil
 		return s.file.Write(p)
 	}
 	block := s.lines
