@@ -54,6 +54,9 @@ func RunStdio(ctx context.Context, cfg *Config, in io.Reader, out io.WriteCloser
 func joinedOrLost(ctx context.Context, up uplink, joined <-chan error) error {
 	select {
 	case err := <-joined:
+		if errors.Is(err, relay.ErrTransportLost) {
+			await(ctx, up.Done()) // which knows why, and may not have said so yet
+		}
 		return err
 	case <-ctx.Done():
 	case <-up.Done():
