@@ -36,6 +36,8 @@ install-client: build
 	$(INSTALL) cmd/culvert/completions/bash $(SHARE)/bash-completion/completions/culvert
 	$(INSTALL) cmd/culvert/completions/zsh $(SHARE)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)/_culvert
 	$(INSTALL) cmd/culvert/completions/fish $(SHARE)/fish/vendor_completions.d/culvert.fish
+	$(INSTALL) -t $(DESTDIR)$(PREFIX)/lib/systemd/user dist/culvert.service
+	sed -i 's,/usr/bin/culvert,$(PREFIX)/bin/culvert,' $(DESTDIR)$(PREFIX)/lib/systemd/user/culvert.service
 	$(INSTALL) LICENSE $(SHARE)/doc/culvert/copyright
 
 install-bastion: build

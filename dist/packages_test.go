@@ -32,6 +32,7 @@ func TestDebianPackages(t *testing.T) {
 	for name, want := range map[string][]string{
 		"culvert": {
 			"usr/bin/culvert",
+			"usr/lib/systemd/user/culvert.service",
 			"usr/share/bash-completion/completions/culvert",
 			"usr/share/doc/culvert/copyright",
 			"usr/share/fish/vendor_completions.d/culvert.fish",

@@ -87,25 +87,24 @@ func (f failure) explain(ctx context.Context) error {
 		return errors.New(strings.TrimPrefix(f.err.Error(), "ssh: handshake failed: "))
 	case errors.As(f.err, &disagree):
 		return disagreement(host, disagree)
+	case f.fault != "":
+		return unreachable{fmt.Errorf("SSH handshake with %s: %s", host, f.fault)}
 	case f.greeting != "":
 		return notSSH(host, f.greeting)
-	case f.fault == "" && disconnect.MatchString(f.err.Error()):
-		return disconnected(host, disconnect.FindStringSubmatch(f.err.Error())[1])
-	}
-	return unreachable{f.explainLoss(host)}
-}
-
-// explainLoss is explain where nothing has been decided.
-func (f failure) explainLoss(host string) error {
-	switch {
-	case f.fault != "":
-		return fmt.Errorf("SSH handshake with %s: %s", host, f.fault)
 	case errors.Is(f.err, errSilence):
-		return fmt.Errorf("%s was silent for %v during the SSH handshake: is that an SSH server?", host, f.cfg.ConnectTimeout)
+		return unreachable{fmt.Errorf("%s was silent for %v during the SSH handshake: is that an SSH server?", host, f.cfg.ConnectTimeout)}
 	case errors.Is(f.err, io.EOF), errors.Is(f.err, syscall.ECONNRESET), errors.Is(f.err, syscall.EPIPE):
-		return fmt.Errorf("%s closed the connection during the SSH handshake: it may have too many connections or refuse this address: try again later, or ask its administrator", host)
+		return unreachable{fmt.Errorf("%s closed the connection during the SSH handshake: it may have too many connections or refuse this address: try again later, or ask its administrator", host)}
 	}
-	return fmt.Errorf("SSH handshake with %s: %s", host, sshconfig.Printable(strings.TrimPrefix(f.err.Error(), "ssh: handshake failed: ")))
+	said := strings.TrimPrefix(f.err.Error(), "ssh: handshake failed: ")
+	if m := disconnect.FindStringSubmatch(said); m != nil {
+		return disconnected(host, m[1])
+	}
+	err := fmt.Errorf("SSH handshake with %s: %s", host, sshconfig.Printable(said))
+	if lost := net.Error(nil); errors.As(f.err, &lost) {
+		return unreachable{err}
+	}
+	return err
 }
 
 // notSSH is about a server that begins as none of SSH does, or that says why it has no time for us.

@@ -248,6 +248,48 @@ func TestProcessOfAnotherProtocolCanBeEnded(t *testing.T) {
 	}
 }
 
+func TestHundredTunnelsInOneProcess(t *testing.T) {
+	x := startProcess(t, func(cfg *Config) {
+		one := cfg.Load
+		cfg.Load = func(file string) (all []Profile, err error) {
+			profiles, err := one(file)
+			for i := range 100 {
+				p := profiles[i%2]
+				p.Name = fmt.Sprintf("tunnel%02d", i)
+				all = append(all, p)
+			}
+			return all, err
+		}
+	})
+	reply, err := x.call(Request{Up: &Up{All: true}}, Person{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ports := make(map[string]bool)
+	for _, r := range reply.Results {
+		if r.Outcome != CameUp || len(r.Ready) != 1 {
+			t.Fatalf("got %+v", r)
+		}
+		ports[r.Ready[0]] = true
+	}
+	status, err := x.call(Request{Status: &Status{}}, Person{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(ports) != 100 || len(status.Tunnels) != 100 || len(status.Activity.Links) != 100 || status.Tunnels[42].Name != "tunnel42" {
+		t.Errorf("got %d ports, %d tunnels, %d links, want 100 of each in their order", len(ports), len(status.Tunnels), len(status.Activity.Links))
+	}
+	for _, name := range []string{"tunnel00", "tunnel99"} {
+		wantOpen(t, x.at(name), true)
+	}
+	if reply, err = x.call(Request{Down: &Down{All: true}}, Person{}); err != nil || len(reply.Results) != 100 {
+		t.Errorf("down: got %v, %v", reply, err)
+	}
+	if err := x.end(); err != nil {
+		t.Errorf("Serve: got %v", err)
+	}
+}
+
 func TestCallsThatMakeNoSenseAreSurvived(t *testing.T) {
 	x := startProcess(t, nil)
 	x.want(up("a"), "a up")

@@ -206,13 +206,13 @@ func TestStatusIsWatched(t *testing.T) {
 		t.Fatalf("culvert up says %q", said)
 	}
 	w.Terminal = peers.TestTerminal(t, 100, 12, w.env, w.program, "status", "--watch")
-	w.shows(`^corp +127\.0\.0\.1\S* +idle for \d:\d\d$`)
+	w.shows(`^corp +\S+@127\.0\.0\.1\S* +idle for \d:\d\d$`)
 	end := w.download(port[1], "big.iso")
 	w.shows(`^corp .* connected for \d:\d\d$`)
 	w.shows(`^  FTP to 127\.0\.0\.1:\d+ at 127\.0\.0\.1:` + port[1] + `, 1 connection now, 1 so far, ↓ \S+ MB ↑ 0 B$`)
 	w.shows(`^    ftp from 127\.0\.0\.1:\d+, \d:\d\d, ↓ \S+ MB ↑ 0 B$`)
 	w.shows(`^      ↓ +\d+% [ ▁▂▃▄▅▆▇█]{10} +[\d.]+ [kM]B/s +[\d.]+ MB of 100 MB +\d:\d\d left  big\.iso$`)
-	w.shows(`^quiet +nowhere +idle for`)
+	w.shows(`^quiet +\S+@nowhere +idle for`)
 	var status struct{ Activity activity.Snapshot }
 	if err := json.Unmarshal([]byte(w.run("status", "--json", "corp")), &status); err != nil {
 		t.Fatal(err)
