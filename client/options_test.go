@@ -1,6 +1,7 @@
 package client
 
 import (
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 func itoa(n uint16) string { return strconv.Itoa(int(n)) }
@@ -224,5 +226,48 @@ func TestVerboseSaysMoreEachTime(t *testing.T) {
 	}
 	if err := c.Set("LogLevel", "QUIET"); err != nil || c.LogLevel != LevelDebug3 {
 		t.Errorf("what a file says afterwards counts: %v, %v", c.LogLevel, err)
+	}
+}
+
+// TestKeywordsOfSSHAreKnown holds that each keyword that ssh -G shows is one of ours, or known to be ssh's alone.
+func TestKeywordsOfSSHAreKnown(t *testing.T) {
+	out, err := peers.EffectiveSSH(t.Context(), nil, "-F", "none", "host")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out) {
+		keyword, _, _ := strings.Cut(line, " ")
+		if ours := (*Config)(nil).Knows(keyword); keyword != "host" && ours == sshconfig.Foreign(keyword) && !slices.Contains(tunnelsOfSSH, strings.ToLower(keyword)) {
+			t.Errorf("%s: got %v for ours, and the same for ssh's alone", keyword, ours)
+		}
+	}
+}
+
+// tunnelsOfSSH are keywords of ours that package login alone doesn't know, and ignores.
+var tunnelsOfSSH = []string{
+	"clearallforwardings", "dynamicforward", "exitonforwardfailure", "forkafterauthentication", "gatewayports", "localforward", "loglevel", "permitremoteopen",
+	"remoteforward", "streamlocalbindmask", "streamlocalbindunlink",
+}
+
+// TestFilesThatPeopleWriteAreTaken reads the files that are held against a real ssh (sshconfig/testdata/corpus) into what is used.
+func TestFilesThatPeopleWriteAreTaken(t *testing.T) {
+	t.Setenv("VARIABLE", "value")
+	files, err := filepath.Glob("../sshconfig/testdata/corpus/*.conf")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("got %d files, %v", len(files), err)
+	}
+	for _, file := range files {
+		for _, host := range []string{"bastion", "web1.corp", "10.1.2.3", "db.internal"} {
+			c := NewConfig("/home/me", "me")
+			if err := c.Set("ConfigFile", file); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.SetDestination(host); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.ReadFiles(t.Context()); err != nil {
+				t.Errorf("%s of %s: %v", host, filepath.Base(file), err)
+			}
+		}
 	}
 }

@@ -29,8 +29,6 @@ const (
 	whyMethod  = "culvert doesn't have the method"
 	whyScreen  = "there are no displays"
 	whyGone    = "OpenSSH itself has given it up"
-	whyRoute   = "the connection would be another one"
-	whyTrust   = "a host or a key would be trusted that it distrusts"
 )
 
 // synonyms are old names of keywords.
@@ -49,24 +47,16 @@ var synonyms = map[string]string{
 	"tisauthentication":               "KbdInteractiveAuthentication",
 }
 
-// foreigns are the keywords of OpenSSH 10, and of Debian's, Fedora's and Apple's, by their names in lower case. A keyword that the caller takes
-// may be among them.
+// foreigns are the keywords of OpenSSH 10, and of Debian's, Fedora's and Apple's, by their names in lower case, that package login hasn't. A keyword
+// that another caller takes may be among them.
 var foreigns = map[string]foreign{
-	"addkeystoagent":                   {no, false, "no keys are added to agents"},
-	"addressfamily":                    {[]string{"any"}, true, whyRoute},
 	"afstokenpassing":                  {nil, false, whyGone},
-	"bindaddress":                      {nil, true, whyRoute},
-	"bindinterface":                    {nil, true, whyRoute},
-	"casignaturealgorithms":            {nil, true, whyTrust},
-	"certificatefile":                  {nil, false, "certificates are taken from beside the keys"},
 	"channeltimeout":                   {none, false, "channels have no timeouts"},
 	"checkhostip":                      {nil, false, "addresses aren't looked up beside names"},
 	"cipher":                           {nil, false, whyGone},
-	"ciphers":                          {nil, true, whyTrust},
 	"clearallforwardings":              {no, false, "it is about tunnels"},
 	"compression":                      {no, false, "nothing is compressed"},
 	"compressionlevel":                 {nil, false, whyGone},
-	"connectionattempts":               {[]string{"1"}, false, "there is one attempt"},
 	"controlmaster":                    {no, false, whyMaster},
 	"controlpath":                      {none, false, whyMaster},
 	"controlpersist":                   {no, false, whyMaster},
@@ -92,38 +82,29 @@ var foreigns = map[string]foreign{
 	"gssapirenewalforcesrekey":         {no, false, whyMethod},
 	"gssapiserveridentity":             {nil, false, whyMethod},
 	"gssapitrustdns":                   {no, false, whyMethod},
-	"hashknownhosts":                   {no, false, "names are added to known_hosts as they are"},
 	"hostbasedacceptedalgorithms":      {nil, false, whyMethod},
 	"hostbasedauthentication":          {no, false, whyMethod},
-	"hostkeyalgorithms":                {nil, true, whyTrust},
 	"ipqos":                            {nil, false, "the type of service isn't set"},
 	"kbdinteractivedevices":            {nil, false, "the server chooses"},
 	"kerberosauthentication":           {no, false, whyGone},
 	"kerberostgtpassing":               {no, false, whyGone},
-	"kexalgorithms":                    {nil, true, whyTrust},
 	"knownhostscommand":                {none, true, "a command that says whom to trust may say whom not to"},
 	"localcommand":                     {none, false, "no commands are run here"},
 	"localforward":                     {nil, false, "it is about tunnels"},
 	"loglevel":                         {nil, false, "it is for whoever asks"},
 	"logverbose":                       {none, false, "-v says everything"},
-	"macs":                             {nil, true, whyTrust},
 	"nohostauthenticationforlocalhost": {nil, false, "host keys are always checked"},
 	"obscurekeystroketiming":           {nil, false, whySession},
 	"permitlocalcommand":               {no, false, "no commands are run here"},
 	"permitremoteopen":                 {[]string{"any"}, false, "it is about tunnels"},
 	"pkcs11provider":                   {none, false, "keys of a token are an agent's: ssh-add -s"},
 	"protocol":                         {[]string{"2"}, false, whyGone},
-	"proxycommand":                     {none, true, whyRoute},
-	"proxyjump":                        {none, true, whyRoute},
 	"proxyusefdpass":                   {no, true, "the command hands a socket over instead of data"},
-	"pubkeyacceptedalgorithms":         {nil, true, "a key would be used that it forbids"},
 	"refuseconnection":                 {nil, true, ""},
 	"rekeylimit":                       {nil, false, "keys are exchanged when x/crypto/ssh finds it time"},
 	"remotecommand":                    {none, false, whySession},
 	"remoteforward":                    {nil, false, "it is about tunnels"},
 	"requesttty":                       {nil, false, whySession},
-	"requiredrsasize":                  {[]string{"1024"}, true, "a shorter key would be trusted"},
-	"revokedhostkeys":                  {none, true, whyTrust},
 	"rhostsauthentication":             {nil, false, whyGone},
 	"rhostsrsaauthentication":          {nil, false, whyGone},
 	"rsaauthentication":                {nil, false, whyGone},
@@ -138,7 +119,6 @@ var foreigns = map[string]foreign{
 	"tcpkeepalive":                     {yes, false, "TCP always asks for signs of life"},
 	"tunnel":                           {no, false, "tunnel devices aren't served"},
 	"tunneldevice":                     {nil, false, "tunnel devices aren't served"},
-	"updatehostkeys":                   {no, false, "known_hosts isn't updated"},
 	"usekeychain":                      {no, false, "there is no keychain: an agent may have one"},
 	"useprivilegedport":                {no, false, whyGone},
 	"userknownhostsfile2":              {nil, false, whyGone},

@@ -83,12 +83,12 @@ Host other
 Match all
   Port 22
   ProxyUseFdpass yes
-  RevokedHostKeys /revoked
+  KnownHostsCommand /bin/x
   User wrong
   User "me
   Include more
   Include
-  RevokedHostKeys none
+  KnownHostsCommand none
 `, "more", "Protocol 2\nTint red\n")
 	_, _, err := read(t, dir, "h", nil)
 	if err == nil {
@@ -105,7 +105,7 @@ config:8: Match: all stands alone, or behind canonical or final
 config:9: Match: all stands alone, or behind canonical or final
 config:12: Number: there is no such keyword: culvert(1) lists those that there are, and IgnoreUnknown names those to ignore
 config:15: ProxyUseFdpass: culvert can't do that, and must not ignore it: the command hands a socket over instead of data
-config:16: RevokedHostKeys: culvert can't do that, and must not ignore it: a host or a key would be trusted that it distrusts
+config:16: KnownHostsCommand: culvert can't do that, and must not ignore it: a command that says whom to trust may say whom not to
 config:17: User: that is wrong
 config:18: User: a quote isn't closed
 more:2: Tint: there is no such keyword: culvert(1) lists those that there are, and IgnoreUnknown names those to ignore
@@ -116,9 +116,9 @@ config:20: Include: it has no value: it wants paths, in which * and ? may stand`
 }
 
 func TestFirstValueOfForeignKeywordsCounts(t *testing.T) {
-	dir := write(t, "config", "RevokedHostKeys none\nRevokedHostKeys /x\nRefuseConnection \"try tomorrow\"\n")
+	dir := write(t, "config", "KnownHostsCommand none\nKnownHostsCommand /x\nRefuseConnection \"try tomorrow\"\n")
 	_, _, err := read(t, dir, "h", nil)
-	if err == nil || !strings.HasSuffix(err.Error(), "config:3: RefuseConnection: no connection: try tomorrow") || strings.Contains(err.Error(), "Revoked") {
+	if err == nil || !strings.HasSuffix(err.Error(), "config:3: RefuseConnection: no connection: try tomorrow") || strings.Contains(err.Error(), "Known") {
 		t.Errorf("got %v, want RefuseConnection alone to be an error", err)
 	}
 }

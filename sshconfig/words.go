@@ -6,15 +6,17 @@ import (
 	"strings"
 )
 
-// Fields splits at the colons that aren't in brackets, and takes the brackets off; what
-// stood in them must be an IPv6 address, or a path.
+// Fields splits at the colons that aren't in brackets, and takes the brackets off. What stands in them may be any word, but if it has
+// colons, it must be an IPv6 address or a path.
 func Fields(s string) (fields []string, err error) {
 	for {
 		var field string
 		more := false
 		if rest, ok := strings.CutPrefix(s, "["); ok {
 			inside, after, found := strings.Cut(rest, "]")
-			if a, err := netip.ParseAddr(inside); !found || !strings.Contains(inside, "/") && (err != nil || !a.Is6()) {
+			a, err := netip.ParseAddr(inside)
+			literal := err == nil && a.Is6() || strings.Contains(inside, "/")
+			if !found || inside == "" || strings.Contains(inside, ":") && !literal {
 				return nil, errors.New("brackets must hold an IPv6 address")
 			}
 			field = inside
