@@ -116,9 +116,9 @@ func notSSH(host, greeting string) error {
 	case strings.HasPrefix(said, "HTTP/"):
 		return fmt.Errorf("%s is no SSH server, but one of HTTP: it said %q: is that the port of SSH (-p)?", host, said)
 	case strings.Contains(said, "MaxStartups"):
-		return fmt.Errorf("%s has too many connections that aren't logged in: it said %q: try again later", host, said)
+		return unreachable{fmt.Errorf("%s has too many connections that aren't logged in: it said %q: try again later", host, said)}
 	case strings.HasPrefix(said, "Not allowed at this time"):
-		return fmt.Errorf("%s refuses this address for a while, after failed logins perhaps: it said %q: try again later, or ask its administrator", host, said)
+		return unreachable{fmt.Errorf("%s refuses this address for a while, after failed logins perhaps: it said %q: try again later, or ask its administrator", host, said)}
 	}
 	return fmt.Errorf("%s said %q, and nothing of SSH", host, said)
 }

@@ -70,8 +70,9 @@ func refuse(requests <-chan *ssh.Request) {
 // open opens the channel. The jump host may take as long as connecting may.
 func (w *channelWay) open(ctx context.Context, cfg, hop *Config) (<-chan *ssh.Request, error) {
 	host, port := cfg.Dialled(), cfg.Port
-	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout,
-		fmt.Errorf("jump host %s gave no answer within %v when it was asked for %s: set ConnectTimeout, if that is too short", hop.name(), cfg.ConnectTimeout, w.host))
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, unreachable{
+		fmt.Errorf("jump host %s gave no answer within %v when it was asked for %s: set ConnectTimeout, if that is too short", hop.name(), cfg.ConnectTimeout, w.host),
+	})
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = w.hop.Conn.Close() })
 	// The originator is what ssh(1) says for -W.
@@ -177,7 +178,7 @@ func (e *jumpError) Unwrap() error { return e.err }
 func jumpRefused(hop, server string, err error) error {
 	var refused *ssh.OpenChannelError
 	if !errors.As(err, &refused) {
-		return fmt.Errorf("jump host %s, asked for %s: %s", hop, server, sshconfig.Printable(err.Error()))
+		return unreachable{fmt.Errorf("jump host %s was lost when it was asked for %s: %s", hop, server, sshconfig.Printable(err.Error()))}
 	}
 	said := sshconfig.Printable(refused.Message)
 	switch refused.Reason {
@@ -188,11 +189,11 @@ func jumpRefused(hop, server string, err error) error {
 		}
 		return fmt.Errorf("jump host %s does not permit %s: %s: %s", hop, server, said, todo)
 	case ssh.ConnectionFailed:
-		return fmt.Errorf("jump host %s can't reach %s: %s: is that its name and port as seen from there?", hop, server, said)
+		return unreachable{fmt.Errorf("jump host %s can't reach %s: %s: is that its name and port as seen from there?", hop, server, said)}
 	case ssh.UnknownChannelType:
 		return fmt.Errorf("jump host %s forwards no connections, so %s can't be reached by it: %s", hop, server, said)
 	case ssh.ResourceShortage:
-		return fmt.Errorf("jump host %s has no room for %s now: %s: try again later", hop, server, said)
+		return unreachable{fmt.Errorf("jump host %s has no room for %s now: %s: try again later", hop, server, said)}
 	}
 	return fmt.Errorf("jump host %s refused %s: %s", hop, server, said)
 }

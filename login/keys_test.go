@@ -244,3 +244,41 @@ func TestWeakHostKeysOnRequest(t *testing.T) {
 		}
 	}
 }
+
+// TestOldKeyFilesAreOpenedWhenTheirTurnComes has one that tells its public key only with its passphrase, and no .pub beside it.
+func TestOldKeyFilesAreOpenedWhenTheirTurnComes(t *testing.T) {
+	folder := t.TempDir()
+	wanted := peers.TestKey(t, "wanted")
+	old := filepath.Join(folder, "old")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ecdsa", "-m", "PEM", "-N", "open sesame", "-f", old).CombinedOutput(); err != nil {
+		t.Fatalf("ssh-keygen: %v\n%s", err, out)
+	}
+	oldKey := readPublicKey(old + ".pub")
+	if err := os.Remove(old + ".pub"); err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		accepted   ssh.PublicKey
+		give       []string
+		asked      int
+		identities []string
+	}{
+		"not before the others": {wanted.Signer.PublicKey(), nil, 0, []string{wanted.Path, old}},
+		"after the others":      {oldKey, []string{"wrong", "open sesame"}, 2, []string{wanted.Path, old}},
+		"left out":              {wanted.Signer.PublicKey(), []string{""}, 1, []string{old, wanted.Path}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var offered []string
+			g := keyGate(t, test.accepted, &offered)
+			person := &answers{give: test.give}
+			cfg := g.config(t)
+			cfg.Ask, cfg.Identities = person.ask, test.identities
+			if err := tryConnect(t, cfg); err != nil {
+				t.Error(err)
+			}
+			if len(person.asked) != test.asked {
+				t.Errorf("was asked %q, want %d questions", person.asked, test.asked)
+			}
+		})
+	}
+}

@@ -117,10 +117,11 @@ func (h *hostKeys) ranks() func(name string) int {
 // known_hosts file.
 func (h *hostKeys) check(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
 	err := h.verify(ctx, remote, key)
-	if err == nil {
-		h.shown = key
+	if err != nil {
+		return &hostKeyError{err}
 	}
-	return err
+	h.shown = key
+	return nil
 }
 
 func (h *hostKeys) verify(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
@@ -142,7 +143,7 @@ func (h *hostKeys) verify(ctx context.Context, remote net.Addr, key ssh.PublicKe
 		h.follow = !isCert
 		return nil
 	case errors.As(err, &revoked):
-		return &hostKeyError{text: h.revokedText(key, fmt.Sprintf("%s:%d revokes", revoked.Revoked.Filename, revoked.Revoked.Line))}
+		return errors.New(h.revokedText(key, fmt.Sprintf("%s:%d revokes", revoked.Revoked.Filename, revoked.Revoked.Line)))
 	case isCert || !errors.As(err, &mismatch):
 		return fmt.Errorf("the host certificate of %s is not valid: %w", h.name(), err)
 	}
@@ -150,7 +151,7 @@ func (h *hostKeys) verify(ctx context.Context, remote net.Addr, key ssh.PublicKe
 		return h.authority[string(k.Key.Marshal())] && !h.plain[string(k.Key.Marshal())]
 	})
 	if len(known) > 0 {
-		return &hostKeyError{text: h.changedText(key, known)}
+		return errors.New(h.changedText(key, known))
 	}
 	return h.unknown(ctx, remote, key)
 }
@@ -166,7 +167,7 @@ func (h *hostKeys) refuse(key ssh.PublicKey) error {
 	}
 	for i, list := range h.krls {
 		if reason, revoked := list.Revoked(key); revoked {
-			return &hostKeyError{text: h.revokedText(key, fmt.Sprintf("%s revokes (%s)", h.cfg.RevokedHostKeys[i], reason))}
+			return errors.New(h.revokedText(key, fmt.Sprintf("%s revokes (%s)", h.cfg.RevokedHostKeys[i], reason)))
 		}
 	}
 	return nil
@@ -223,10 +224,11 @@ func (h *hostKeys) name() string {
 	return knownhosts.Normalize(net.JoinHostPort(h.cfg.Dialled(), strconv.Itoa(int(h.cfg.Port))))
 }
 
-// hostKeyError is the loud kind of refusal: several lines.
-type hostKeyError struct{ text string }
+// hostKeyError is why a host key isn't taken for the server's. It may have several lines.
+type hostKeyError struct{ err error }
 
-func (e *hostKeyError) Error() string { return e.text }
+func (e *hostKeyError) Error() string { return e.err.Error() }
+func (e *hostKeyError) Unwrap() error { return e.err }
 
 func (h *hostKeys) changedText(key ssh.PublicKey, known []xknownhosts.KnownKey) string {
 	var b strings.Builder
