@@ -52,6 +52,28 @@ func TestRedirectedClientsKnowNothing(t *testing.T) {
 	}
 }
 
+// TestRedirectionsThatGoInCircles has a bastion on the desk whose own connections are redirected as well, by the same user: each comes to culvert again.
+func TestRedirectionsThatGoInCircles(t *testing.T) {
+	t.Parallel()
+	if apart(t) {
+		return
+	}
+	n := newNetwork(t)
+	routeToVault(t, n.desk, "10.1.0.1", "fd01::1")
+	var p *program
+	n.desk.Do(func() {
+		b := startCulvertd(t, netip.MustParseAddr("127.0.0.1"), "PermitOpen ftp/"+vaultAddr+":21")
+		var at netip.AddrPort
+		p, at = startProxy(t, b.addr, user, b.key, "ftp-redirect/127.0.0.1:0")
+		putInForce(t, at.Port(), "--user", strconv.Itoa(os.Getuid()))
+		out, err := peers.Curl.List(t.Context(), peers.Target{Addr: netip.MustParseAddrPort(vaultAddr + ":21"), User: "a", Password: "b"}, "")
+		if err == nil {
+			t.Errorf("there is a listing:\n%s", out)
+		}
+	})
+	p.await("connections wait for 10.2.0.2:21 to say something")
+}
+
 // putInForce puts the rules that culvert prints in force.
 func putInForce(t *testing.T, port uint16, flags ...string) {
 	t.Helper()
