@@ -31,15 +31,19 @@ type awaited struct {
 	rejects int
 }
 
+func newAwaited(l Listening) *awaited {
+	return &awaited{Listening: l, came: make(chan *arrival), done: make(chan struct{})}
+}
+
 // Listen is [Transport.Listen]. A bastion of our own reads the PORT that passes through it, so that the FTP client's goes up as it stands: it
 // names the channel that the bastion then opens. Any other is asked for a remote forward.
 func (c *connection) Listen(ctx context.Context, l Listening) (Arrival, error) {
-	w := &awaited{Listening: l, came: make(chan *arrival), done: make(chan struct{})}
+	w := newAwaited(l)
 	var err error
 	if c.channel.EndOfData {
 		err = c.listenByName(w)
-	} else {
-		err = c.listenByForward(ctx, w)
+	} else { // to end it may take as long as the SSH server doesn't read
+		err = w.listenByForward(ctx, c, func(at place) { c.wg.Go(func() { c.unlisten(at) }) })
 	}
 	if err != nil {
 		return nil, err
@@ -61,7 +65,8 @@ func (c *connection) listenByName(w *awaited) error {
 	return nil
 }
 
-func (c *connection) listenByForward(ctx context.Context, w *awaited) error {
+// listenByForward has the bastion listen; unlisten ends that, and waits for nothing.
+func (w *awaited) listenByForward(ctx context.Context, bastion remoteEnd, unlisten func(place)) error {
 	from, err := w.server()
 	if err != nil {
 		return err
@@ -82,7 +87,7 @@ func (c *connection) listenByForward(ctx context.Context, w *awaited) error {
 		}
 		return nil
 	}
-	at, err := c.listen(ctx, "tcpip-forward", place{host: told.String()}, w.serve)
+	at, err := bastion.listen(ctx, "tcpip-forward", place{host: told.String()}, w.serve)
 	if errors.Is(err, errNoListening) {
 		return fmt.Errorf("the SSH server refuses to listen on %s for the FTP server: ask its administrator for AllowTcpForwarding, PermitListen and GatewayPorts", told)
 	}
@@ -90,7 +95,7 @@ func (c *connection) listenByForward(ctx context.Context, w *awaited) error {
 		return fmt.Errorf("have the SSH server listen for the FTP server: %w", err)
 	}
 	w.told = netip.AddrPortFrom(told, at.port)
-	w.waits(func() { c.wg.Go(func() { c.unlisten(at) }) }) // to say so may take as long as the SSH server doesn't read
+	w.waits(func() { unlisten(at) })
 	return nil
 }
 

@@ -18,6 +18,9 @@ import (
 type Config struct {
 	login.Config // the SSH connection; its Network is that of local listeners, too
 
+	ControlPath string   // of a running ssh, whose SSH connection is used, with tokens; if empty, culvert has its own
+	Via         []string // the program and arguments of an ssh that is started for that; if empty, none is
+
 	Forwards             []Forward  // -L and -D
 	RemoteForwards       []Forward  // -R: the bastion listens, and the targets are reached from here
 	RemoteAddress        netip.Addr // what FTP clients near a foreign bastion are told (FTPRemoteAddress)

@@ -46,10 +46,19 @@ func (c *Config) SetWords(keyword string, words []string) error {
 	return keywords.SetWords(c, new(Config), c.set, keyword, words)
 }
 
-// ReadFiles gives c what files of ssh_config(5) say about its host, as [login.Config.ReadFiles] does.
+// OfTunnels reports whether an -o word is about tunnels and FTP, and not about the SSH connection.
+func OfTunnels(word string) bool {
+	keyword, _, err := sshconfig.Split(word)
+	return err == nil && keywords.Has(keyword)
+}
+
+// ReadFiles gives c what files of ssh_config(5) say about its host, as [login.Config.ReadFiles] does. The SSH connection of an ssh is that
+// ssh's matter, and so are its files, but for the tokens in ControlPath.
 func (c *Config) ReadFiles(ctx context.Context) error {
-	if err := c.Config.ReadFilesInto(ctx, c); err != nil {
-		return err
+	if len(c.Via) == 0 && (c.ControlPath == "" || strings.Contains(c.ControlPath, "%")) {
+		if err := c.Config.ReadFilesInto(ctx, c); err != nil {
+			return err
+		}
 	}
 	if c.ClearForwards {
 		c.Forwards, c.RemoteForwards = nil, nil

@@ -43,7 +43,12 @@ type straight struct{ Transport }
 func (s straight) begin() (Transport, func()) { return s.Transport, func() {} }
 
 // connectUplink makes the uplink that cfg asks for. The caller must call Close.
-func connectUplink(ctx context.Context, cfg *Config) (uplink, error) { return connect(ctx, cfg) }
+func connectUplink(ctx context.Context, cfg *Config) (uplink, error) {
+	if cfg.ControlPath != "" || len(cfg.Via) > 0 {
+		return connectMaster(ctx, cfg)
+	}
+	return connect(ctx, cfg)
+}
 
 // remoteForwards asks the bastion to listen for all of cfg's remote forwards, and returns what a person needs to use them. One
 // that fails is logged and left out, unless ExitOnForwardFailure is set.

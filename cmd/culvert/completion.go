@@ -174,6 +174,9 @@ var arguments = map[string]func(s *suggestions, head, typed string){
 		}
 		s.kind("nospace")
 	},
+	"ctl_path":    func(s *suggestions, _, _ string) { s.kind("files") },
+	"provider":    func(s *suggestions, _, _ string) { s.kind("files") },
+	"ssh":         func(s *suggestions, _, _ string) { s.kind("command") },
 	"identity":    func(s *suggestions, _, _ string) { s.kind("files") },
 	"file":        func(s *suggestions, _, _ string) { s.kind("files") },
 	"destination": func(s *suggestions, _, _ string) { s.kind("hosts") },

@@ -45,6 +45,7 @@ var options = []option{
 	{name: "a", help: "for ssh's sake: the agent is never lent"},
 	{name: "B", arg: "interface", help: "network interface to connect from", keyword: "BindInterface"},
 	{name: "b", arg: "address", help: "address of this machine to connect from", keyword: "BindAddress"},
+	{name: "C", help: "for --via: compress", do: viaOnly("compression")},
 	{name: "c", arg: "ciphers", help: "ciphers that may be used, the preferred one first", keyword: "Ciphers"},
 	{name: "D", arg: "listen", help: "a SOCKS proxy on this machine, [bind:]port; FTP that goes through it is followed", keyword: "DynamicForward"},
 	{name: "E", arg: "file", help: "write what there is to say to the end of this file", do: func(cfg *client.Config, arg string) error { cfg.LogFile = arg; return nil }},
@@ -52,8 +53,11 @@ var options = []option{
 	{name: "f", help: "to the background, once all is ready", keyword: "ForkAfterAuthentication", value: "yes"},
 	{name: "g", help: "let other machines use forwards that do not say where to listen", keyword: "GatewayPorts", value: "yes"},
 	{name: "h", help: "this text", do: func(*client.Config, string) error { return errHelp }},
+	{name: "I", arg: "provider", help: "for --via: a library with keys", do: viaOnly("libraries with keys")},
 	{name: "i", arg: "identity", help: "file with a private key; may be repeated; the agent is asked too", keyword: "IdentityFile"},
 	{name: "J", arg: "hosts", help: "jump hosts to go through, with commas between, the nearest first", keyword: "ProxyJump"},
+	{name: "K", help: "for --via: Kerberos, and credentials for the server", do: viaOnly("Kerberos")},
+	{name: "k", help: "for --via: no credentials for the server", do: viaOnly("Kerberos")},
 	{name: "L", arg: "forward", help: "what to forward; port 0 lets the system choose; may be repeated", keyword: "LocalForward"},
 	{name: "l", arg: "user", help: "to log in as", keyword: "User"},
 	{name: "m", arg: "macs", help: "message authentication codes that may be used", keyword: "MACs"},
@@ -68,8 +72,10 @@ var options = []option{
 	}},
 	{name: "q", help: "say nothing", keyword: "LogLevel", value: "QUIET"},
 	{name: "R", arg: "forward", help: "the other way: the server listens, and the host is reached from this machine", keyword: "RemoteForward"},
+	{name: "S", arg: "ctl_path", help: "over the connection of a running ssh: its control socket", do: setControlPath},
 	{name: "T", help: "for ssh's sake: there is no terminal there"},
 	{name: "V", help: "the version", do: func(*client.Config, string) error { return errVersion }},
+	{name: "via", arg: "ssh", help: "start this ssh, and go over its connection", do: setVia},
 	{name: "v", help: "say more; -vv and -vvv more still", do: func(cfg *client.Config, _ string) error { cfg.Verbose(); return nil }},
 	{name: "W", arg: "host:port", help: "carry standard input and output there, as a ProxyCommand does", do: func(cfg *client.Config, arg string) error { return cfg.SetStdio(arg) }},
 	{name: "y", help: "say what there is to say to syslog", do: func(cfg *client.Config, _ string) error { cfg.Syslog = true; return nil }},
@@ -117,10 +123,15 @@ func (o option) apply(cfg *client.Config, arg string) error {
 // value of an option counts.
 func parse(args []string, cfg *client.Config) error {
 	set := flagSet(options)
+	var all []given
 	err := set.ParseAll(args, func(flag *pflag.Flag, arg string) error {
 		i := slices.IndexFunc(options, func(o option) bool { return o.name == flag.Name })
-		return options[i].apply(cfg, arg)
+		all = append(all, given{options[i], arg})
+		return nil
 	})
+	if err == nil {
+		err = apply(all, cfg)
+	}
 	if err != nil {
 		return flagError(err)
 	}
@@ -129,6 +140,9 @@ func parse(args []string, cfg *client.Config) error {
 		return &usageError{"where to? the destination is missing"}
 	case set.NArg() > 1:
 		return &usageError{fmt.Sprintf("culvert runs no commands on the server, so %q is one word too many", set.Arg(1))}
+	}
+	if len(cfg.Via) > 0 {
+		cfg.Via = append(cfg.Via, "--", set.Arg(0))
 	}
 	return cfg.SetDestination(set.Arg(0))
 }

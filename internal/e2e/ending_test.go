@@ -39,7 +39,7 @@ func unlessBothAreOurs(p path) bool { return p != culvertCulvertd }
 // culvertd, what is not complete is never taken to be; OpenSSH's protocol has no word for it.
 func TestEndsAndAbortsAreToldApartAsFarAsThePathLets(t *testing.T) {
 	t.Parallel()
-	for _, p := range []path{culvertCulvertd, culvertSSHD, sshCulvertd, sshSSHD} {
+	for _, p := range []path{culvertCulvertd, culvertSSHD, sshCulvertd, sshSSHD, masterCulvertd, masterSSHD} {
 		for _, e := range endings {
 			t.Run(string(p)+"/"+e.name, func(t *testing.T) {
 				t.Parallel()

@@ -86,7 +86,11 @@ func TestFaultIsNeverTakenForTheEndOfFile(t *testing.T) {
 }
 
 func (f fault) download(t *testing.T, files *files, p path, kind peers.FTPServer, c peers.FTPClient) {
-	x := begin(t, p, kind, newGate(middle, false))
+	f.breakDownload(t, begin(t, p, kind, newGate(middle, false)), files, c)
+}
+
+func (f fault) breakDownload(t *testing.T, x *transfer, files *files, c peers.FTPClient) {
+	t.Helper()
 	files.linkInto(t, filepath.Join(x.server.Root, "files"))
 	local := filepath.Join(t.TempDir(), "big")
 	out, err := x.during(t, f.strike, func(ctx context.Context) (string, error) {

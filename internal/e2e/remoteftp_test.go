@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,6 +58,10 @@ func (r *remote) openTo(t *testing.T, servers ...netip.AddrPort) (at []netip.Add
 	if r.forward == "" {
 		r.forward = "127.0.0.1:0"
 	}
+	if r.hasMaster() {
+		master := peers.TestSSH(t, peers.SSHConfig{Server: ssh, User: login, Identity: key.Path, Master: true})
+		r.culvert = append(slices.Clip(r.culvert), "-S", master.Control)
+	}
 	args := []string{
 		"-N", "-v", "-i", key.Path,
 		"-o", "UserKnownHostsFile=" + filepath.Join(t.TempDir(), "known_hosts"), "-o", "StrictHostKeyChecking=accept-new",
@@ -95,6 +100,9 @@ func TestFTPServersNearCulvert(t *testing.T) {
 		{path: culvertSSHD, server: peers.VSFTPD, clients: []peers.FTPClient{peers.Curl}},
 		{path: culvertSSHD, server: peers.PureFTPD, clients: []peers.FTPClient{peers.NcFTP}},
 		{path: culvertSSHD, server: peers.ProFTPD, clients: []peers.FTPClient{peers.LFTP}},
+		{path: masterSSHD, server: peers.VSFTPD, clients: []peers.FTPClient{peers.LFTP, peers.Curl}},
+		{path: masterSSHD, name: "active", server: peers.ProFTPD, active: true, clients: []peers.FTPClient{peers.NetFTP}},
+		{path: masterSSHD, name: "IPv6", server: peers.VSFTPD, forward: "[::1]:0", clients: []peers.FTPClient{peers.Curl}},
 		{path: culvertCulvertd, name: "active", server: peers.VSFTPD, active: true, clients: []peers.FTPClient{peers.NetFTP}},
 		{path: culvertSSHD, name: "active", server: peers.PureFTPD, active: true, clients: []peers.FTPClient{peers.NcFTP}},
 		{path: culvertCulvertd, name: "IPv6", server: peers.ProFTPD, forward: "[::1]:0", clients: []peers.FTPClient{peers.LFTP}},

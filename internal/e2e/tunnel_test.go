@@ -96,12 +96,20 @@ const (
 	culvertSSHD     path = "culvert-sshd"
 	sshCulvertd     path = "ssh-culvertd" // expectations alone, with OpenSSH's client
 	sshSSHD         path = "ssh-sshd"     // nothing of ours, to know what is due to us
+
+	masterCulvertd path = "culvert-ssh-culvertd" // culvert -S, over a running ssh
+	masterSSHD     path = "culvert-ssh-sshd"
 )
 
 // hasCulvert reports whether any FTP client serves on the path; elsewhere it is curl, over ssh -D.
-func (p path) hasCulvert() bool { return p == culvertCulvertd || p == culvertSSHD }
+func (p path) hasCulvert() bool { return p != sshCulvertd && p != sshSSHD }
 
-func (p path) hasCulvertd() bool { return p == culvertCulvertd || p == sshCulvertd }
+func (p path) hasCulvertd() bool {
+	return p == culvertCulvertd || p == sshCulvertd || p == masterCulvertd
+}
+
+// hasMaster reports whether the SSH connection is an ssh's that culvert uses.
+func (p path) hasMaster() bool { return p == masterCulvertd || p == masterSSHD }
 
 func (p path) clients() []peers.FTPClient {
 	if p.hasCulvert() {
@@ -115,6 +123,7 @@ type tunnel struct {
 	target  peers.Target // what the FTP client is told
 	bastion *bastion     // nil without culvertd
 	client  *program     // nil without culvert
+	master  *peers.SSH   // nil without culvert -S
 }
 
 // open puts the path to server into operation. If they are not nil, the FTP control connection goes through
@@ -181,6 +190,10 @@ func (r route) open(t *testing.T, server *peers.FTP) *tunnel {
 		ssh = r.wire.open(t, ssh)
 	}
 	r.onDesk(func() {
+		if r.hasMaster() {
+			tun.master = peers.TestSSH(t, peers.SSHConfig{Server: ssh, User: login, Identity: key.Path, Master: true})
+			r.culvert = append(slices.Clip(r.culvert), "-S", tun.master.Control)
+		}
 		if r.dynamic {
 			tun.client, tun.target.SOCKS = startDynamic(t, ssh, login, key, ftp, r.culvert...)
 		} else if r.hasCulvert() {

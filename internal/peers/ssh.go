@@ -20,12 +20,14 @@ type SSHConfig struct {
 	Options  []string // values of -o
 	Local    []string // each a "host:port" of -L; SSH.Local has where it is
 	Dynamic  bool     // -D; SSH.Dynamic has where it is
+	Master   bool     // -M; SSH.Control has where it is
 }
 
 // SSH is a running OpenSSH client without a session (-N).
 type SSH struct {
 	Local   []netip.AddrPort // in SSHConfig.Local's order
 	Dynamic netip.AddrPort   // SOCKS
+	Control string           // path of the control socket
 
 	cmd    *exec.Cmd
 	folder string
@@ -90,7 +92,20 @@ func (s *SSH) arguments(c SSHConfig) ([]string, error) {
 		s.Dynamic = addr
 		args = append(args, "-D", addr.String())
 	}
+	if c.Master {
+		s.Control = filepath.Join(s.folder, "ctl")
+		args = append(args, "-M", "-S", s.Control)
+	}
 	return append(args, c.Server.Addr().String()), nil
+}
+
+// Order tells a master what to do, by a word of ssh's -O.
+func (s *SSH) Order(ctx context.Context, word string) error {
+	cmd := command(ctx, s.folder, s.cmd.Path, "-F", "none", "-S", s.Control, "-O", word, "master")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("ssh -O %s: %w\n%s", word, err, out)
+	}
+	return nil
 }
 
 // start starts the program and waits until it says that it is ready.
