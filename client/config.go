@@ -3,6 +3,7 @@ package client
 import (
 	"io/fs"
 	"log/slog"
+	"net"
 	"net/netip"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,8 @@ type Config struct {
 	Activity *activity.Board
 	// LinkName is the name of this way to the bastion in what Activity shows; empty where there is but one.
 	LinkName string
+	// Listening is told where each local forward listens, once all forwards are set up. If nil, nobody is.
+	Listening func(f Forward, at net.Addr)
 
 	// Dialogue is told every line on FTP control connections, which are counted from 1. It is called from several goroutines. If nil,
 	// nobody is told.

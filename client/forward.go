@@ -23,6 +23,8 @@ type Forward struct {
 	Port   uint16 // 0 lets the kernel choose, or the bastion
 	Socket string // path of a Unix socket, in the place of Bind and Port
 
+	Private bool // only programs of this user, or root's, may connect, and nobody is told where
+
 	Host       string // without brackets; empty for SOCKS
 	HostPort   uint16
 	HostSocket string // path of a Unix socket, in the place of Host and HostPort

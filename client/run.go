@@ -102,6 +102,11 @@ func forward(ctx context.Context, cfg *Config, up uplink, wg *sync.WaitGroup) er
 	for _, line := range append(readyLines(listeners, cfg), remotes...) {
 		cfg.Tell(line)
 	}
+	for _, l := range listeners {
+		if cfg.Listening != nil {
+			cfg.Listening(l.Forward, l.Addr())
+		}
+	}
 	if cfg.Ready != nil {
 		cfg.Ready()
 	}

@@ -89,6 +89,13 @@ func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, op
 
 // serve carries one connection. Of FTP and SOCKS, which listen by TCP alone, it is a TCP connection.
 func (s *serving) serve(ctx context.Context, conn net.Conn) {
+	if s.Private {
+		if err := mayUse(conn); err != nil {
+			newStream(conn).Abort()
+			s.log.Warn("somebody else's connection was reset", "from", conn.RemoteAddr(), "err", err)
+			return
+		}
+	}
 	tcp, _ := conn.(*net.TCPConn)
 	switch s.Kind {
 	case FTPProxy:

@@ -155,7 +155,7 @@ var errNoForward = errors.New("no forward could be set up")
 // readyLines are what a person needs to use the listeners.
 func readyLines(listeners []*listener, cfg *Config) (lines []string) {
 	for _, l := range listeners {
-		if l.first {
+		if l.first && !l.Private {
 			lines = append(lines, l.ready(l.Addr(), cfg.Network))
 		}
 	}

@@ -41,6 +41,10 @@ func commands() []command {
 		{name: "list", help: "the tunnels that there are, by culvert_config(5)", flags: listFlags, run: listTunnels},
 		redirectCommand(),
 		{
+			name: "run", args: "[option ...] destination -- command [argument ...]", help: "run a command whose FTP goes through the bastion",
+			flags: func() *pflag.FlagSet { return flagSet(options) }, run: runWithin,
+		},
+		{
 			name: "status", args: "[name...]", help: "how the tunnels are that are up", flags: statusFlags, run: showStatus,
 			complete: func(s *suggestions, typed string) { s.profiles(typed) },
 		},

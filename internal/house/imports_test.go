@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"mux":        {"relay"},
 	"activity":   {"relay"},
 	"screen":     {},
+	"environs":   {},
 	"redirect":   {},
 	"login":      {"relay", "sshconfig", "algorithms", "krl"},
 	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "mux", "redirect", "socks", "sshconfig"},
@@ -44,7 +45,7 @@ var arrows = map[string][]string{
 	"server":     {"auth", "channels", "policy", "audit", "relay"},
 
 	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin"},
-	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "sshconfig"},
+	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "environs", "sshconfig"},
 }
 
 // outside are packages that look at the house from outside: they may import all of it and what tests use.
