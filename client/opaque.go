@@ -202,8 +202,9 @@ type opaqueSession struct {
 
 // begin is control.Config.Opaque.
 func (s *opaqueSession) begin(ctx context.Context) error {
-	if s.ports == nil {
-		return nil // the client asks for its data connections by itself
+	if s.ports == nil { // the client asks the SOCKS proxy for its data connections, whatever they are
+		s.log.Debug("the FTP client speaks TLS with the server itself")
+		return nil
 	}
 	release, err := s.ports.share(ctx, s.at, s.host, s.owner, s.meter, s.log)
 	if err != nil {

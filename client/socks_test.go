@@ -296,3 +296,20 @@ func TestOutcomes(t *testing.T) {
 		t.Errorf("something else: got %d, want %d", got, socks.Failed)
 	}
 }
+
+// What a client that speaks TLS with the server itself asks for is carried as it is: nobody can read what was announced.
+func TestSOCKSWithTLSThatNobodyReads(t *testing.T) {
+	ca := peers.TestCA(t, "ca")
+	id := ca.TestIdentity(t, peers.Certificate{Names: []string{"127.0.0.1"}})
+	server := peers.TestFTP(t, peers.VSFTPD, peers.FTPConfig{Root: t.TempDir(), TLS: &peers.FTPTLS{Identity: id}})
+	_, cfg := bastion(t)
+	cfg.Forwards, cfg.FTPPorts = []Forward{{Kind: SOCKS}}, []uint16{server.Addr.Port()}
+	cfg.OpaquePorts = []uint16{50000} // which nobody listens at
+	r := start(t, cfg)
+	target := server.Target()
+	target.SOCKS, target.CA = netip.MustParseAddrPort(r.ready()), ca.Path
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	transfers(ctx, t, peers.CurlSOCKS, server, target)
+	r.log.wait(t, "the FTP client speaks TLS with the server itself")
+}

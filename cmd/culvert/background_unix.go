@@ -36,8 +36,8 @@ func startBackground() error {
 	child.Env = append(os.Environ(), backgroundVariable+"=3")
 	child.Stderr = os.Stderr
 	child.ExtraFiles = []*os.File{write} // its descriptor 3
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	signals := make(chan os.Signal, 1)   // what a terminal sends comes to the child as well
+	signal.Notify(signals, syscall.SIGTERM)
 	defer signal.Stop(signals)
 	err = child.Start()
 	_ = write.Close() // the child has its own

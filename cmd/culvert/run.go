@@ -144,25 +144,32 @@ func (c *call) serve(cfg *client.Config) error {
 		return &usageError{"-f and -W exclude each other: what is in the background has no standard input"}
 	case cfg.Stdio == nil && len(cfg.Forwards)+len(cfg.RemoteForwards) == 0:
 		return &usageError{"there is nothing to forward: give at least one -L, -R or -D"}
-	case cfg.Background:
-		ready, ok := goesToBackground(cfg.LogLevel < client.LevelDebug)
-		if !ok {
-			return startBackground()
-		}
-		cfg.Ready = func() {
-			if err := ready(); err != nil {
-				cfg.Log.Error("not in the background", "err", err)
-				stop()
-			}
-		}
 	}
 	tuneGC()
-	if cfg.Stdio != nil {
-		signal.Ignore(syscall.SIGPIPE) // a write says it as well
+	switch {
+	case cfg.Stdio != nil:
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // so that a write says it, and nothing else
 		return client.RunStdio(ctx, cfg, c.stdin, os.Stdout)
+	case cfg.Background:
+		return serveInBackground(ctx, stop, cfg)
 	}
 	defer showProgress(cfg, c.out)()
 	return client.Run(ctx, cfg)
+}
+
+// serveInBackground serves in another process, which is in the background once all is ready. In that one, it serves.
+func serveInBackground(ctx context.Context, stop func(), cfg *client.Config) error {
+	ready, ok := goesToBackground(cfg.LogLevel < client.LevelDebug)
+	if !ok {
+		return startBackground()
+	}
+	var failed error
+	cfg.Ready = func() {
+		if failed = ready(); failed != nil {
+			stop()
+		}
+	}
+	return errors.Join(client.Run(ctx, cfg), failed)
 }
 
 // logElsewhere has what there is to say go to a file or to syslog, if that is wanted.
