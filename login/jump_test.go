@@ -135,6 +135,7 @@ func TestThreeJumpsAndADestination(t *testing.T) {
 		"both: the nearest may have its own, the others have what is asked for": {
 			jumps: map[string]string{"d": "a", "c": "a", "b": "a"}, jump: "b,c", passes: []string{"a", "b", "c"},
 		},
+		"with tokens":                        {jump: "%r@a", passes: []string{"a"}},
 		"none in spite of the configuration": {jumps: map[string]string{"d": "a"}, jump: "none"},
 	} {
 		t.Run(name, func(t *testing.T) {
