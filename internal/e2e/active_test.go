@@ -49,7 +49,7 @@ func TestServerThatConnectsForCulvert(t *testing.T) {
 	t.Parallel()
 	files := makeFilesOf(t, 2<<20, 10)
 	for _, addr := range []string{"127.0.0.1", "::1"} {
-		for _, p := range []path{culvertSSHD, culvertCulvertd} {
+		for _, p := range []path{culvertSSHD, culvertCulvertd, masterSSHD} {
 			t.Run(addr+"/"+string(p), func(t *testing.T) {
 				t.Parallel()
 				root := t.TempDir()
