@@ -24,6 +24,8 @@ it follows the FTP dialogue: any FTP client works through the one port.
   -R [ftp/][bind:]port:host:hostport   a port at the bastion, for a host here
   -D [bind:]port, -W host:port         a SOCKS proxy that follows FTP; as ssh's
   -p -l -i -J -F -o -f -g -q -v -E     as ssh's; --progress shows transfers
+  -S ctl_path, --via ssh               over the connection of a running ssh, or
+                                       of one that is started for it
 
 %s
   culvert -L ftp/2121:ftp.corp:21 alice@bastion
