@@ -36,7 +36,7 @@ func criteria(words []string) ([]criterion, error) {
 		switch {
 		case bare[c.name] && !assigned:
 		case !known:
-			return nil, fmt.Errorf("there is no criterion %q", word)
+			return nil, fmt.Errorf("there is no criterion %q; if your ssh has it, try --via ssh", word)
 		case assigned:
 			c.value = value
 		case i+1 == len(words):

@@ -242,7 +242,7 @@ func (p *pass) ignore(l Line, f foreign) error {
 		return nil
 	}
 	if f.strict {
-		return fmt.Errorf("culvert can't do that, and must not ignore it: %s", f.why)
+		return fmt.Errorf("culvert can't do that, and must not ignore it: %s; --via ssh leaves it to ssh", f.why)
 	}
 	p.debug(l, f.why)
 	return nil

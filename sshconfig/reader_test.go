@@ -100,12 +100,12 @@ config:3: Host: it has no value: it wants patterns of host names
 config:4: Host: a pattern is empty
 config:5: Match: it has no criterion
 config:6: Match: the criterion "host" has no value
-config:7: Match: there is no criterion "colour"
+config:7: Match: there is no criterion "colour"; if your ssh has it, try --via ssh
 config:8: Match: all stands alone, or behind canonical or final
 config:9: Match: all stands alone, or behind canonical or final
 config:12: Number: there is no such keyword: culvert(1) lists those that there are, and IgnoreUnknown names those to ignore
-config:15: ProxyUseFdpass: culvert can't do that, and must not ignore it: the command hands a socket over instead of data
-config:16: KnownHostsCommand: culvert can't do that, and must not ignore it: a command that says whom to trust may say whom not to
+config:15: ProxyUseFdpass: culvert can't do that, and must not ignore it: the command hands a socket over instead of data; --via ssh leaves it to ssh
+config:16: KnownHostsCommand: culvert can't do that, and must not ignore it: a command that says whom to trust may say whom not to; --via ssh leaves it to ssh
 config:17: User: that is wrong
 config:18: User: a quote isn't closed
 more:2: Tint: there is no such keyword: culvert(1) lists those that there are, and IgnoreUnknown names those to ignore
