@@ -110,6 +110,12 @@ func (p Plug) plugIn() {
 	}
 }
 
+// Pull pulls the cable of this number out of the machine, counted from 0: what goes over it is lost, and nobody is told. Push puts it in again.
+func (m *Machine) Pull(cable int) { m.ip("link", "set", fmt.Sprintf("eth%d", cable), "down") }
+
+// Push undoes a Pull, for IPv4.
+func (m *Machine) Push(cable int) { m.ip("link", "set", fmt.Sprintf("eth%d", cable), "up") }
+
 // ipTimeout is far more than ip takes.
 const ipTimeout = 20 * time.Second
 
