@@ -21,7 +21,7 @@ func (c *Config) SetOption(word string) error {
 	case err == nil && (len(words) == 0 || words[0] == ""):
 		err = errors.New("it has no value: write Keyword=value")
 	case err == nil && !c.Knows(keyword) && sshconfig.Foreign(keyword):
-		err = errors.New("it is ssh's, and says nothing to culvert: leave it out")
+		err = sshconfig.Misplaced(keyword)
 	}
 	switch {
 	case err != nil:

@@ -60,7 +60,9 @@ func TestFirstValueOfAnOptionCounts(t *testing.T) {
 
 func TestWrongOptionsSayWhatIsRight(t *testing.T) {
 	for word, want := range map[string]string{
-		"Compression=yes":                     "it is ssh's, and says nothing to culvert",
+		"Compression=yes":                     "it is ssh's, and says nothing to culvert (nothing is compressed): leave it out",
+		"ForwardAgent=yes":                    "it is ssh's, and says nothing to culvert (agents aren't forwarded",
+		"KnownHostsCommand=/bin/keys":         "(a command that says whom to trust may say whom not to)",
 		"Colour=yes":                          `unknown option "Colour"`,
 		"StrictHostKeyChecking=maybe":         "StrictHostKeyChecking: \"maybe\" is not one of yes, ask, accept-new, no",
 		"BatchMode=ja":                        "BatchMode: \"ja\" is neither yes nor no",

@@ -230,7 +230,7 @@ func (r *reader) Visit(l sshconfig.Line, meant bool) error {
 		return nil
 	case (*client.Config)(nil).Knows(name):
 	case sshconfig.Foreign(name):
-		return errors.New("it is ssh's, and says nothing to culvert: leave it out")
+		return sshconfig.Misplaced(name)
 	case r.ignoreUnknown != "" && sshconfig.MatchList(strings.ToLower(r.ignoreUnknown), name):
 		return nil
 	default:

@@ -141,7 +141,7 @@ Tunnel d
   FTPUpstreamTLSCAFile /nonexistent
 `)
 	_, err = Load(p, Files(p, own(p)))
-	want = `config:5: Compression: it is ssh's, and says nothing to culvert: leave it out
+	want = `config:5: Compression: it is ssh's, and says nothing to culvert (nothing is compressed): leave it out
 config:6: Colour: there is no such keyword: culvert(1) and culvert_config(5) list those that there are`
 	if got := strings.ReplaceAll(fmt.Sprint(err), filepath.Dir(own(p))+"/", ""); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)

@@ -1,6 +1,10 @@
 package sshconfig
 
-import "strings"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
 
 // foreign is a keyword that ssh(1) has.
 type foreign struct {
@@ -15,6 +19,15 @@ type foreign struct {
 func Foreign(keyword string) bool {
 	_, ok := foreigns[strings.ToLower(keyword)]
 	return ok
+}
+
+// Misplaced is the error of a keyword that ssh(1) has and the caller hasn't, where nobody else can have meant it.
+func Misplaced(keyword string) error {
+	why := foreigns[strings.ToLower(keyword)].why
+	if why == "" {
+		return errors.New("it is ssh's, and says nothing to culvert: leave it out")
+	}
+	return fmt.Errorf("it is ssh's, and says nothing to culvert (%s): leave it out", why)
 }
 
 var (
