@@ -55,6 +55,8 @@ func (c *Config) checkLogins() error {
 		return errors.New("FTPLoginForSSH: the SSH connection comes with an FTP login, so that there can be no remote forwards")
 	case slices.ContainsFunc(c.Forwards, func(f Forward) bool { return !isFTP(f) }):
 		return errors.New("FTPLoginForSSH: the SSH connection comes with an FTP login, so that only ftp/, ftps/, ftp-proxy/ and ftp-redirect/ can be forwarded")
+	case c.ControlPath != "" || len(c.Via) > 0:
+		return errors.New("FTPLoginForSSH: an ssh has logged in already, or asks itself, so that neither -S nor --via can be used")
 	case len(c.OpaquePorts) > 0:
 		return errors.New("FTPLoginForSSH: the FTP login must be read, so that there can be no FTPOpaqueTLS")
 	}

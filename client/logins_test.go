@@ -37,9 +37,26 @@ func TestFTPLoginsServeFTPAlone(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if err := cfg.check(); err == nil || !strings.HasPrefix(err.Error(), "FTPLoginForSSH: ") {
-			t.Errorf("with %s %s: %v, want an error", option, value, err)
+		wantNoLogins(t, cfg, option+" "+value)
+	}
+	for what, change := range map[string]func(cfg *Config){
+		"-S":    func(cfg *Config) { cfg.ControlPath = "/run/master" },
+		"--via": func(cfg *Config) { cfg.Via = []string{"ssh"} },
+	} {
+		cfg := NewConfig("", "me")
+		cfg.Host, cfg.LoginForSSH, cfg.Forwards = "bastion", LoginForSSH{User: true}, []Forward{{Kind: FTPProxy}}
+		if err := cfg.check(); err != nil {
+			t.Fatal(err)
 		}
+		change(cfg)
+		wantNoLogins(t, cfg, what)
+	}
+}
+
+func wantNoLogins(t *testing.T, cfg *Config, what string) {
+	t.Helper()
+	if err := cfg.check(); err == nil || !strings.HasPrefix(err.Error(), "FTPLoginForSSH: ") {
+		t.Errorf("with %s: %v, want an error", what, err)
 	}
 }
 
