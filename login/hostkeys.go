@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
@@ -133,7 +132,7 @@ func (h *hostKeys) told(payload []byte) ([]ssh.PublicKey, error) {
 		if containsKey(keys, key) {
 			return nil, errors.New("the message has a key twice")
 		}
-		if revoked := (*xknownhosts.RevokedError)(nil); errors.As(h.db.HostKeyCallback()(h.addr, address("0.0.0.0:0"), key), &revoked) {
+		if _, revoked := has(h.known.revoked, key); revoked {
 			return nil, errors.New("the message has a key that is revoked")
 		}
 		keys = append(keys, key)
@@ -159,7 +158,7 @@ func (h *hostKeys) files() ([]*hostFile, error) {
 	var files []*hostFile
 	found := false
 	for _, path := range h.cfg.UserKnownHosts {
-		f, err := readHostFile(path, knownhosts.Normalize(h.addr))
+		f, err := readHostFile(path, xknownhosts.Normalize(h.addr))
 		if err != nil {
 			return nil, err
 		}

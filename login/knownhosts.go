@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/skeema/knownhosts"
 	"golang.org/x/crypto/ssh"
 	xknownhosts "golang.org/x/crypto/ssh/knownhosts"
 
@@ -24,12 +23,10 @@ import (
 // hostKeys answers whether a host key is the bastion's, from known_hosts files as sshd(8) describes
 // them, and from the person where they don't know.
 type hostKeys struct {
-	cfg  *Config
-	addr string // what known_hosts has it under: "host:port"
-	db   *knownhosts.HostKeyDB
-	krls []*krl.List // RevokedHostKeys
-
-	plain, authority map[string]bool // the marshalled keys that the files hold for addr
+	cfg   *Config
+	addr  string // what known_hosts has it under: "host:port"
+	known *known
+	krls  []*krl.List // RevokedHostKeys
 
 	shown  ssh.PublicKey // what the server has shown, once it is accepted
 	follow bool          // it was known, or the person has said that it is right: it may bring others
@@ -54,16 +51,8 @@ func loadHostKeys(cfg *Config) (*hostKeys, error) {
 	if h.krls, err = loadRevoked(cfg.RevokedHostKeys); err != nil {
 		return nil, err
 	}
-	if h.db, err = knownhosts.NewDB(files...); err != nil {
-		return nil, fmt.Errorf("read known_hosts: %w: correct or remove that line", err)
-	}
-	h.plain, h.authority = make(map[string]bool), make(map[string]bool)
-	for _, k := range h.db.HostKeys(h.addr) {
-		if k.Cert {
-			h.authority[string(k.Marshal())] = true
-		} else {
-			h.plain[string(k.Marshal())] = true
-		}
+	if h.known, err = readKnown(files, h.addr); err != nil {
+		return nil, err
 	}
 	return h, nil
 }
@@ -73,7 +62,7 @@ func loadHostKeys(cfg *Config) (*hostKeys, error) {
 // where an authority is known; without one, nobody could check them.
 func (h *hostKeys) algorithms() []string {
 	algos := slices.Clone(h.cfg.HostKeyAlgorithms)
-	if len(h.authority) == 0 {
+	if len(h.known.authorities) == 0 {
 		plain := slices.DeleteFunc(slices.Clone(algos), func(name string) bool { return strings.Contains(name, "-cert-") })
 		if len(plain) > 0 {
 			algos = plain
@@ -89,10 +78,7 @@ func (h *hostKeys) algorithms() []string {
 // ranks orders host key algorithms by how well their keys can be checked here.
 func (h *hostKeys) ranks() func(name string) int {
 	known := make(map[string]bool)
-	for _, k := range h.db.HostKeys(h.addr) {
-		if k.Cert {
-			continue
-		}
+	for _, k := range h.known.keys {
 		known[k.Type()] = true
 		if k.Type() == ssh.KeyAlgoRSA { // RFC 8332, section 2: one key format, two algorithms
 			known[ssh.KeyAlgoRSASHA512], known[ssh.KeyAlgoRSASHA256] = true, true
@@ -132,26 +118,21 @@ func (h *hostKeys) verify(ctx context.Context, remote net.Addr, key ssh.PublicKe
 	if err := h.refuse(key); err != nil {
 		return err
 	}
-	err := h.db.HostKeyCallback()(h.addr, remote, key)
-	if err == nil && !isCert && !h.plain[string(key.Marshal())] && h.authority[string(key.Marshal())] {
-		err = &xknownhosts.KeyError{} // an authority signs host keys, it isn't one
-	}
-	var mismatch *xknownhosts.KeyError
-	var revoked *xknownhosts.RevokedError
-	switch {
-	case err == nil:
-		h.follow = !isCert
+	if isCert {
+		if err := h.known.certified(h.addr, remote, cert); err != nil {
+			return fmt.Errorf("the host certificate of %s is not valid: %w", h.name(), err)
+		}
 		return nil
-	case errors.As(err, &revoked):
-		return errors.New(h.revokedText(key, fmt.Sprintf("%s:%d revokes", revoked.Revoked.Filename, revoked.Revoked.Line)))
-	case isCert || !errors.As(err, &mismatch):
-		return fmt.Errorf("the host certificate of %s is not valid: %w", h.name(), err)
 	}
-	known := slices.DeleteFunc(mismatch.Want, func(k xknownhosts.KnownKey) bool {
-		return h.authority[string(k.Key.Marshal())] && !h.plain[string(k.Key.Marshal())]
-	})
-	if len(known) > 0 {
-		return errors.New(h.changedText(key, known))
+	if by, revoked := has(h.known.revoked, key); revoked {
+		return errors.New(h.revokedText(key, by.at.String()+" revokes"))
+	}
+	if _, ok := has(h.known.keys, key); ok {
+		h.follow = true
+		return nil
+	}
+	if len(h.known.keys) > 0 {
+		return errors.New(h.changedText(key, h.known.keys))
 	}
 	return h.unknown(ctx, remote, key)
 }
@@ -193,7 +174,7 @@ func (h *hostKeys) unknown(ctx context.Context, remote net.Addr, key ssh.PublicK
 		h.cfg.Logger().Warn("the host key can't be remembered", "err", err)
 		return nil
 	}
-	h.cfg.Tell(fmt.Sprintf("Permanently added %s (%s) to %s.", knownhosts.Normalize(h.addr), typeName(key), file))
+	h.cfg.Tell(fmt.Sprintf("Permanently added %s (%s) to %s.", xknownhosts.Normalize(h.addr), typeName(key), file))
 	return nil
 }
 
@@ -221,7 +202,7 @@ func (h *hostKeys) question(ctx context.Context, remote net.Addr, key ssh.Public
 
 // name is the host as the person knows it, with its port where that isn't 22.
 func (h *hostKeys) name() string {
-	return knownhosts.Normalize(net.JoinHostPort(h.cfg.Dialled(), strconv.Itoa(int(h.cfg.Port))))
+	return xknownhosts.Normalize(net.JoinHostPort(h.cfg.Dialled(), strconv.Itoa(int(h.cfg.Port))))
 }
 
 // hostKeyError is why a host key isn't taken for the server's. It may have several lines.
@@ -230,7 +211,7 @@ type hostKeyError struct{ err error }
 func (e *hostKeyError) Error() string { return e.err.Error() }
 func (e *hostKeyError) Unwrap() error { return e.err }
 
-func (h *hostKeys) changedText(key ssh.PublicKey, known []xknownhosts.KnownKey) string {
+func (h *hostKeys) changedText(key ssh.PublicKey, known []knownKey) string {
 	var b strings.Builder
 	b.WriteString(bar + "@      WARNING: THE HOST KEY OF THIS SERVER HAS CHANGED      @\n" + bar)
 	fmt.Fprintf(&b, "%s shows a host key that is not the one you know.\n", h.name())
@@ -238,14 +219,14 @@ func (h *hostKeys) changedText(key ssh.PublicKey, known []xknownhosts.KnownKey) 
 		"set up anew. Don't go on before its administrator has told you which.\n")
 	fmt.Fprintf(&b, "It shows:  %s %s\n", typeName(key), ssh.FingerprintSHA256(key))
 	for _, k := range known {
-		fmt.Fprintf(&b, "You know:  %s %s (%s:%d)\n", typeName(k.Key), ssh.FingerprintSHA256(k.Key), k.Filename, k.Line)
+		fmt.Fprintf(&b, "You know:  %s %s (%s)\n", typeName(k), ssh.FingerprintSHA256(k), k.at)
 	}
 	files := make(map[string]bool)
 	for _, k := range known {
-		if !files[k.Filename] {
-			fmt.Fprintf(&b, "If the new key is right, remove the old one with:\n  ssh-keygen -f %q -R %q\n", k.Filename, knownhosts.Normalize(h.addr))
+		if !files[k.at.File] {
+			fmt.Fprintf(&b, "If the new key is right, remove the old one with:\n  ssh-keygen -f %q -R %q\n", k.at.File, xknownhosts.Normalize(h.addr))
 		}
-		files[k.Filename] = true
+		files[k.at.File] = true
 	}
 	b.WriteString("The host key check failed.")
 	return b.String()
@@ -297,8 +278,8 @@ func addKnownHost(file, addr string, key ssh.PublicKey, hash bool) (err error) {
 // knownHostLine is the line for a host in known_hosts; hashed, it doesn't tell which host.
 func knownHostLine(addr string, key ssh.PublicKey, hash bool) string {
 	if hash {
-		addr = xknownhosts.HashHostname(knownhosts.Normalize(addr))
+		addr = xknownhosts.HashHostname(xknownhosts.Normalize(addr))
 		return addr + " " + string(ssh.MarshalAuthorizedKey(key))
 	}
-	return knownhosts.Line([]string{addr}, key) + "\n"
+	return xknownhosts.Line([]string{addr}, key) + "\n"
 }
