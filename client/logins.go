@@ -51,6 +51,8 @@ func (c *Config) checkLogins() error {
 	switch {
 	case !c.LoginForSSH.any():
 		return nil
+	case c.ControlPath != "" || len(c.Via) > 0: // whose connection is somebody's already, and whose options are ssh's
+		return errors.New("FTPLoginForSSH: the SSH connection comes with an FTP login, and culvert makes it itself, so that there can be no -S and no --via")
 	case len(c.RemoteForwards) > 0:
 		return errors.New("FTPLoginForSSH: the SSH connection comes with an FTP login, so that there can be no remote forwards")
 	case slices.ContainsFunc(c.Forwards, func(f Forward) bool { return !isFTP(f) }):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -57,6 +58,37 @@ func wantNoLogins(t *testing.T, cfg *Config, what string) {
 	t.Helper()
 	if err := cfg.check(); err == nil || !strings.HasPrefix(err.Error(), "FTPLoginForSSH: ") {
 		t.Errorf("with %s: %v, want an error", what, err)
+	}
+}
+
+// A master is logged in as somebody already, and the options of a connection of our own would be ssh's: -p and -J among them.
+func TestFTPLoginsAreNotForMasters(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"-S":    func(c *Config) { c.ControlPath = "/run/ctl" },
+		"--via": func(c *Config) { c.Via = []string{"ssh", "-J", "jump", "bastion"} },
+	} {
+		cfg := NewConfig("", "me")
+		cfg.Host, cfg.LoginForSSH = "bastion", LoginForSSH{User: true}
+		cfg.Forwards = []Forward{{Kind: FTPProxy}}
+		change(cfg)
+		if err := cfg.check(); err == nil || !strings.HasPrefix(err.Error(), "FTPLoginForSSH: ") {
+			t.Errorf("with %s: %v, want an error", name, err)
+		}
+	}
+}
+
+// Who waits for that goes to the background by it.
+func TestFTPLoginsAreReady(t *testing.T) {
+	cfg := NewConfig("", "me")
+	cfg.Host, cfg.LoginForSSH = "bastion", LoginForSSH{User: true}
+	cfg.Forwards = []Forward{{Kind: FTPProxy, Bind: "127.0.0.1"}}
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	listening, ready := false, false
+	cfg.Listening = func(Forward, net.Addr) { listening = true }
+	cfg.Ready = func() { ready = true; stop() }
+	if err := Run(ctx, cfg); err != nil || !listening || !ready {
+		t.Errorf("got %v, listening %v, ready %v", err, listening, ready)
 	}
 }
 

@@ -63,9 +63,7 @@ func runLogins(ctx context.Context, cfg *Config) error {
 	l := newLogins(cfg)
 	var wg sync.WaitGroup
 	serveAll(ctx, cfg, listeners, l, &wg)
-	for _, line := range readyLines(listeners, cfg) {
-		cfg.Tell(line)
-	}
+	cfg.tellReady(listeners, nil)
 	<-ctx.Done()
 	late := time.AfterFunc(partingTimeout, l.end)
 	wg.Wait()
@@ -99,18 +97,23 @@ func forward(ctx context.Context, cfg *Config, up uplink, wg *sync.WaitGroup) er
 	if len(listeners)+len(remotes) == 0 {
 		return errNoForward
 	}
-	for _, line := range append(readyLines(listeners, cfg), remotes...) {
-		cfg.Tell(line)
+	cfg.tellReady(listeners, remotes)
+	return nil
+}
+
+// tellReady tells everybody that all is ready: the listeners, and the bastion's, of which there are lines.
+func (c *Config) tellReady(listeners []*listener, remotes []string) {
+	for _, line := range append(readyLines(listeners, c), remotes...) {
+		c.Tell(line)
 	}
 	for _, l := range listeners {
-		if cfg.Listening != nil {
-			cfg.Listening(l.Forward, l.Addr())
+		if c.Listening != nil {
+			c.Listening(l.Forward, l.Addr())
 		}
 	}
-	if cfg.Ready != nil {
-		cfg.Ready()
+	if c.Ready != nil {
+		c.Ready()
 	}
-	return nil
 }
 
 // serveAll begins to serve what comes to the listeners, until ctx is done.
