@@ -195,6 +195,9 @@ func (r *run) loop(ctx context.Context) error {
 		case c := <-server:
 			r.server.got()
 			r.Count.BToA.Add(int64(len(c.data)))
+			if ctx.Err() != nil { // it may be a success of what was cut by the same end
+				return context.Cause(ctx)
+			}
 			err = r.fromServer(ctx, c)
 		case <-clocks.login.C:
 			err = r.do(ctx, r.Session.LoginExpired())

@@ -373,10 +373,46 @@ func TestClientThatDoesNotReadIsLeft(t *testing.T) {
 	})
 }
 
+// What is cut by the end of everything may look complete to the server: an upload over ssh does. So its word for that must not reach
+// the client, even if it is there before the session has noticed.
+func TestReplyBehindTheEndIsNotPassedOn(t *testing.T) {
+	for range 20 { // it was by chance
+		synctest.Test(t, func(t *testing.T) {
+			client, server := newFake(), newFake()
+			ctx, cancel := context.WithCancel(t.Context())
+			busy, result := make(chan struct{}), make(chan error)
+			go func() {
+				result <- control.Run(ctx, control.Config{
+					Client: client, Server: server, Endpoints: &endpoints{}, Session: newSession(),
+					Dialogue: func(l control.Line) {
+						if l.Text == "NOOP" {
+							<-busy
+						}
+					},
+				})
+			}()
+			server.in <- "220 hello\r\n"
+			client.in <- "NOOP\r\n"
+			synctest.Wait()
+			server.in <- "226 Transfer complete\r\n"
+			synctest.Wait()
+			cancel()
+			close(busy)
+			if err := <-result; !errors.Is(err, context.Canceled) {
+				t.Errorf("Run returned %v, want that it was cancelled", err)
+			}
+			if strings.Contains(client.out, "226") {
+				t.Fatalf("the client was told %q", client.out)
+			}
+		})
+	}
+}
+
 // fake is a stream in memory, for what needs a clock of its own.
 type fake struct {
 	in      chan string
-	full    bool // Write never gets anywhere
+	out     string // what was written; its owner's until that has ended
+	full    bool   // Write never gets anywhere
 	aborted chan struct{}
 	once    sync.Once
 }
@@ -400,6 +436,7 @@ func (f *fake) Write(p []byte) (int, error) {
 		<-f.aborted
 		return 0, fmt.Errorf("write: %w", relay.ErrAborted)
 	}
+	f.out += string(p)
 	return len(p), nil
 }
 
