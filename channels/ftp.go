@@ -230,6 +230,9 @@ func (f *ftpControl) note(n ftp.Note) {
 		f.unprotected(n.Text)
 	case ftp.NoteLogin:
 		f.record(audit.FTPLogin{Conn: f.cfg.ID, Control: f.request, Login: n.Text})
+	case ftp.NoteWantsTLS:
+		f.cfg.Log.Warn("an FTP server wants TLS: with FTPUpstreamTLS require the bastion speaks it, for any FTP client",
+			"request", f.request, "server", f.target(), "text", n.Text)
 	case ftp.NoteRefused, ftp.NoteUnsolicited, ftp.NoteMalformed:
 		f.refused(n.Text)
 	default: // a mismatch is in the announcement's event

@@ -174,6 +174,10 @@ func farewell(ctx context.Context, t Transport) func(error) string {
 // logNote tells of what a server should not do. What the client is told anyway, such as a refusal, and what
 // is ordinary is for debugging.
 func logNote(log *slog.Logger, n ftp.Note) {
+	if n.Kind == ftp.NoteWantsTLS {
+		log.Warn("the FTP server wants TLS: with -o FTPUpstreamTLS=require culvert speaks it, for any FTP client", "note", n.Text)
+		return
+	}
 	level := slog.LevelDebug
 	switch n.Kind {
 	case ftp.NoteUnsolicited, ftp.NoteMalformed, ftp.NoteClear:

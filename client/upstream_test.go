@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -75,5 +76,27 @@ func TestAdviceNamesWhoCanDoTLS(t *testing.T) {
 	}
 	if got := withoutTLS(false); strings.Contains(got, "administrator") || !strings.Contains(got, "FTPUpstreamTLS=prefer") {
 		t.Errorf("another SSH server: got %q", got)
+	}
+}
+
+// TestServerThatWantsTLSIsNamed goes to servers that refuse whoever doesn't speak TLS, without it.
+func TestServerThatWantsTLSIsNamed(t *testing.T) {
+	ca := peers.TestCA(t, "ca")
+	id := ca.TestIdentity(t, peers.Certificate{Names: []string{"127.0.0.1"}})
+	for _, kind := range []peers.FTPServer{peers.VSFTPD, peers.PureFTPD, peers.ProFTPD} {
+		t.Run(string(kind), func(t *testing.T) {
+			server := peers.TestFTP(t, kind, peers.FTPConfig{Root: t.TempDir(), TLS: &peers.FTPTLS{Identity: id}})
+			_, cfg := bastion(t)
+			f := forwardTo(server.Addr)
+			f.Kind = FTP
+			cfg.Forwards = []Forward{f}
+			r := start(t, cfg)
+			c := dial(t, r.ready())
+			if _, err := io.WriteString(c, "USER anonymous\r\nPASS me\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			r.log.wait(t, "the FTP server wants TLS: with -o FTPUpstreamTLS=require culvert speaks it")
+			_ = c.Close()
+		})
 	}
 }

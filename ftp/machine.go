@@ -52,7 +52,7 @@ type Session struct {
 	reply       reply // being read
 	replies     int   // that are whole, and lines that were none
 	unsolicited int
-	notes       [NoteLogin + 1]int
+	notes       [NoteWantsTLS + 1]int
 
 	// Commands that wait for the replies to others, and the FIFO of those that were sent.
 	held       []command

@@ -131,6 +131,7 @@ func (s *Session) finish(i int, r reply) {
 	e := s.pop(i)
 	s.answering = answering{command: e.command, aborted: e.aborted}
 	s.hidden = s.hides(e, r.code)
+	s.noteWantsTLS(r)
 	switch e.kind {
 	case greeting:
 		s.finishGreeting(r)

@@ -256,4 +256,5 @@ const (
 	NoteClear                       // TLS is preferred, and the server takes none
 	NoteProtected                   // the server is spoken to by TLS, on its data connections too
 	NoteLogin                       // the server accepted a login; Text is the user name, escaped
+	NoteWantsTLS                    // the server refuses to go on without TLS, which Options.TLS rules out
 )

@@ -391,7 +391,7 @@ func written(effects []Effect) (lines []string) {
 		case ServerEOF:
 			lines = append(lines, "end of commands")
 		case Note:
-			kind := [...]string{"mismatch", "refused", "unsolicited", "telnet", "malformed", "clear", "protected", "login"}[e.Kind]
+			kind := [...]string{"mismatch", "refused", "unsolicited", "telnet", "malformed", "clear", "protected", "login", "wants TLS"}[e.Kind]
 			lines = append(lines, fmt.Sprintf("note %s: %s", kind, e.Text))
 		case Close:
 			lines = append(lines, "close: "+e.Reason)
