@@ -27,10 +27,10 @@ const (
 // ftpClient is a client whose control connection was accepted here.
 type ftpClient struct {
 	conn  *net.TCPConn
-	local *relay.TCP                              // the same
-	said  []string                                // by it to the proxy, for the server (ftp.Options.Said)
-	rest  []byte                                  // behind that
-	again func(arg string) (name, refusal string) // what it means by another USER (ftp.Options.UserName)
+	local *relay.TCP                                     // the same
+	said  []string                                       // by it to the proxy, for the server (ftp.Options.Said)
+	rest  []byte                                         // behind that
+	again func(verb, arg string) (meant, refusal string) // what it means by another login (ftp.Options.Means)
 
 	asked netip.AddrPort // where it has connected to, as it knows it; not valid if that is where the connection has arrived
 }
@@ -139,7 +139,7 @@ func (x *ftpSession) run(ctx context.Context, server relay.Stream) {
 		Client: &saidFirst{x.local, x.rest}, Server: server, StartTLS: x.up.begin, Opaque: own.begin, Endpoints: e, Log: x.log,
 		Note: follow.note(x.log), Record: follow, Measured: follow.measured, Dialogue: x.cfg.dialogue(x.log), Farewell: farewell(ctx, x.transport),
 		Session: ftp.NewSession(ftp.Options{
-			Peer: peer, Hop: seen, Client: x.from.Addr(), Active: x.cfg.Active, Said: x.said, UserName: x.again,
+			Peer: peer, Hop: seen, Client: x.from.Addr(), Active: x.cfg.Active, Said: x.said, Means: x.again,
 			TLS: x.up.mode, WithoutTLS: withoutTLS(x.transport.ReadsFTP()), Opaque: len(x.opaque.ports) > 0, Measures: meter != nil,
 		}),
 	})

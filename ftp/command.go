@@ -155,13 +155,15 @@ func (s *Session) plan(c command) plan {
 		return s.planActive(c)
 	case "MODE":
 		return planMODE(c)
-	case "USER":
-		if s.opt.UserName != nil && !c.said {
-			name, refusal := s.opt.UserName(c.arg())
+	case "USER", "OPEN", "SITE", "CWD":
+		if s.opt.Means != nil && !c.said {
+			arg, refusal := s.opt.Means(c.verb, c.arg())
 			if refusal != "" {
 				return answer(refusal)
 			}
-			c.rest = " " + name
+			if arg != c.arg() {
+				c.rest = " " + arg
+			}
 		}
 	}
 	if k := kinds[c.verb]; k != plain {

@@ -125,23 +125,6 @@ func (p *ProxyLogin) FromClient(data []byte) []Effect {
 // Rest returns what was fed behind what it took to know the server: it is for that.
 func (p *ProxyLogin) Rest() []byte { return p.rest }
 
-// Again is Options.UserName of the session that follows: a client that logs in once more, as after a wrong password, names the server once
-// more. One that then means another would tell this one its password.
-func (p *ProxyLogin) Again(arg string) (name, refusal string) {
-	if !p.named || !strings.Contains(arg, "@") {
-		return arg, ""
-	}
-	n, err := parseProxyUser(arg)
-	forProxy := n.proxy != "" || p.opt.User != "" && (n.user == p.opt.User || strings.HasSuffix(n.user, "@"+p.opt.User))
-	switch {
-	case err != nil:
-		return "", "501 " + err.Error()
-	case forProxy || !strings.EqualFold(n.host, p.meant.Host) || n.port != p.meant.Port:
-		return "", "530 This connection goes to the server that was named first: connect again"
-	}
-	return n.user, ""
-}
-
 func (p *ProxyLogin) take() []Effect {
 	out := p.out
 	p.out = nil

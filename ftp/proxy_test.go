@@ -169,14 +169,49 @@ func TestProxyLoginAgain(t *testing.T) {
 		{"USER alice@ftp.corp", "bob@ftp.corp me", "530"},
 		{"USER alice@ftp.corp", "bob@", "501"},
 		{"OPEN ftp.corp", "bob@corp.example", "bob@corp.example"},
+		{"OPEN ftp.corp", "bob@", "bob@"},
+		{"USER culvert@ftp.corp|PASS x|USER alice", "culvert@ftp.other", "530"},
+		{"USER culvert@ftp.corp|PASS x|USER alice", "bob@culvert@ftp.other", "530"},
 		{"USER culvert@ftp.corp|PASS x|USER alice", "bob@corp.example", "bob@corp.example"},
 		{"CWD ftp://a:b@ftp.corp", "bob@corp.example", "bob@corp.example"},
 	} {
 		p := NewProxyLogin(ProxyOptions{User: "culvert"})
 		asked(p, whole, strings.Split(tt.says, "|")...)
-		name, refusal := p.Again(tt.again)
+		name, refusal := p.Again("USER", tt.again)
 		if got := name + refusal[:min(3, len(refusal))]; got != tt.want {
 			t.Errorf("after %s, USER %s: got %q, want %q", tt.says, tt.again, got, tt.want)
+		}
+	}
+}
+
+// Whatever names a server once more gets no answer of this one, which would be told the other's password next.
+func TestProxyIsNamedOneServer(t *testing.T) {
+	proxy, fixed := NewProxyLogin(ProxyOptions{}), NewProxyLogin(ProxyOptions{Host: "ftp.corp", Port: 21})
+	asked(proxy, whole, "OPEN ftp.corp")
+	asked(fixed, whole, "USER alice")
+	for _, tt := range []struct {
+		verb, arg string
+		refused   bool
+	}{
+		{"OPEN", "ftp.other", true},
+		{"OPEN", "", true},
+		{"SITE", "ftp.other", true},
+		{"SITE", "ftp.other:2100", true},
+		{"SITE", "10.1.1.1 21", true},
+		{"SITE", "HELP", false},
+		{"SITE", "UMASK 022", false},
+		{"SITE", "CHMOD 644 a.txt", false},
+		{"CWD", "ftp://bob:secret@ftp.other/d", true},
+		{"CWD", "FTP://bob:secret@ftp.other:x/d", true},
+		{"CWD", "d", false},
+		{"CWD", "", false},
+	} {
+		arg, refusal := proxy.Again(tt.verb, tt.arg)
+		if tt.refused && (arg != "" || refusal != otherServer) || !tt.refused && (arg != tt.arg || refusal != "") {
+			t.Errorf("%s %s: got %q, %q", tt.verb, tt.arg, arg, refusal)
+		}
+		if arg, refusal := fixed.Again(tt.verb, tt.arg); arg != tt.arg || refusal != "" {
+			t.Errorf("%s %s where the server was known: got %q, %q", tt.verb, tt.arg, arg, refusal)
 		}
 	}
 }

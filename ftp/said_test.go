@@ -73,14 +73,21 @@ func TestSaidForTheClient(t *testing.T) {
 func TestUserNamesAreOfTheServer(t *testing.T) {
 	o := usualOptions()
 	o.Said = []string{"USER a@b"}
-	o.UserName = func(arg string) (string, string) {
-		if arg == "x@h" {
+	o.Means = func(verb, arg string) (string, string) {
+		switch verb + " " + arg {
+		case "USER x@h":
 			return "x", ""
+		case "CWD d", "SITE ":
+			return arg, ""
 		}
 		return "", "530 not here"
 	}
-	got := heard(NewSession(o), "S> 220 go", "S> 331 p", "C> PASS wrong", "S> 530 no", "C> USER x@h", "S> 331 p", "C> USER y@i", "C> PWD")
-	want := []string{"S< USER a@b", "C< 331 p", "S< PASS wrong", "C< 530 no", "S< USER x", "C< 331 p", "C< 530 not here", "S< PWD"}
+	got := heard(NewSession(o), "S> 220 go", "S> 331 p", "C> PASS wrong", "S> 530 no", "C> USER x@h", "S> 331 p", "C> USER y@i", "C> OPEN i",
+		"C> CWD d", "S> 250 d", "C> SITE", "S> 200 s", "C> CWD ftp://i")
+	want := []string{
+		"S< USER a@b", "C< 331 p", "S< PASS wrong", "C< 530 no", "S< USER x", "C< 331 p", "C< 530 not here", "C< 530 not here",
+		"S< CWD d", "C< 250 d", "S< SITE", "C< 200 s", "C< 530 not here",
+	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

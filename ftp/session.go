@@ -51,9 +51,9 @@ type Options struct {
 	// USER and PASS, and perhaps one more. The client waits for one reply to all of them. If empty, it waits for the greeting.
 	Said []string
 
-	// UserName returns what the server hears of a USER that the client sends with this argument, or else the reply that the client gets here. It must depend on
-	// its argument alone. If nil, the server hears the argument. Of Said, it hears what is there.
-	UserName func(arg string) (name, refusal string)
+	// Means returns what the server hears as the argument of a USER, OPEN, SITE or CWD that the client sends with this one, or else the reply that the
+	// client gets here. It must depend on its arguments alone. If nil, the server hears the argument. Of Said, it hears what is there.
+	Means func(verb, arg string) (meant, refusal string)
 
 	// TLS says whether the session is to speak TLS to the server. The client is spoken to in the clear, whatever it is.
 	TLS TLS
