@@ -112,10 +112,10 @@ func (c command) recorded() Command {
 	r := Command{Verb: c.verb, Class: v.class}
 	switch v.argument {
 	case path, timedPath, digest, listing, ownName, directory:
-		r.Path = escape(c.arg())
+		r.Path = escape(withoutLogin(c.arg()))
 	case anywhere:
 		if c.verb != "SITE" { // whose argument may be a new password
-			r.Path = escape(c.arg())
+			r.Path = escape(withoutLogin(c.arg()))
 		}
 	case secondPath:
 		_, second, _ := strings.Cut(strings.TrimLeft(c.arg(), " "), " ")
