@@ -90,10 +90,9 @@ type pass struct {
 	typed string
 	host  string            // what Host is about: as typed, and in the second pass what that stands for
 	first map[string]string // the first value of each keyword that is meant, in lower case
-	lines []Line
-	taken map[string]bool // of lines: keyword and words
-	final bool            // the second
-	again bool            // a second is asked for
+	taken map[string]bool   // keyword and words of each line that is meant
+	final bool              // the second
+	again bool              // a second is asked for
 }
 
 // current is the name of the host as far as it is known.
