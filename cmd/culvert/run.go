@@ -115,11 +115,7 @@ func equip(cfg *client.Config, out *printer) {
 		d := &dialogue{out: out, color: colorful(out.w), now: time.Now}
 		cfg.Dialogue = d.line
 	}
-	cfg.Ask = login.Asker{
-		Askpass: os.Getenv("SSH_ASKPASS"),
-		Require: os.Getenv("SSH_ASKPASS_REQUIRE"),
-		Display: os.Getenv("DISPLAY") != "" || os.Getenv("WAYLAND_DISPLAY") != "",
-	}.Ask
+	cfg.Ask = asker().Ask
 }
 
 // tuneGC lets the heap grow to five times what is live before it is collected: x/crypto/ssh
@@ -133,9 +129,8 @@ func tuneGC() {
 
 // serve runs until a signal. A second one ends the program at once.
 func (c *call) serve(cfg *client.Config) error {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := untilSignal()
 	defer stop()
-	context.AfterFunc(ctx, stop)
 	if err := c.complete(ctx, cfg); err != nil {
 		return err
 	}

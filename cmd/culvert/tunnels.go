@@ -64,7 +64,7 @@ func downFlags() *pflag.FlagSet   { return new(tunnels).flags("all", "json") }
 func statusFlags() *pflag.FlagSet { return new(tunnels).flags("json", "watch") }
 func listFlags() *pflag.FlagSet   { return new(tunnels).flags("file", "json") }
 
-// read reads the words behind a command.
+// tunnels reads the words behind a command, which may have these flags among them.
 func (c *call) tunnels(flags ...string) (*tunnels, error) {
 	t := &tunnels{call: c}
 	set := t.flags(flags...)
