@@ -64,7 +64,7 @@ func (l *Log) Write(p []byte) (int, error) {
 // turn begins a new file.
 func (l *Log) turn() error {
 	old := l.file
-	if err := os.Rename(l.path, l.path+".old"); err != nil {
+	if err := os.Rename(l.path, l.path+".old"); err != nil && !errors.Is(err, os.ErrNotExist) { // the last turn went no further
 		return err
 	}
 	if err := l.open(); err != nil {
@@ -74,4 +74,8 @@ func (l *Log) turn() error {
 }
 
 // Close implements io.Closer.
-func (l *Log) Close() error { return l.file.Close() }
+func (l *Log) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.file.Close()
+}

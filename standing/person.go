@@ -26,7 +26,9 @@ func (p *present) comes(name string, person Person) (gone func()) {
 	return func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.person = nil
+		if p.person == &person { // or somebody else has come since
+			p.person = nil
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package standing
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -176,5 +177,25 @@ func TestLogIsBounded(t *testing.T) {
 		if info.Size() == 0 || info.Size() > maxLog || info.Size()%int64(len(line)) != 0 || info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has %d bytes and mode %v, want whole lines, at most %d bytes, for nobody else", name, info.Size(), info.Mode(), maxLog)
 		}
+	}
+}
+
+// TestLogGoesOnAfterATurnThatFailed: what kept the new file from being opened may be over by the next line.
+func TestLogGoesOnAfterATurnThatFailed(t *testing.T) {
+	p := testPlace(t)
+	l, err := p.OpenLog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	line := bytes.Repeat([]byte("x"), maxLog)
+	if _, err := l.Write(line); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(l.path, l.path+".old"); err != nil { // as far as it got
+		t.Fatal(err)
+	}
+	if _, err := l.Write(line); err != nil {
+		t.Errorf("after a turn that got no further than the old file: %v", err)
 	}
 }

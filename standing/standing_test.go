@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"strings"
@@ -217,6 +218,23 @@ func TestPersonIsAskedAndTold(t *testing.T) {
 		t.Errorf("nobody waits any more: got %q, %v", got, err)
 	}
 	wg.Wait()
+}
+
+func TestWhoHasGoneTakesNobodyElseAlong(t *testing.T) {
+	p := &present{log: slog.New(slog.DiscardHandler)}
+	person := func(name string) Person {
+		return Person{Ask: func(context.Context, string, bool) (string, error) { return name, nil }}
+	}
+	first := p.comes("a", person("first"))
+	second := p.comes("a", person("second"))
+	first()
+	if got, err := p.ask(t.Context(), "password?", false); got != "second" {
+		t.Errorf("asked %q, %v; want the second, who waits still", got, err)
+	}
+	second()
+	if got, err := p.ask(t.Context(), "password?", false); err == nil {
+		t.Errorf("asked %q, who has gone", got)
+	}
 }
 
 func TestProcessOfAnotherProtocolCanBeEnded(t *testing.T) {
