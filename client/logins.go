@@ -198,20 +198,6 @@ func (l *logins) config(w who) *Config {
 	}
 	cfg.AuthMethods, cfg.Pubkey, cfg.Password, cfg.KeyboardInteractive = []string{"password", "keyboard-interactive"}, false, true, true
 	cfg.PasswordPrompts = 1
-	person := cfg.Ask
-	if cfg.BatchMode {
-		person = nil
-	}
-	cfg.BatchMode = false
-	cfg.Ask = func(ctx context.Context, question string, echo bool) (string, error) {
-		own := fmt.Sprintf("%s@%s", cfg.User, cfg.Host)
-		switch {
-		case !echo && (strings.HasPrefix(question, own+"'s password: ") || strings.HasPrefix(question, "("+own+") ")):
-			return w.password, nil // to the server itself, and to no jump host
-		case person == nil:
-			return "", errors.New("there is nobody to ask")
-		}
-		return person(ctx, question, echo)
-	}
+	cfg.Secret = &w.password
 	return cfg
 }

@@ -86,10 +86,15 @@ func (a *authenticator) todo(state *ssh.ClientAuthContext) string {
 	return "check the user name, or have your public key added there"
 }
 
-func (a *authenticator) canAsk() bool { return !a.cfg.BatchMode && a.cfg.Ask != nil && a.silent == nil }
+func (a *authenticator) canAsk() bool {
+	return a.cfg.Secret != nil || !a.cfg.BatchMode && a.cfg.Ask != nil && a.silent == nil
+}
 
-// ask asks the person, and never again once nobody answers.
+// ask asks the person, and never again once nobody answers. What is not to be seen may be known already.
 func (a *authenticator) ask(question string, echo bool) (answer string, err error) {
+	if a.cfg.Secret != nil && !echo {
+		return *a.cfg.Secret, nil
+	}
 	if answer, err = a.cfg.ask(a.ctx, question, echo); err != nil {
 		a.silent = err
 	}

@@ -160,6 +160,26 @@ func TestPromptsOfTheServerCannotSpeakToTheTerminal(t *testing.T) {
 }
 
 // TestKeyThenPassword goes through a server that wants both (partial success, RFC 4252, section 5.1).
+// TestSecretIsToldToNobodyWhoShowsIt has a secret in place of a person, who may be asked for the rest.
+func TestSecretIsToldToNobodyWhoShowsIt(t *testing.T) {
+	secret := "secret"
+	cfg := NewConfig("", "me")
+	cfg.Secret, cfg.BatchMode = &secret, true
+	a := newAuthenticator(t.Context(), cfg, func() func() { return func() {} }, nil)
+	if !a.canAsk() {
+		t.Error("the secret isn't used where nobody may be asked")
+	}
+	if got, err := a.password(); got != secret || err != nil {
+		t.Errorf("got password %q, %v", got, err)
+	}
+	if got, err := a.challenge("", "", []string{"Password: "}, []bool{false}); err != nil || got[0] != secret {
+		t.Errorf("got answers %q, %v", got, err)
+	}
+	if got, err := a.challenge("", "", []string{"Name: "}, []bool{true}); err == nil {
+		t.Errorf("got answers %q, want nobody to say who it is", got)
+	}
+}
+
 func TestKeyThenPassword(t *testing.T) {
 	key := peers.TestKey(t, "id")
 	g := startGate(t, &ssh.ServerConfig{

@@ -62,6 +62,10 @@ type Config struct {
 	ServerAliveInterval time.Duration // between two keepalive requests; 0 sends none
 	ServerAliveCountMax int           // this many intervals without an answer end the connection
 
+	// Secret, if it is set, is what the server itself is told when it asks for something without echo. Nobody is asked for that, and no jump
+	// host is told it.
+	Secret *string
+
 	// Ask puts a question to the person and returns the answer, typed without echo
 	// unless echo is set. If nil, nobody can be asked.
 	Ask func(ctx context.Context, question string, echo bool) (string, error)
