@@ -213,7 +213,11 @@ func TestCommandsOfMatch(t *testing.T) {
 			t.Errorf("%s: got %v, want an error with %q", test.criteria, err, test.err)
 		}
 	}
-	dir := write(t, "config", "Host other\nInclude more\n", "more", `Match exec "touch `+ran+`"`+"\n")
+	dir := write(t, "config", "Port 22;touch "+ran+"\nMatch exec \"test %p\"\nUser x\n")
+	if _, _, err := read(t, dir, "h", nil); err == nil {
+		t.Error("a command is taken with what is no port")
+	}
+	dir = write(t, "config", "Host other\nInclude more\n", "more", `Match exec "touch `+ran+`"`+"\n")
 	if _, _, err := read(t, dir, "h", nil); err != nil {
 		t.Error(err)
 	}

@@ -31,14 +31,14 @@ func (t Tokens) Path(value string) (string, error) {
 func (t Tokens) Text(value string) (string, error) { return expand(value, t.all(), nil) }
 
 // Command expands ProxyCommand, or if all is set, a command in which every token may stand. What a shell would take for more
-// than a word must not come in by a token: names of hosts and users are often somebody else's idea.
+// than a word must not come in by a token: names of hosts and users are often somebody else's idea, and a port may not have been looked at yet.
 func (t Tokens) Command(value string, all bool) (string, error) {
 	tokens := t.all()
 	if !all {
 		tokens = map[byte]string{'h': t.Host, 'n': t.Typed, 'p': t.Port, 'r': t.User, 'k': t.HostKeyAlias}
 	}
 	for key, text := range tokens {
-		if !strings.Contains(value, "%"+string(key)) || !strings.ContainsRune("hnrkj", rune(key)) {
+		if !strings.Contains(value, "%"+string(key)) || !strings.ContainsRune("hnprkj", rune(key)) {
 			continue
 		}
 		if strings.HasPrefix(text, "-") || strings.ContainsAny(text, "'`\"$\\;&<>|(){}\n\r\t *?!~#") {
