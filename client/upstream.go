@@ -103,7 +103,10 @@ func setUpstreamTLS(c *Config, value string) error {
 }
 
 func setUpstreamCA(c *Config, value string) error {
-	name := c.ExpandHome(value)
+	name, err := c.ExpandHome(value)
+	if err != nil {
+		return err
+	}
 	pem, err := os.ReadFile(name)
 	if err != nil {
 		return err

@@ -3,7 +3,9 @@ package login
 import (
 	"context"
 	"os"
+	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -59,6 +61,27 @@ Host bas*
 	}
 	if c.Port != 2022 {
 		t.Errorf("got port %d, want that of the command line", c.Port)
+	}
+}
+
+// TestHomesOfOthersAreFound: a file that isn't found says nothing, and so would not say whom to distrust.
+func TestHomesOfOthersAreFound(t *testing.T) {
+	c, err := configured(t, "UserKnownHostsFile ~root/kh\nIdentityFile ~root/key\nCertificateFile ~root/cert\nRevokedHostKeys ~root/krl\nIdentityAgent ~root/agent\n", "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := user.Lookup("root")
+	if err != nil {
+		t.Skip("there is no root here: ", err)
+	}
+	got := slices.Concat(c.UserKnownHosts, c.Identities, c.Certificates, c.RevokedHostKeys, []string{c.AgentSocket})
+	for i, name := range []string{"kh", "key", "cert", "krl", "agent"} {
+		if want := filepath.Join(root.HomeDir, name); got[i] != want {
+			t.Errorf("got %q, want %q", got[i], want)
+		}
+	}
+	if _, err := configured(t, "UserKnownHostsFile ~no-such-user/kh\n", "h"); err == nil || !strings.Contains(err.Error(), `no user "no-such-user"`) {
+		t.Errorf("got %v, want an error about the user", err)
 	}
 }
 

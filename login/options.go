@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/culvert-ssh/culvert/algorithms"
@@ -58,9 +57,9 @@ var keywords = sshconfig.NewTable(
 	sshconfig.One("CanonicalizeHostname", remembered),
 	sshconfig.One("CanonicalizeMaxDots", remembered),
 	sshconfig.One("CanonicalizePermittedCNAMEs", remembered).Spaced(),
-	sshconfig.Many("CertificateFile", func(c *Config, v string) error { c.Certificates = append(c.Certificates, c.ExpandHome(v)); return nil }),
+	sshconfig.Many("CertificateFile", setCertificateFile),
 	sshconfig.One("Ciphers", func(c *Config, v string) error { return c.setAlgorithms(&c.Ciphers, &ciphers, v) }),
-	sshconfig.One("ConfigFile", func(c *Config, v string) (err error) { c.ConfigFile, err = sshconfig.ExpandHome(v, c.home); return err }),
+	sshconfig.One("ConfigFile", func(c *Config, v string) (err error) { c.ConfigFile, err = c.ExpandHome(v); return err }),
 	sshconfig.One("ConnectTimeout", setConnectTimeout),
 	sshconfig.One("ConnectionAttempts", func(c *Config, v string) error { return sshconfig.Count(&c.ConnectionAttempts, 1, 1000, v) }),
 	sshconfig.One("GlobalKnownHostsFile", func(c *Config, v string) error { return c.files(&c.GlobalKnownHosts, v) }).Spaced(),
@@ -113,18 +112,17 @@ func (c *Config) files(to *[]string, value string) error {
 		if strings.EqualFold(name, "none") {
 			return errors.New("none stands alone")
 		}
-		*to = append(*to, c.ExpandHome(name))
+		path, err := c.ExpandHome(name)
+		if err != nil {
+			return err
+		}
+		*to = append(*to, path)
 	}
 	return nil
 }
 
-// ExpandHome puts the home directory in the place of a leading "~/".
-func (c *Config) ExpandHome(name string) string {
-	if rest, ok := strings.CutPrefix(name, "~/"); ok && c.home != "" {
-		return filepath.Join(c.home, rest)
-	}
-	return name
-}
+// ExpandHome is [sshconfig.ExpandHome] for the person.
+func (c *Config) ExpandHome(name string) (string, error) { return sshconfig.ExpandHome(name, c.home) }
 
 // setConnectTimeout takes ssh(1)'s none, and 0, for a day: no connection is waited for without an end.
 func setConnectTimeout(c *Config, value string) error {
@@ -160,7 +158,7 @@ func setPubkey(c *Config, value string) error {
 	return sshconfig.YesNo(&c.Pubkey, value)
 }
 
-func setIdentityAgent(c *Config, value string) error {
+func setIdentityAgent(c *Config, value string) (err error) {
 	switch {
 	case strings.EqualFold(value, "none"):
 		c.AgentSocket = ""
@@ -168,9 +166,9 @@ func setIdentityAgent(c *Config, value string) error {
 	case isVariable(value):
 		c.AgentSocket = os.Getenv(value[1:])
 	default:
-		c.AgentSocket = c.ExpandHome(value)
+		c.AgentSocket, err = c.ExpandHome(value)
 	}
-	return nil
+	return err
 }
 
 // isVariable reports whether IdentityAgent names a variable of the environment in the old form. In the new one, ${NAME}, it may be a part of the value.
@@ -179,10 +177,18 @@ func isVariable(agent string) bool {
 }
 
 func setIdentityFile(c *Config, value string) error {
-	if !strings.EqualFold(value, "none") {
-		c.Identities = append(c.Identities, c.ExpandHome(value))
+	if strings.EqualFold(value, "none") {
+		return nil
 	}
-	return nil
+	path, err := c.ExpandHome(value)
+	c.Identities = append(c.Identities, path)
+	return err
+}
+
+func setCertificateFile(c *Config, value string) error {
+	path, err := c.ExpandHome(value)
+	c.Certificates = append(c.Certificates, path)
+	return err
 }
 
 // setAddKeys reads yes, no, ask, confirm, or one of them and a time, which by itself is a yes.
