@@ -23,7 +23,7 @@ type conn struct {
 	*net.UnixConn
 	asking  chan struct{} // holds a token while somebody asks
 	id      uint32        // of the last request
-	answers chan answer
+	answers chan answer   // closed after the last
 	gone    chan struct{} // closed when the master has ended it
 }
 
@@ -86,6 +86,7 @@ func (c *conn) greet() error {
 // listen takes answers until the master has ended the connection.
 func (c *conn) listen() {
 	defer close(c.gone)
+	defer close(c.answers)
 	for {
 		m, err := readMessage(c)
 		if err != nil {
@@ -125,18 +126,25 @@ func (c *conn) ask(enough <-chan struct{}, kind uint32, body []byte, files ...*o
 	if err := c.send(ssh.Marshal(request{kind, c.id, body}), files); err != nil {
 		return answer{}, errGone
 	}
+	a, err := c.await(enough)
+	if err == nil && (a.kind == sayDenied || a.kind == sayFailure) {
+		err = &RefusedError{a.text}
+	}
+	return a, err
+}
+
+// await returns the answer to the latest request. A master that has answered may have ended the connection since: it does as soon as a
+// stream is over, and a small file is over at once.
+func (c *conn) await(enough <-chan struct{}) (answer, error) {
 	for {
 		select {
-		case a := <-c.answers:
-			if a.id != c.id {
-				continue // of somebody who has stopped waiting
+		case a, ok := <-c.answers:
+			if !ok {
+				return answer{}, errGone
 			}
-			if a.kind == sayDenied || a.kind == sayFailure {
-				return a, &RefusedError{a.text}
-			}
-			return a, nil
-		case <-c.gone:
-			return answer{}, errGone
+			if a.id == c.id {
+				return a, nil
+			} // or it is for somebody who has stopped waiting
 		case <-enough:
 			return answer{}, errSilent
 		}

@@ -85,3 +85,35 @@ func TestMasterThatTalksNonsenseIsGone(t *testing.T) {
 	defer m.Close()
 	wait(t, "end", m.Done())
 }
+
+// TestAnswerBeforeTheEndCounts has a master answer and end the connection before anybody looks, as it does after a small file.
+func TestAnswerBeforeTheEndCounts(t *testing.T) {
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "ctl"), Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	for range 50 {
+		near, err := net.DialUnix("unix", nil, l.Addr().(*net.UnixAddr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		far, err := l.AcceptUnix()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = far.Write(message(encode(sayOpened, 7, []byte{0, 0, 0, 2})))
+		if err := errors.Join(err, far.Close()); err != nil {
+			t.Fatal(err)
+		}
+		c := &conn{UnixConn: near, answers: make(chan answer, maxUnread), gone: make(chan struct{}), id: 7}
+		c.listen()
+		_ = near.Close()
+		if a, err := c.await(nil); err != nil || a.kind != sayOpened {
+			t.Fatalf("got %+v, %v, want the answer", a, err)
+		}
+		if _, err := c.await(nil); !errors.Is(err, errGone) {
+			t.Fatalf("got %v, want that the master has ended the connection", err)
+		}
+	}
+}
