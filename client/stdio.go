@@ -10,9 +10,9 @@ import (
 	"github.com/culvert-ssh/culvert/relay"
 )
 
-// RunStdio connects to the bastion, carries in and out to cfg.Stdio, and returns nil when both directions have ended in order, or
-// when ctx is done. A part that was read from in when the connection ends is lost; what is written to out is all that has come, whole only if
-// the error is nil.
+// RunStdio connects to the bastion, carries in and out to cfg.Stdio, and returns nil when both directions have ended in order. A part that was
+// read from in when the connection ends is lost; what is written to out is all that has come, and whole if the error is nil. That ctx is done
+// before is an error as any other, its cause: who reads out can tell an end from a cut by nothing else.
 //
 // A read of in and a write to out can't be interrupted, and may go on when RunStdio has returned.
 func RunStdio(ctx context.Context, cfg *Config, in io.Reader, out io.WriteCloser) error {
@@ -22,7 +22,7 @@ func RunStdio(ctx context.Context, cfg *Config, in io.Reader, out io.WriteCloser
 	up, err := connectUplink(ctx, cfg)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return context.Cause(ctx)
 		}
 		return err
 	}
@@ -30,7 +30,7 @@ func RunStdio(ctx context.Context, cfg *Config, in io.Reader, out io.WriteCloser
 	remote, err := cfg.Stdio.open(ctx, up, unknownOrigin)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil
+			return context.Cause(ctx)
 		}
 		return err
 	}
@@ -42,8 +42,10 @@ func RunStdio(ctx context.Context, cfg *Config, in io.Reader, out io.WriteCloser
 	go func() { joined <- relay.Join(ctx, newPipes(in, out), remote, &count) }()
 	err = joinedOrLost(ctx, up, joined)
 	switch {
-	case err == nil || ctx.Err() != nil:
+	case err == nil:
 		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
 	case hasEnded(up):
 		return lostError(up)
 	}

@@ -50,6 +50,34 @@ func TestStdioOfALostConnectionIsAnError(t *testing.T) {
 	_ = in.Close() // ends what reads it
 }
 
+// Half of something on standard output is no success, whoever has wanted the end.
+func TestStdioThatIsInterruptedIsAnError(t *testing.T) {
+	to := destination(t, func(c *net.TCPConn) {
+		_, _ = io.WriteString(c, "half")
+		_, _ = io.Copy(io.Discard, c)
+	})
+	_, cfg := bastion(t)
+	cfg.Stdio = &to
+	in, inEnd := net.Pipe()
+	defer inEnd.Close()
+	outRead, out := io.Pipe()
+	ctx, interrupt := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- RunStdio(ctx, cfg, in, out) }()
+	if _, err := io.ReadFull(outRead, make([]byte, 4)); err != nil {
+		t.Fatal(err)
+	}
+	why := errors.New("interrupted")
+	interrupt(why)
+	if err := <-ended; !errors.Is(err, why) {
+		t.Errorf("in the middle: got %v, want why it was interrupted", err)
+	}
+	if err := RunStdio(ctx, cfg, in, out); !errors.Is(err, why) {
+		t.Errorf("before it has begun: got %v, want why it was interrupted", err)
+	}
+	_ = in.Close() // ends what reads it
+}
+
 func TestStdioSyntax(t *testing.T) {
 	for spec, want := range map[string]Forward{
 		"h:22":             {Host: "h", HostPort: 22},

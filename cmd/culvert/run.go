@@ -32,7 +32,7 @@ const (
 	exitSSH   = 255 // as ssh(1), for all that goes wrong
 )
 
-// main carries c out and returns the exit status: 0 after a signal, too.
+// main carries c out and returns the exit status: 0 after a signal, too, but for -W.
 func (c *call) main() int {
 	err := c.dispatch()
 	var exit exitError
@@ -144,7 +144,11 @@ func (c *call) serve(cfg *client.Config) error {
 	switch {
 	case cfg.Stdio != nil:
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // so that a write says it, and nothing else
-		return client.RunStdio(ctx, cfg, c.stdin, os.Stdout)
+		err := client.RunStdio(ctx, cfg, c.stdin, os.Stdout)
+		if err != nil && ctx.Err() != nil { // whoever has ended it knows, but whoever reads has a part
+			return exitError(exitSSH)
+		}
+		return err
 	case cfg.Background:
 		return serveInBackground(ctx, stop, cfg)
 	}
