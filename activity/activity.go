@@ -21,7 +21,7 @@ type Link struct {
 	Bastion string    `json:"bastion"` // [user@]host[:port]
 	State   State     `json:"state"`
 	Since   time.Time `json:"since"`           // of the state
-	Cause   string    `json:"cause,omitempty"` // why there is no connection, in words
+	Cause   string    `json:"cause,omitempty"` // why there is no connection, or not every tunnel, in words
 	Retry   time.Time `json:"retry,omitzero"`  // when the next try begins, if one does by itself
 }
 

@@ -66,8 +66,7 @@ func (f Forward) ready(addr net.Addr, network string) string {
 
 // listenAll opens the sockets of all local forwards. One that fails is logged and left out, unless
 // ExitOnForwardFailure is set.
-func listenAll(ctx context.Context, cfg *Config) ([]*listener, error) {
-	var all []*listener
+func listenAll(ctx context.Context, cfg *Config) (all []*listener, leftOut []ForwardStatus, err error) {
 	closeAll := func() {
 		for _, l := range all {
 			_ = l.Close() // nothing was accepted yet
@@ -77,15 +76,16 @@ func listenAll(ctx context.Context, cfg *Config) ([]*listener, error) {
 		ls, err := listen(ctx, cfg, f)
 		if err != nil && cfg.ExitOnForwardFailure {
 			closeAll()
-			return nil, err
+			return nil, nil, err
 		}
 		if err != nil {
+			leftOut = append(leftOut, ForwardStatus{Target: f.Target(), Error: err.Error()})
 			cfg.Logger().Error("a forward is left out", "err", err)
 			continue
 		}
 		all = append(all, ls...)
 	}
-	return all, nil
+	return all, leftOut, nil
 }
 
 // listen opens the socket of f, or, as ssh(1) does where no address is given, one on each loopback

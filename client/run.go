@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg *Config) error {
 
 // runLogins is Run where each FTP login has an SSH connection of its own.
 func runLogins(ctx context.Context, cfg *Config) error {
-	listeners, err := listenAll(ctx, cfg)
+	listeners, _, err := listenAll(ctx, cfg)
 	if err == nil && len(listeners) == 0 {
 		err = errNoForward
 	}
@@ -85,7 +85,7 @@ func (c *Config) check() error {
 
 // forward begins to serve the forwards, and says what is ready.
 func forward(ctx context.Context, cfg *Config, up uplink, wg *sync.WaitGroup) error {
-	listeners, err := listenAll(ctx, cfg)
+	listeners, _, err := listenAll(ctx, cfg)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type Standing struct {
 	link      *link
 	logins    *logins // in its place, if each FTP login has an SSH connection of its own
 	listeners []*listener
+	leftOut   []ForwardStatus // what could not be listened for
 
 	remotes []*standingRemote
 
@@ -27,23 +28,23 @@ type Standing struct {
 	letGo    context.CancelFunc
 }
 
-// Stand opens the local ports of cfg, and returns what says so, line by line. A port that can't be opened is logged and left out, unless
+// Stand opens the local ports of cfg. A port that can't be opened is logged and left out, as its status says, unless
 // ExitOnForwardFailure is set. The SSH connection is made when a connection comes, or at once if there are remote forwards. The caller must
 // call Close.
-func Stand(cfg *Config) (*Standing, []string, error) {
+func Stand(cfg *Config) (*Standing, error) {
 	if err := cfg.check(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	ctx, cut := context.WithCancel(context.Background())
-	listeners, err := listenAll(ctx, cfg)
+	listeners, leftOut, err := listenAll(ctx, cfg)
 	if err == nil && len(listeners)+len(cfg.RemoteForwards) == 0 {
 		err = errNoForward
 	}
 	if err != nil {
 		cut()
-		return nil, nil, err
+		return nil, err
 	}
-	s := &Standing{cfg: cfg, listeners: listeners, cut: cut}
+	s := &Standing{cfg: cfg, listeners: listeners, leftOut: leftOut, cut: cut}
 	for _, f := range cfg.RemoteForwards {
 		s.remotes = append(s.remotes, &standingRemote{Forward: f})
 	}
@@ -65,7 +66,7 @@ func Stand(cfg *Config) (*Standing, []string, error) {
 	} else {
 		serveAll(ctx, cfg, listeners, s.link, &s.sessions)
 	}
-	return s, readyLines(listeners, cfg), nil
+	return s, nil
 }
 
 // Login makes the SSH connection now, if there is none, and returns why it can't be made. Connections that come with FTP logins

@@ -13,7 +13,7 @@ import (
 type Status struct {
 	Bastion  string          `json:"bastion"`  // user@host[:port]
 	Link     LinkStatus      `json:"link"`     // the SSH connection
-	Forwards []ForwardStatus `json:"forwards"` // in their order, the local ones first
+	Forwards []ForwardStatus `json:"forwards"` // in their order, the local ones first, and behind these the local ones that are left out
 }
 
 // LinkStatus is how the SSH connection is.
@@ -59,6 +59,7 @@ func (s *Standing) Status() Status {
 			f.At = append(f.At, relay.AddrPort(l.Addr()))
 		}
 	}
+	st.Forwards = append(st.Forwards, s.leftOut...)
 	for _, r := range s.remotes {
 		r.mu.Lock()
 		f := ForwardStatus{Target: r.Target(), Remote: true, Ready: r.ready}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,9 +87,11 @@ func (k *keeper) raiseAll(ctx context.Context, chosen []Profile) (results []Resu
 	for _, p := range chosen {
 		r := Result{Name: p.Name}
 		var err error
-		if r.Outcome, r.Ready, err = k.raise(ctx, p); err != nil {
+		if r.Outcome, err = k.raise(ctx, p); err != nil {
 			r.Outcome, r.Error = Failed, err.Error()
 			k.cfg.Log.Error("a tunnel did not come up", "tunnel", p.Name, "err", err)
+		} else if t := k.find(p.Name); t != nil {
+			r.Ready, r.Error = forwards(t.standing.Status())
 		}
 		results = append(results, r)
 	}
@@ -96,18 +99,18 @@ func (k *keeper) raiseAll(ctx context.Context, chosen []Profile) (results []Resu
 }
 
 // raise brings one tunnel up.
-func (k *keeper) raise(ctx context.Context, p Profile) (Outcome, []string, error) {
+func (k *keeper) raise(ctx context.Context, p Profile) (Outcome, error) {
 	asked, err := p.Config(ctx, nil)
 	if err != nil {
-		return Failed, nil, err
+		return Failed, err
 	}
 	outcome := CameUp
 	if t := k.find(p.Name); t != nil {
 		switch {
 		case t.asked.Same(asked):
-			return WasUp, t.ready(), nil
+			return WasUp, nil
 		case t.standing.Status().Link.Sessions > 0:
-			return InUse, t.ready(), nil
+			return InUse, nil
 		}
 		k.lower(t)
 		outcome = Replaced
@@ -115,30 +118,33 @@ func (k *keeper) raise(ctx context.Context, p Profile) (Outcome, []string, error
 	log := k.cfg.Log.With("tunnel", p.Name)
 	cfg, err := p.Config(ctx, log)
 	if err != nil {
-		return Failed, nil, err
+		return Failed, err
 	}
 	t := &tunnel{Profile: p, since: time.Now(), asked: asked, person: &present{log: log, askpass: k.cfg.Ask}}
 	cfg.Log, cfg.Ask, cfg.Notice = log, t.person.ask, t.person.notice
 	cfg.Activity, cfg.LinkName = k.board, p.Name
-	var lines []string
-	if t.standing, lines, err = client.Stand(cfg); err != nil {
-		return Failed, nil, err
+	if t.standing, err = client.Stand(cfg); err != nil {
+		return Failed, err
 	}
 	log.Info("the tunnel is up", "from", p.From)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.tunnels = append(k.tunnels, t)
-	return outcome, lines, nil
+	return outcome, nil
 }
 
-// ready is what a person needs to use the tunnel.
-func (t *tunnel) ready() (lines []string) {
-	for _, f := range t.standing.Status().Forwards {
+// forwards returns what a person needs to use those that are there, and why others aren't.
+func forwards(st client.Status) (ready []string, missing string) {
+	var errs []string
+	for _, f := range st.Forwards {
 		if f.Ready != "" {
-			lines = append(lines, f.Ready)
+			ready = append(ready, f.Ready)
+		}
+		if f.Error != "" {
+			errs = append(errs, f.Error)
 		}
 	}
-	return lines
+	return ready, strings.Join(errs, "; ")
 }
 
 // logins makes the SSH connections of the tunnels in results, while the person is there.
@@ -224,6 +230,9 @@ func (k *keeper) status() (tunnels []Tunnel, running *activity.Snapshot) {
 // linkOf says the same in activity's words.
 func linkOf(name string, st client.Status) activity.Link {
 	l := activity.Link{Name: name, Bastion: st.Bastion, Since: st.Link.Since, Cause: st.Link.Error}
+	if l.Cause == "" {
+		_, l.Cause = forwards(st)
+	}
 	if st.Link.Retry != nil {
 		l.Retry = *st.Link.Retry
 	}

@@ -89,6 +89,16 @@ func TestWhatIsWrongIsSaidOfEachTunnel(t *testing.T) {
 	if !strings.Contains(reply.Results[0].Error, "the port is already used") {
 		t.Errorf("got %q, want that the port is used", reply.Results[0].Error)
 	}
+	x.set("a", fmt.Sprintf("LocalForward %s:db.corp:1", taken.Addr()), "LocalForward 0:db.corp:2")
+	for _, want := range []string{"a up", "a already"} {
+		reply = x.want(up("a"), want)
+		if r := reply.Results[0]; !strings.Contains(r.Error, "the port is already used") || len(r.Ready) != 1 {
+			t.Errorf("%s: got %+v, want one forward, and why the other isn't there", want, r)
+		}
+	}
+	if got := x.tunnel("a").Forwards[1]; !strings.Contains(got.Error, "the port is already used") {
+		t.Errorf("status: got %+v, want why it isn't there", got)
+	}
 	if _, err := x.call(up("b", "nobody"), Person{}); err == nil || !strings.Contains(err.Error(), `there is no tunnel "nobody"`) {
 		t.Errorf("a tunnel that doesn't exist: got %v", err)
 	}
