@@ -209,24 +209,32 @@ func (f *farServer) Listen(_ context.Context, l Listening) (Arrival, error) {
 	if f.told == "" {
 		return nil, errors.New("no address")
 	}
-	return farArrival{f, netip.MustParseAddrPort(f.told)}, nil
+	return &farArrival{f: f, told: netip.MustParseAddrPort(f.told)}, nil
 }
 
 // farArrival is a server that connects as soon as it may.
 type farArrival struct {
-	f    *farServer
-	told netip.AddrPort
+	f      *farServer
+	told   netip.AddrPort
+	closed bool // guarded by f.mu
 }
 
-func (a farArrival) Addr() netip.AddrPort { return a.told }
+func (a *farArrival) Addr() netip.AddrPort { return a.told }
 
-func (a farArrival) Accept(context.Context) (relay.Stream, error) {
+func (a *farArrival) Accept(context.Context) (relay.Stream, error) {
 	a.f.mu.Lock()
 	defer a.f.mu.Unlock()
+	if a.closed {
+		return nil, net.ErrClosed
+	}
 	return a.f.dataEnd(), nil
 }
 
-func (a farArrival) Close() {}
+func (a *farArrival) Close() {
+	a.f.mu.Lock()
+	defer a.f.mu.Unlock()
+	a.closed = true
+}
 
 // connect makes the client's data connection: what it sends must get to the server.
 func (f *farServer) connect() {
