@@ -64,6 +64,13 @@ Host bas*
 	}
 }
 
+func TestFilesOfRevokedKeysAreWords(t *testing.T) {
+	c, err := configured(t, "RevokedHostKeys \"/k/with space\" /k/%h\n", "h")
+	if want := []string{"/k/with space", "/k/h"}; err != nil || !slices.Equal(c.RevokedHostKeys, want) {
+		t.Errorf("got %q, %v; want %q", c.RevokedHostKeys, err, want)
+	}
+}
+
 // TestHomesOfOthersAreFound: a file that isn't found says nothing, and so would not say whom to distrust.
 func TestHomesOfOthersAreFound(t *testing.T) {
 	c, err := configured(t, "UserKnownHostsFile ~root/kh\nIdentityFile ~root/key\nCertificateFile ~root/cert\nRevokedHostKeys ~root/krl\nIdentityAgent ~root/agent\n", "h")

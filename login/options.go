@@ -85,7 +85,7 @@ var keywords = sshconfig.NewTable(
 	}),
 	sshconfig.One("PubkeyAuthentication", setPubkey),
 	sshconfig.One("RequiredRSASize", func(c *Config, v string) error { return sshconfig.Count(&c.RequiredRSASize, 1024, 16384, v) }),
-	sshconfig.One("RevokedHostKeys", func(c *Config, v string) error { return c.files(&c.RevokedHostKeys, v) }),
+	sshconfig.One("RevokedHostKeys", func(c *Config, v string) error { return c.files(&c.RevokedHostKeys, v) }).Spaced(),
 	sshconfig.One("ServerAliveCountMax", setAliveCount),
 	sshconfig.One("ServerAliveInterval", setAliveInterval),
 	sshconfig.One("StrictHostKeyChecking", setHostKeyChecking),
