@@ -36,6 +36,7 @@ type endpointsConfig struct {
 	hop       netip.Addr    // the control connection's own local address
 	owner     control.Owner // of the control connection
 	names     *sessionNames // if not nil, what the client asks for its data connections by: nobody listens then
+	claims    *claims       // of the ports that are announced; if nil, nobody asks for others
 	log       *slog.Logger
 	drain     time.Duration // how long data connections may go on after the control connection
 	follow    *follower     // tells what is transferred; if nil, nobody does
@@ -53,6 +54,7 @@ type endpoints struct {
 	proven    map[ftp.Mode]bool // a channel was opened for this mode once
 	listening Arrival           // what the server was told of by PORT or EPRT and has not agreed to yet, or nil
 	current   dataConnection    // the one announced last, or nil
+	release   func()            // ends the claim of its port; or nil
 }
 
 // dataConnection is one that was announced. Its methods are called from one goroutine, but for serve.
@@ -177,7 +179,10 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 		host = end.Announced.String()
 	}
 	log = e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target())
+	release := e.claims.claim(end.Port, e.owner)
+	e.release = release
 	s.open = e.protect(end, func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
+		defer release()
 		return e.transport.Open(ctx, host, end.Port, origin)
 	})
 	if !e.proven[end.Mode] {
@@ -234,6 +239,10 @@ func (e *endpoints) Cancel(reason string) {
 	if e.listening != nil {
 		e.listening.Close()
 		e.listening = nil
+	}
+	if e.release != nil {
+		e.release()
+		e.release = nil
 	}
 	if e.current != nil {
 		e.log.Debug("data connection withdrawn, if it is unused", "reason", reason)

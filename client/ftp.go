@@ -104,7 +104,11 @@ func (s *serving) newFTPSession(f Forward, client ftpClient, log *slog.Logger) (
 
 // connect opens the far end. Why that fails is logged.
 func (x *ftpSession) connect(ctx context.Context) (relay.Stream, error) {
-	server, err := x.to.open(ctx, x.transport, x.from)
+	var server relay.Stream
+	err := x.claims.permitsOwner(x.to.HostPort, x.owner)
+	if err == nil {
+		server, err = x.to.open(ctx, x.transport, x.from)
+	}
 	if err != nil {
 		if ctx.Err() == nil {
 			x.log.Error("FTP is not available", "err", err)
@@ -126,7 +130,7 @@ func (x *ftpSession) run(ctx context.Context, server relay.Stream) {
 	follow := newFollower(meter)
 	e := newEndpoints(ctx, endpointsConfig{
 		transport: x.transport, upstream: x.up, host: host, announced: x.cfg.AnnouncedDataAddress, told: x.cfg.ActiveAddress,
-		hop: x.hop, owner: x.owner, names: x.names, log: x.log, drain: drainTimeout, follow: follow,
+		hop: x.hop, owner: x.owner, names: x.names, claims: x.claims, log: x.log, drain: drainTimeout, follow: follow,
 	})
 	defer e.end()
 	own := &opaqueSession{ports: x.opaque, at: x.hop, host: host, owner: x.owner, meter: meter, log: x.log}

@@ -119,7 +119,8 @@ func (c *Config) tellReady(listeners []*listener, remotes []string) {
 // serveAll begins to serve what comes to the listeners, until ctx is done.
 func serveAll(ctx context.Context, cfg *Config, listeners []*listener, sessions sessions, wg *sync.WaitGroup) {
 	opaque := &opaquePorts{ports: cfg.OpaquePorts, open: sessions.Open}
+	claims := new(claims)
 	for _, l := range listeners {
-		wg.Go(func() { l.serve(ctx, cfg, sessions, opaque) })
+		wg.Go(func() { l.serve(ctx, cfg, sessions, opaque, claims) })
 	}
 }

@@ -29,6 +29,7 @@ type serving struct {
 	sessions  sessions
 	transport Transport // once it is known that the connection is for the bastion
 	opaque    *opaquePorts
+	claims    *claims
 	names     *dataNames // of the FTP sessions that came by SOCKS, or were redirected
 	greeting  *unanswered
 	meter     *activity.TunnelMeter
@@ -42,7 +43,7 @@ func (s serving) begin() (one *serving, end func()) {
 }
 
 // serve accepts connections until ctx is done, and then returns when all of them have ended.
-func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, opaque *opaquePorts) {
+func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, opaque *opaquePorts, claims *claims) {
 	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
 	defer stop()
 	var wg sync.WaitGroup
@@ -51,7 +52,7 @@ func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, op
 	meter := cfg.Activity.Tunnel(l.shown(cfg.LinkName))
 	defer meter.Close()
 	s := &serving{
-		Forward: l.Forward, cfg: cfg, sessions: sessions, opaque: opaque, names: new(dataNames), greeting: new(unanswered), meter: meter,
+		Forward: l.Forward, cfg: cfg, sessions: sessions, opaque: opaque, claims: claims, names: new(dataNames), greeting: new(unanswered), meter: meter,
 		log: cfg.Logger().With("target", l.Target()),
 	}
 	if l.Kind == FTPRedirect {
@@ -141,6 +142,14 @@ func (f Forward) open(ctx context.Context, t Transport, from netip.AddrPort) (re
 	return t.Open(ctx, f.Host, f.HostPort, from)
 }
 
+// openPlain opens the far end of a connection that is no FTP control connection.
+func (s *serving) openPlain(ctx context.Context, f Forward, conn net.Conn) (relay.Stream, error) {
+	if err := s.claims.permitsConn(f.HostPort, conn); err != nil {
+		return nil, err
+	}
+	return f.open(ctx, s.transport, originOf(conn))
+}
+
 // unknownOrigin is what OpenSSH says of a connection that comes from nowhere: some servers insist on an address.
 var unknownOrigin = netip.AddrPortFrom(loopback4, 65535)
 
@@ -148,7 +157,7 @@ var unknownOrigin = netip.AddrPortFrom(loopback4, 65535)
 func (s *serving) servePlain(ctx context.Context, conn net.Conn) {
 	local, from := newStream(conn), originOf(conn)
 	s.log.Debug("connection accepted", "from", from)
-	remote, err := s.Forward.open(ctx, s.transport, from)
+	remote, err := s.openPlain(ctx, s.Forward, conn)
 	if err != nil {
 		local.Abort()
 		if ctx.Err() == nil {

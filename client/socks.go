@@ -45,7 +45,7 @@ func (s *serving) serveSOCKS(ctx context.Context, conn *net.TCPConn) {
 		return
 	}
 	log.Debug("connection accepted")
-	remote, err := f.open(ctx, s.transport, relay.AddrPort(conn.RemoteAddr()))
+	remote, err := s.openPlain(ctx, f, conn)
 	if err != nil {
 		refused(ctx, log, err)
 		part(local, req.Reply(outcome(err)))
@@ -138,7 +138,7 @@ func outcome(err error) socks.Outcome {
 	switch {
 	case err == nil:
 		return socks.Granted
-	case isFailure && failed.reason == ssh.Prohibited, errors.Is(err, errNotPermitted):
+	case isFailure && failed.reason == ssh.Prohibited, errors.Is(err, errNotPermitted), errors.Is(err, errClaimed):
 		return socks.NotAllowed
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return socks.Refused

@@ -35,6 +35,11 @@ func dynamic(t *testing.T, ftpPort uint16, lines ...string) (r *running, at stri
 func bySOCKS(t *testing.T, at string, f Forward) (c *net.TCPConn, answer string) {
 	t.Helper()
 	c = dial(t, at)
+	return c, askSOCKS(t, c, f)
+}
+
+func askSOCKS(t *testing.T, c net.Conn, f Forward) (answer string) {
+	t.Helper()
 	ask := append([]byte("\x05\x01\x00\x05\x01\x00\x03"), byte(len(f.Host)))
 	ask = binary.BigEndian.AppendUint16(append(ask, f.Host...), f.HostPort)
 	if _, err := c.Write(ask); err != nil {
@@ -44,7 +49,7 @@ func bySOCKS(t *testing.T, at string, f Forward) (c *net.TCPConn, answer string)
 	if _, err := io.ReadFull(c, reply); err != nil {
 		t.Fatalf("read the answer: %v", err)
 	}
-	return c, string(reply[2:4])
+	return string(reply[2:4])
 }
 
 func TestSOCKSKeepsHalfClose(t *testing.T) {
