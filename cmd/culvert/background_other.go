@@ -10,4 +10,4 @@ func startBackground() error {
 }
 
 // goesToBackground is never so.
-func goesToBackground(bool) (ready func() error, ok bool) { return nil, false }
+func goesToBackground() (ready func(bool) error, ok bool) { return nil, false }

@@ -70,8 +70,9 @@ func startBackground() error {
 	return fmt.Errorf("what was to go to the background: %w", err)
 }
 
-// goesToBackground reports whether this is the process that startBackground has started. It is then to call ready once.
-func goesToBackground(quiet bool) (ready func() error, ok bool) {
+// goesToBackground reports whether this is the process that startBackground has started. It is then to call ready once. It must be called before
+// any program is run: one that has the descriptor, and stays, would keep the parent waiting.
+func goesToBackground() (ready func(quiet bool) error, ok bool) {
 	fd, err := strconv.Atoi(os.Getenv(backgroundVariable))
 	if err != nil {
 		return nil, false
@@ -79,7 +80,7 @@ func goesToBackground(quiet bool) (ready func() error, ok bool) {
 	_ = os.Unsetenv(backgroundVariable) // it is not for programs that this one runs
 	syscall.CloseOnExec(fd)
 	parent := os.NewFile(uintptr(fd), "parent")
-	return func() error {
+	return func(quiet bool) error {
 		defer parent.Close()
 		if _, err := syscall.Setsid(); err != nil {
 			return fmt.Errorf("begin a session: %w", err)

@@ -131,6 +131,7 @@ func tuneGC() {
 func (c *call) serve(cfg *client.Config) error {
 	ctx, stop := untilSignal()
 	defer stop()
+	ready, isBackground := goesToBackground()
 	if err := c.complete(ctx, cfg); err != nil {
 		return err
 	}
@@ -149,22 +150,20 @@ func (c *call) serve(cfg *client.Config) error {
 			return exitError(exitSSH)
 		}
 		return err
+	case cfg.Background && !isBackground:
+		return startBackground()
 	case cfg.Background:
-		return serveInBackground(ctx, stop, cfg)
+		return serveInBackground(ctx, stop, cfg, ready)
 	}
 	defer showProgress(cfg, c.out)()
 	return client.Run(ctx, cfg)
 }
 
-// serveInBackground serves in another process, which is in the background once all is ready. In that one, it serves.
-func serveInBackground(ctx context.Context, stop func(), cfg *client.Config) error {
-	ready, ok := goesToBackground(cfg.LogLevel < client.LevelDebug)
-	if !ok {
-		return startBackground()
-	}
+// serveInBackground serves in the process that startBackground has started, which is in the background once all is ready.
+func serveInBackground(ctx context.Context, stop func(), cfg *client.Config, ready func(quiet bool) error) error {
 	var failed error
 	cfg.Ready = func() {
-		if failed = ready(); failed != nil {
+		if failed = ready(cfg.LogLevel < client.LevelDebug); failed != nil {
 			stop()
 		}
 	}
