@@ -274,6 +274,10 @@ func (c *connection) open(ctx context.Context, target string, cfg relay.ChannelC
 	c.wg.Go(func() { // ends with the answer, or with the connection
 		defer func() { <-c.opening }()
 		ch, reqs, err := c.ssh.OpenChannel(kind, extra)
+		if refused := (*ssh.OpenChannelError)(nil); err != nil && !errors.As(err, &refused) {
+			c.Drop() // there is no answer any more, and who asks whether the connection has ended must hear so
+			<-c.done
+		}
 		select {
 		case answer <- opened{ch, reqs, err}:
 		case <-ctx.Done():
