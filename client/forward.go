@@ -3,6 +3,7 @@ package client
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -240,6 +241,15 @@ func isPath(word string) bool {
 	return strings.HasPrefix(word, "/") || strings.HasPrefix(word, "./") || strings.HasPrefix(word, "../")
 }
 
+// meantPrefix is what to say of what stands before a slash, and is neither a prefix nor a path.
+func meantPrefix(word string) string {
+	prefix, rest, _ := strings.Cut(word, "/")
+	if near, ok := sshconfig.Nearest(prefix, slices.Sorted(maps.Keys(prefixes))); ok {
+		return fmt.Sprintf("did you mean %s/%s?", near, rest)
+	}
+	return "ftp/, ftps/, ftp-proxy/ and ftp-redirect/ are the only prefixes, and the path of a Unix socket begins with / or ./"
+}
+
 func splitForward(spec string) ([]field, error) {
 	words, err := sshconfig.Fields(spec)
 	if err != nil {
@@ -250,7 +260,7 @@ func splitForward(spec string) ([]field, error) {
 		fields[i] = field{word, isPath(word)}
 		switch {
 		case !fields[i].path && strings.Contains(word, "/"):
-			return nil, fmt.Errorf("%q: ftp/, ftps/ and ftp-proxy/ are the only prefixes, and the path of a Unix socket begins with / or ./", word)
+			return nil, fmt.Errorf("%q: %s", word, meantPrefix(word))
 		case !fields[i].path:
 		case len(word) > maxSocketPath:
 			return nil, fmt.Errorf("%q can't be the path of a Unix socket: it has more than %d bytes", word, maxSocketPath)

@@ -61,6 +61,9 @@ func (f Forward) ready(addr net.Addr, network string) string {
 	case SOCKS:
 		return fmt.Sprintf("SOCKS is at %s, try: curl --socks5-hostname %s ftp://HOST/", at, at)
 	}
+	if f.Kind == Plain && f.HostPort == 21 {
+		return fmt.Sprintf("%s is at %s, without the data connections of FTP: those come with ftp/ in front of the forward", f.Target(), at)
+	}
 	return fmt.Sprintf("%s is at %s", f.Target(), at)
 }
 

@@ -28,6 +28,8 @@ func (c *Config) SetOption(word string) error {
 		return fmt.Errorf("option %q: %w", word, err)
 	case !c.Knows(keyword) && c.IgnoresUnknown(keyword):
 		return nil
+	case !c.Knows(keyword):
+		return fmt.Errorf("unknown option %q: %s", keyword, sshconfig.Meant(keyword, Keywords(), "culvert(1) lists the ones there are"))
 	}
 	return c.SetWords(keyword, words)
 }

@@ -187,6 +187,7 @@ func TestReadyLineSaysWhatToType(t *testing.T) {
 	}{
 		{Forward{Kind: FTP, Host: "ftp.corp", HostPort: 21}, "tcp", "127.0.0.1:2121", "FTP to ftp.corp:21 is at 127.0.0.1:2121, try: lftp -p 2121 127.0.0.1"},
 		{Forward{Kind: FTP, Host: "2001:db8::1", HostPort: 21}, "tcp", "[::1]:2121", "FTP to [2001:db8::1]:21 is at [::1]:2121, try: lftp -p 2121 ::1"},
+		{Forward{Host: "ftp.corp", HostPort: 21}, "tcp", "127.0.0.1:2121", "ftp.corp:21 is at 127.0.0.1:2121, without the data connections of FTP: those come with ftp/ in front of the forward"},
 		{Forward{Host: "db.corp", HostPort: 5432, Bind: "*"}, "tcp", "[::]:5432", "db.corp:5432 is at 127.0.0.1:5432"},
 		{Forward{Host: "db.corp", HostPort: 5432, Bind: "*"}, "tcp6", "[::]:5432", "db.corp:5432 is at [::1]:5432"},
 		{Forward{Kind: SOCKS}, "tcp", "127.0.0.1:1080", "SOCKS is at 127.0.0.1:1080, try: curl --socks5-hostname 127.0.0.1:1080 ftp://HOST/"},

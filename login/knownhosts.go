@@ -178,6 +178,14 @@ func (h *hostKeys) unknown(ctx context.Context, remote net.Addr, key ssh.PublicK
 	return nil
 }
 
+// withoutQuestion is what to try where the person can't be asked.
+func withoutQuestion(err error) string {
+	if !errors.Is(err, errNobodyToAsk) {
+		return ""
+	}
+	return ": if it is the right one, connect once on a terminal, or with -o StrictHostKeyChecking=accept-new"
+}
+
 // question asks whether to trust an unknown key, until the answer is one.
 func (h *hostKeys) question(ctx context.Context, remote net.Addr, key ssh.PublicKey) error {
 	fingerprint := ssh.FingerprintSHA256(key)
@@ -186,7 +194,7 @@ func (h *hostKeys) question(ctx context.Context, remote net.Addr, key ssh.Public
 	for range 3 {
 		answer, err := h.cfg.ask(ctx, ask, true)
 		if err != nil {
-			return fmt.Errorf("the host key of %s is not known (%s %s): %w", h.name(), typeName(key), fingerprint, err)
+			return fmt.Errorf("the host key of %s is not known (%s %s): %w%s", h.name(), typeName(key), fingerprint, err, withoutQuestion(err))
 		}
 		answer = strings.TrimSpace(answer)
 		switch {

@@ -113,7 +113,7 @@ func TestHostKeyCheck(t *testing.T) {
 		"another fingerprint":    {key: right.PublicKey(), checking: AskNew, answers: []string{ssh.FingerprintSHA256(other.PublicKey()), "no"}, err: "was not accepted"},
 		"no":                     {key: right.PublicKey(), checking: AskNew, answers: []string{"no"}, err: "was not accepted"},
 		"nonsense without end":   {key: right.PublicKey(), checking: AskNew, answers: []string{"a", "b", "c", "yes"}, err: "was not accepted"},
-		"nobody to ask":          {key: right.PublicKey(), checking: AskNew, err: "nobody to ask"},
+		"nobody to ask":          {key: right.PublicKey(), checking: AskNew, err: "nobody to ask (BatchMode, or no terminal): if it is the right one, connect once on a terminal"},
 		"after an unclosed line": {file: []string{"x.corp " + line(other.PublicKey()) + "<unclosed>"}, key: right.PublicKey(), checking: AcceptNew, added: true},
 	} {
 		t.Run(name, func(t *testing.T) {

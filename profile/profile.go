@@ -100,12 +100,11 @@ func Find(profiles []*Profile, name string) (*Profile, error) {
 		known = append(known, p.Name)
 	}
 	const most = 20
-	more := ""
+	listed, more := known, ""
 	if len(known) > most {
-		more = fmt.Sprintf(" and %d more", len(known)-most)
-		known = known[:most]
+		listed, more = known[:most], fmt.Sprintf(" and %d more", len(known)-most)
 	}
-	return nil, fmt.Errorf("there is no tunnel %q: there are %s%s", name, strings.Join(known, ", "), more)
+	return nil, fmt.Errorf("there is no tunnel %q: %s", name, sshconfig.Meant(name, known, "there are "+strings.Join(listed, ", ")+more))
 }
 
 // Config returns the configuration of the tunnel: a new one at each call. The caller gives it its Ask and Notice. Files of
@@ -234,7 +233,8 @@ func (r *reader) Visit(l sshconfig.Line, meant bool) error {
 	case r.ignoreUnknown != "" && sshconfig.MatchList(strings.ToLower(r.ignoreUnknown), name):
 		return nil
 	default:
-		return errors.New("there is no such keyword: culvert(1) and culvert_config(5) list those that there are")
+		known := append(client.Keywords(), "Bastion", "Include", "Tunnel")
+		return fmt.Errorf("there is no such keyword: %s", sshconfig.Meant(name, known, "culvert(1) and culvert_config(5) list those that there are"))
 	}
 	if !meant {
 		return nil

@@ -204,6 +204,9 @@ func TestFind(t *testing.T) {
 	if _, err := Find(all, "web"); err == nil || err.Error() != `there is no tunnel "web": there are payroll, books, web-1, web-2` {
 		t.Errorf("got %v, want an error with the names", err)
 	}
+	if _, err := Find(all, "payrol"); err == nil || err.Error() != `there is no tunnel "payrol": did you mean payroll?` {
+		t.Errorf("got %v, want an error with the name that is near", err)
+	}
 	if _, err := Find(nil, "web"); err == nil || !strings.Contains(err.Error(), "nor any other") {
 		t.Errorf("got %v, want an error that says that there are none", err)
 	}

@@ -1,6 +1,10 @@
 package main
 
-import "github.com/spf13/pflag"
+import (
+	"strings"
+
+	"github.com/spf13/pflag"
+)
 
 // command is a word that may stand first on the command line, in ssh(1)'s place for a host. A host of such a name is
 // written user@name or ssh://name.
@@ -52,8 +56,19 @@ func commands() []command {
 			name: "up", args: "name...", help: "bring tunnels up, and keep them so in the background", flags: upFlags, run: bringUp,
 			complete: func(s *suggestions, typed string) { s.profiles(typed) },
 		},
-		{name: "version", help: "which culvert this is", run: func(*call) error { return errVersion }},
+		{name: "version", help: "which culvert this is", flags: versionFlags, run: showVersion},
 	}
+}
+
+// usage is what to type.
+func (c command) usage() string { return strings.TrimSpace("culvert " + c.name + " " + c.args) }
+
+func commandNames() []string {
+	var names []string
+	for _, c := range commands() {
+		names = append(names, c.name)
+	}
+	return names
 }
 
 func findCommand(name string) (command, bool) {

@@ -122,7 +122,7 @@ func TestSuggestions(t *testing.T) {
 	for words, want := range map[string]string{
 		"":                 "",
 		"vers":             "version\twhich culvert this is\n:hosts\n",
-		"version -":        "",
+		"version -":        "--json\tfor programs\n",
 		"host vers":        ":hosts\n",
 		"-p":               "-p\tof the SSH server\n",
 		"-p ":              "",

@@ -10,6 +10,7 @@ import (
 
 	"github.com/culvert-ssh/culvert/activity"
 	"github.com/culvert-ssh/culvert/client"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 var (
@@ -75,6 +76,7 @@ var options = []option{
 	{name: "S", arg: "ctl_path", help: "over the connection of a running ssh: its control socket", do: setControlPath},
 	{name: "T", help: "for ssh's sake: there is no terminal there"},
 	{name: "V", help: "the version", do: func(*client.Config, string) error { return errVersion }},
+	{name: "version", help: "the version", do: func(*client.Config, string) error { return errVersion }},
 	{name: "via", arg: "ssh", help: "start this ssh, and go over its connection", do: setVia},
 	{name: "v", help: "say more; -vv and -vvv more still", do: func(cfg *client.Config, _ string) error { cfg.Verbose(); return nil }},
 	{name: "W", arg: "host:port", help: "carry standard input and output there, as a ProxyCommand does", do: func(cfg *client.Config, arg string) error { return cfg.SetStdio(arg) }},
@@ -133,7 +135,7 @@ func parse(args []string, cfg *client.Config) error {
 		err = apply(all, cfg)
 	}
 	if err != nil {
-		return flagError(err)
+		return flagError(set, err)
 	}
 	switch {
 	case set.NArg() == 0:
@@ -147,16 +149,48 @@ func parse(args []string, cfg *client.Config) error {
 	return cfg.SetDestination(set.Arg(0))
 }
 
-func flagError(err error) error {
+// flagError says what is wrong with a flag of set.
+func flagError(set *pflag.FlagSet, err error) error {
 	var unknown *pflag.NotExistError
 	var bare *pflag.ValueRequiredError
 	switch {
 	case errors.Is(err, pflag.ErrHelp):
 		return errHelp
 	case errors.As(err, &unknown):
-		return &usageError{fmt.Sprintf("unknown option -%s", unknown.GetSpecifiedName())}
+		return unknownFlag(set, unknown.GetSpecifiedName())
 	case errors.As(err, &bare):
-		return &usageError{fmt.Sprintf("option -%s needs an argument", bare.GetSpecifiedName())}
+		return &usageError{fmt.Sprintf("option %s needs an argument", dashed(bare.GetSpecifiedName()))}
 	}
 	return err
+}
+
+// foreign are the letters of ssh(1) that culvert hasn't, and why.
+var foreign = map[string]string{
+	"e": "no session is opened", "s": "no session is opened", "t": "no session is opened",
+	"G": "ask ssh for that", "Q": "ask ssh for that",
+	"M": "-S goes over an ssh's connection", "O": "-S goes over an ssh's connection",
+	"w": "there are no tunnel devices",
+	"X": "there are no displays", "x": "there are no displays", "Y": "there are no displays",
+}
+
+// unknownFlag says what may have been meant by a flag that isn't one of set.
+func unknownFlag(set *pflag.FlagSet, name string) error {
+	if why, ok := foreign[name]; ok && set.Lookup("L") != nil {
+		return &usageError{fmt.Sprintf("-%s is ssh's, and says nothing to culvert (%s): leave it out", name, why)}
+	}
+	var known []string
+	set.VisitAll(func(f *pflag.Flag) { known = append(known, dashed(f.Name)) })
+	text := "unknown option " + dashed(name)
+	if near, ok := sshconfig.Nearest(dashed(name), known); ok && len(name) > 1 {
+		text += ": did you mean " + near + "?"
+	}
+	return &usageError{text}
+}
+
+// dashed is a flag as it is typed.
+func dashed(name string) string {
+	if len(name) > 1 {
+		return "--" + name
+	}
+	return "-" + name
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // usage is what follows an error in the command line.
@@ -52,7 +54,7 @@ func helpText() string {
 
 // commandHelp tells of one command.
 func commandHelp(c command) string {
-	text := "usage: " + strings.TrimSpace("culvert "+c.name+" "+c.args) + "\n\n" + c.help + "\n"
+	text := "usage: " + c.usage() + "\n\n" + c.help + "\n"
 	if c.flags != nil {
 		text += "\n" + flagsHelp(c.flags())
 	}
@@ -111,6 +113,24 @@ func showHelp(c *call) error {
 		if cmd, ok := findCommand(c.args[0]); ok {
 			return exitError(c.print(commandHelp(cmd)))
 		}
+		names := commandNames()
+		return &usageError{fmt.Sprintf("there is no command %q: %s", c.args[0], sshconfig.Meant(c.args[0], names, "there are "+strings.Join(names, ", ")))}
 	}
 	return &usageError{"culvert help, culvert help flags, or culvert help with the name of a command"}
+}
+
+// showVersion is the command version.
+func showVersion(c *call) error {
+	t, err := c.tunnels("json")
+	switch {
+	case err != nil:
+		return err
+	case len(t.names) > 0:
+		return &usageError{"culvert version takes no names"}
+	case t.json:
+		return t.writeJSON(struct {
+			Version string `json:"version"`
+		}{version})
+	}
+	return errVersion
 }

@@ -57,7 +57,7 @@ func printRedirect(c *call) error {
 		if errors.Is(err, pflag.ErrHelp) {
 			return exitError(c.print("usage: culvert redirect print [flags]\n\n" + set.FlagUsages()))
 		}
-		return c.misused(err)
+		return flagError(set, err)
 	}
 	if set.NArg() != 1 || set.Arg(0) != "print" {
 		return c.misused(errors.New("write: culvert redirect print; culvert redirect --help says more"))

@@ -15,6 +15,7 @@ import (
 
 	"github.com/culvert-ssh/culvert/client"
 	"github.com/culvert-ssh/culvert/login"
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 // call is one run of the program: its words, and what it speaks to.
@@ -66,17 +67,51 @@ func (c *call) dispatch() error {
 		if cmd, ok := findCommand(c.args[0]); ok {
 			c.args = c.args[1:]
 			err := cmd.run(c)
-			if errors.Is(err, errHelp) && cmd.name != "help" {
+			switch {
+			case errors.Is(err, errHelp) && cmd.name != "help":
 				return exitError(c.print(commandHelp(cmd)))
+			case errors.Is(err, errUsage):
+				c.out.failure(err)
+				c.out.line(fmt.Sprintf("usage: %s\n       (culvert help %s says more)", cmd.usage(), cmd.name))
+				return exitError(exitUsage)
 			}
 			return err
 		}
 	}
 	cfg := c.newConfig()
-	if err := parse(c.args, cfg); err != nil {
-		return c.misused(err)
+	err := parse(c.args, cfg)
+	if err != nil {
+		err = c.misused(err)
+	} else {
+		err = c.serve(cfg)
 	}
-	return c.serve(cfg)
+	if errors.Is(err, errUsage) {
+		return perhapsCommand(c.args, err)
+	}
+	return err
+}
+
+// perhapsCommand adds to an error that the first word, which was taken for a host, is much like a command.
+func perhapsCommand(args []string, err error) error {
+	if len(args) == 0 {
+		return err
+	}
+	if near, ok := sshconfig.Nearest(args[0], commandNames()); ok {
+		return &usageError{fmt.Sprintf("%s; or did you mean culvert %s?", err, near)}
+	}
+	return err
+}
+
+// homeFolder is the home of whoever runs the program: HOME, and where that isn't set, as it may be under cron and systemd, what the
+// system has, which is what ssh(1) goes by.
+func homeFolder() string {
+	if home, err := os.UserHomeDir(); err == nil {
+		return home
+	}
+	if u, err := user.Current(); err == nil {
+		return u.HomeDir
+	}
+	return "" // there are no default files
 }
 
 // misused says what is wrong with a word on the command line; where it is the words as a whole, the usage follows.
@@ -90,8 +125,7 @@ func (c *call) misused(err error) error {
 
 // newConfig returns the defaults for the person who runs the program.
 func (c *call) newConfig() *client.Config {
-	home, _ := os.UserHomeDir() // without one, there are no default files
-	cfg := client.NewConfig(home, userName())
+	cfg := client.NewConfig(homeFolder(), userName())
 	cfg.AgentSocket = login.DefaultAgent()
 	return cfg
 }

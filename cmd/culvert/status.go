@@ -162,6 +162,9 @@ func listTunnels(c *call) error {
 	if t.json {
 		return t.writeJSON(found)
 	}
+	if len(found) == 0 {
+		t.out.line("there are no tunnels yet: culvert_config(5) says how to write one")
+	}
 	w := tabwriter.NewWriter(t.stdout, 0, 0, 2, ' ', 0)
 	for _, l := range found {
 		state := "down"

@@ -60,16 +60,17 @@ func (t *tunnels) flags(names ...string) *pflag.FlagSet {
 func upFlags() *pflag.FlagSet {
 	return new(tunnels).flags("all", "file", "foreground", "json", "login")
 }
-func downFlags() *pflag.FlagSet   { return new(tunnels).flags("all", "json") }
-func statusFlags() *pflag.FlagSet { return new(tunnels).flags("json", "watch") }
-func listFlags() *pflag.FlagSet   { return new(tunnels).flags("file", "json") }
+func downFlags() *pflag.FlagSet    { return new(tunnels).flags("all", "json") }
+func statusFlags() *pflag.FlagSet  { return new(tunnels).flags("json", "watch") }
+func listFlags() *pflag.FlagSet    { return new(tunnels).flags("file", "json") }
+func versionFlags() *pflag.FlagSet { return new(tunnels).flags("json") }
 
 // tunnels reads the words behind a command, which may have these flags among them.
 func (c *call) tunnels(flags ...string) (*tunnels, error) {
 	t := &tunnels{call: c}
 	set := t.flags(flags...)
 	if err := set.Parse(c.args); err != nil {
-		return nil, flagError(err)
+		return nil, flagError(set, err)
 	}
 	t.names = set.Args()
 	if t.file != "" {
@@ -93,13 +94,11 @@ func (t *tunnels) chosen(command string) error {
 }
 
 func place() (standing.Place, error) {
-	home, _ := os.UserHomeDir() // without one, there may be another place
-	return standing.Find(home, os.Getenv)
+	return standing.Find(homeFolder(), os.Getenv)
 }
 
 func person() profile.Person {
-	home, _ := os.UserHomeDir()
-	return profile.Person{Home: home, Name: userName()}
+	return profile.Person{Home: homeFolder(), Name: userName()}
 }
 
 // profiles reads the tunnels that there are.

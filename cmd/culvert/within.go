@@ -129,10 +129,9 @@ func (w *within) carryOut(p environs.Proxies) error {
 		return fmt.Errorf("make a folder for the configuration of FTP clients: %w", err)
 	}
 	defer os.RemoveAll(folder)
-	home, _ := os.UserHomeDir() // without one, there are no files to take over
 	cmd := exec.Command(w.program)
 	cmd.Args, cmd.Stdin, cmd.Stdout, cmd.Stderr = w.command, w.stdin, w.stdout, w.stderr
-	if cmd.Env, err = environs.Make(folder, home, os.Environ(), p); err != nil {
+	if cmd.Env, err = environs.Make(folder, homeFolder(), os.Environ(), p); err != nil {
 		return err
 	}
 	if err := cmd.Start(); err != nil {
