@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
@@ -266,6 +267,15 @@ func TestKeyThatOthersMayReadIsNotUsed(t *testing.T) {
 	cfg.Identities, cfg.BatchMode = []string{key.Path}, true
 	if err := tryConnect(t, cfg); err == nil || !strings.Contains(err.Error(), "tried: nothing") {
 		t.Errorf("got %v, want that nothing was tried", err)
+	}
+	// Nor is it passed over in silence where its public half is beside it, as the agent might have had the private one.
+	public, log := key.Path+".pub", new(strings.Builder)
+	if err := os.WriteFile(public, key.Authorized(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Log = slog.New(slog.NewTextHandler(log, nil))
+	if err := tryConnect(t, cfg); err == nil || !strings.Contains(log.String(), "chmod 600") {
+		t.Errorf("got %v, and the log %q; want that the key is left out", err, log)
 	}
 	_, err := newAuthenticator(t.Context(), cfg, nil, nil).loadIdentity(key.Path)
 	if want := "may be read by others (mode 0644), so it is not used: chmod 600"; err == nil || !strings.Contains(err.Error(), want) {

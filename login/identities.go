@@ -32,7 +32,13 @@ func (a *authenticator) identities() []*identity {
 		}
 	}
 	all := slices.Concat(certificates, named, others, own)
-	return slices.DeleteFunc(all, func(id *identity) bool { return !id.hasPrivate() && id.half == nil })
+	return slices.DeleteFunc(all, func(id *identity) bool {
+		unusable := !id.hasPrivate() && id.half == nil
+		if unusable && id.unread != nil {
+			a.cfg.Logger().Warn("a key is left out", "err", id.unread)
+		}
+		return unusable
+	})
 }
 
 // keyFiles are the keys of the identity files. Of some we have the public half alone, and perhaps the agent has the other. Unless certificates are asked for by
@@ -54,6 +60,9 @@ func (a *authenticator) keyFiles() []*identity {
 				continue
 			}
 			id = &identity{name: file, public: public}
+			if !errors.Is(err, fs.ErrNotExist) {
+				id.unread = err
+			}
 		}
 		own = append(own, id)
 		if cert, ok := readPublicKey(file + "-cert.pub").(*ssh.Certificate); ok && len(a.cfg.Certificates) == 0 {

@@ -26,6 +26,7 @@ type identity struct {
 	pem    []byte              // the file, of a key that is read from one
 	login  *authenticator      // that it serves
 	raw    any                 // the private key of a file, until the agent was offered it
+	unread error               // why a file that is there has told its public half alone
 }
 
 // hasPrivate reports whether it can be signed with, if need be after it is opened.
