@@ -149,6 +149,16 @@ func parse(args []string, cfg *client.Config) error {
 	return cfg.SetDestination(set.Arg(0))
 }
 
+// oneDash is err, or where a long flag has a single dash, which makes letters of it, says that.
+func oneDash(args []string, err error) error {
+	for _, o := range options {
+		if len(o.name) > 1 && slices.Contains(args, "-"+o.name) {
+			return &usageError{fmt.Sprintf("-%s: did you mean --%s?", o.name, o.name)}
+		}
+	}
+	return err
+}
+
 // flagError says what is wrong with a flag of set.
 func flagError(set *pflag.FlagSet, err error) error {
 	var unknown *pflag.NotExistError

@@ -81,7 +81,7 @@ func (c *call) dispatch() error {
 	cfg := c.newConfig()
 	err := parse(c.args, cfg)
 	if err != nil {
-		err = c.misused(err)
+		err = c.misused(oneDash(c.args, err))
 	} else {
 		err = c.serve(cfg)
 	}

@@ -29,7 +29,7 @@ func runWithin(c *call) error {
 	}
 	cfg := c.newConfig()
 	if err := parse(words, cfg); err != nil {
-		return c.misused(err)
+		return c.misused(oneDash(words, err))
 	}
 	program, err := exec.LookPath(command[0])
 	if err != nil { // sooner than somebody types a password for it
