@@ -56,6 +56,11 @@ func Load(p Person, sources []sshconfig.Source) ([]*Profile, error) {
 		return nil, err
 	}
 	var errs []error
+	if len(n.found) == 0 { // a Tunnel that is misspelt must not go unnoticed
+		if err := files.Walk(&reader{profile: new(Profile)}); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	for _, profile := range n.found {
 		profile.person = p
 		r := &reader{profile: profile}

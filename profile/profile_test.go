@@ -158,6 +158,18 @@ config:6: Colour: there is no such keyword: culvert(1) and culvert_config(5) lis
 	}
 }
 
+// The only Tunnel of a file may be misspelt.
+func TestFileWithoutTunnelsIsChecked(t *testing.T) {
+	p := person(t, ".config/culvert/config", "Tunel a\n  Bastion h\n")
+	if _, err := Load(p, Files(p, own(p))); err == nil || !strings.Contains(err.Error(), "config:1: Tunel: there is no such keyword") {
+		t.Errorf("got %v, want that there is no such keyword", err)
+	}
+	p = person(t, ".config/culvert/config", "Tunnel *\n  Port 2222\n")
+	if _, err := Load(p, Files(p, own(p))); err != nil {
+		t.Errorf("defaults alone: %v", err)
+	}
+}
+
 func TestFilesOfOthersAreNotRead(t *testing.T) {
 	p := person(t, ".config/culvert/config", example)
 	if err := os.Chmod(own(p), 0o622); err != nil {
