@@ -10,6 +10,9 @@ import (
 // partingTimeout is how long the bastion may take to confirm that channels are closed, when we end.
 const partingTimeout = 2 * time.Second
 
+// togetherTimeout is how long after the loss of the connection a word to end may come that has caused it.
+const togetherTimeout = 100 * time.Millisecond
+
 // Run connects to the bastion, serves the forwards, and returns when ctx is done (nil) or when the SSH
 // connection is lost (an error that matches [ErrConnectionLost]). Everything it started has ended by then,
 // and connections that were running have been reset. Other errors say why it could not begin.
@@ -43,12 +46,28 @@ func Run(ctx context.Context, cfg *Config) error {
 	if err := forward(ctx, cfg, up, &wg); err != nil && ctx.Err() == nil {
 		return err
 	}
+	return toldOrLost(ctx, up)
+}
+
+// toldOrLost returns when ctx is done (nil), or when up has ended (why). If both come together, ctx counts: an interrupt from the terminal ends
+// the program that has the connection, too, a ProxyCommand or the ssh of --via, and that may be seen first.
+func toldOrLost(ctx context.Context, up uplink) error {
 	select {
 	case <-ctx.Done():
 		return nil
 	case <-up.Done():
-		return lostError(up)
 	}
+	late := time.NewTimer(togetherTimeout)
+	defer late.Stop()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-late.C:
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return lostError(up)
 }
 
 // runLogins is Run where each FTP login has an SSH connection of its own.

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -123,6 +124,39 @@ func TestStoppedRunResetsAndReturnsNil(t *testing.T) {
 		t.Errorf("Run: got %v, want nil", err)
 	}
 	wantReset(t, c)
+}
+
+// endedUplink is one that has ended.
+type endedUplink struct{ uplink }
+
+func (endedUplink) Done() <-chan struct{} { done := make(chan struct{}); close(done); return done }
+func (endedUplink) Cause() error          { return errors.New("the program that had it is gone") }
+
+// TestWordToEndWinsOverTheLossItCauses: an interrupt from the terminal ends a ProxyCommand as well.
+func TestWordToEndWinsOverTheLossItCauses(t *testing.T) {
+	for name, after := range map[string]time.Duration{"before": 0, "a moment later": togetherTimeout / 2} {
+		t.Run(name, func(t *testing.T) {
+			for range 50 {
+				synctest.Test(t, func(t *testing.T) {
+					ctx, stop := context.WithCancel(t.Context())
+					defer stop()
+					if after == 0 {
+						stop()
+					} else {
+						time.AfterFunc(after, stop)
+					}
+					if err := toldOrLost(ctx, endedUplink{}); err != nil {
+						t.Errorf("got %v, want nil", err)
+					}
+				})
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		if err := toldOrLost(t.Context(), endedUplink{}); !errors.Is(err, ErrConnectionLost) {
+			t.Errorf("nobody said to end: got %v, want that the connection was lost", err)
+		}
+	})
 }
 
 func TestStoppedRunReturnsEvenIfTheBastionIsSilent(t *testing.T) {
