@@ -173,6 +173,8 @@ func (m *Master) open(asked stdio) (*stream, error) {
 		return nil, errors.Join(err, control.Close(), p.theirIn.Close(), p.out.Close())
 	}
 	p.in = in
+	enlarge(p.out)
+	enlarge(p.in)
 	_, err = control.ask(m.over, askStdio, ssh.Marshal(asked), p.theirIn, theirOut)
 	_ = theirOut.Close() // the master has its own
 	s := newPassenger(m, p)
