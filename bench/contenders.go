@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"regexp"
+	"strings"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
 	"github.com/culvert-ssh/culvert/internal/stage"
@@ -22,7 +24,8 @@ type contender struct {
 	sink    netip.AddrPort
 	ftp     netip.AddrPort // where an FTP client connects to
 	socks   netip.AddrPort // and by which SOCKS proxy, if valid
-	client  string         // the names of its processes, for their CPU time
+	always  bool           // all goes by that proxy, not only FTP
+	client  []string       // the names of its processes, for their CPU time
 	server  string
 	forward bool // it takes part in what isn't FTP
 }
@@ -31,7 +34,7 @@ type contender struct {
 // compared with.
 func contenders(ctx context.Context, bin string, w *work) (all []*contender, closeAll func() error, err error) {
 	var closers []func() error
-	closeAll = func() error {
+	end := func() error {
 		var errs []error
 		for i := len(closers) - 1; i >= 0; i-- {
 			errs = append(errs, closers[i]())
@@ -40,7 +43,7 @@ func contenders(ctx context.Context, bin string, w *work) (all []*contender, clo
 	}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, closeAll())
+			err = errors.Join(err, end())
 		}
 	}()
 
@@ -68,45 +71,82 @@ func contenders(ctx context.Context, bin string, w *work) (all []*contender, clo
 	closers = append(closers, daemon.Close)
 
 	targets := []string{w.echo.at.String(), w.source.at.String(), w.sink.at.String()}
+	var master string // the control socket of the first ssh
 	for _, c := range []struct {
 		name, client, server string
 		at                   netip.AddrPort
 		user                 string
 		options              []string
+		dynamic              bool // it takes part by -D, too
 	}{
-		{"ssh → sshd", "ssh", "sshd", sshd.Addr, sshd.User, nil},
-		{"ssh → sshd, aes128-gcm", "ssh", "sshd", sshd.Addr, sshd.User, []string{"Ciphers=aes128-gcm@openssh.com"}},
-		{"culvert → culvertd", "culvert", "culvertd", daemon.Addr, stage.User, nil},
-		{"culvert → sshd", "culvert", "sshd", sshd.Addr, sshd.User, nil},
-		{"ssh → culvertd", "ssh", "culvertd", daemon.Addr, stage.User, nil},
+		{"ssh → sshd", "ssh", "sshd", sshd.Addr, sshd.User, nil, true},
+		{"ssh → sshd, aes128-gcm", "ssh", "sshd", sshd.Addr, sshd.User, []string{"Ciphers=aes128-gcm@openssh.com"}, false},
+		{"culvert → culvertd", "culvert", "culvertd", daemon.Addr, stage.User, nil, false},
+		{"culvert → sshd", "culvert", "sshd", sshd.Addr, sshd.User, nil, true},
+		{"culvert -S, by the first ssh", "culvert", "sshd", sshd.Addr, sshd.User, nil, false},
+		{"ssh → culvertd", "ssh", "culvertd", daemon.Addr, stage.User, nil, false},
 	} {
-		k := &contender{name: c.name, client: c.client, server: c.server, forward: true}
+		k := &contender{name: c.name, client: []string{c.client}, server: c.server, forward: true}
 		var at []netip.AddrPort
 		if c.client == "ssh" {
 			p, err := peers.StartSSH(ctx, peers.SSHConfig{
-				Server: c.at, User: c.user, Identity: key.Path, Options: c.options, Local: targets, Dynamic: true,
+				Server: c.at, User: c.user, Identity: key.Path, Options: c.options, Local: targets, Dynamic: true, Master: master == "",
 			})
 			if err != nil {
 				return nil, nil, err
 			}
 			closers = append(closers, p.Close)
 			at, k.ftp, k.socks = p.Local, w.ftp.Addr, p.Dynamic
+			if master == "" {
+				master = p.Control
+			}
 		} else {
 			forwards := []string{"ftp/127.0.0.1:0:" + w.ftp.Addr.String()}
 			for _, t := range targets {
 				forwards = append(forwards, "127.0.0.1:0:"+t)
 			}
-			p, err := s.StartClient(c.at, c.user, key.Path, forwards)
+			args := []string{"-D", "127.0.0.1:0", "-o", fmt.Sprintf("FTPPorts=%d", w.ftp.Addr.Port())}
+			if strings.HasPrefix(c.name, "culvert -S") {
+				args = append(args, "-S", master)
+				k.client = append(k.client, "ssh")
+			}
+			p, err := s.StartClient(c.at, c.user, key.Path, forwards, args...)
 			if err != nil {
 				return nil, nil, err
 			}
 			closers = append(closers, p.Close)
 			at, k.ftp = p.Local[1:], p.Local[0]
+			proxy, err := p.Await(socksReady, 1)
+			if err != nil {
+				return nil, nil, err
+			}
+			if k.socks, err = netip.ParseAddrPort(proxy[0][1]); err != nil {
+				return nil, nil, err
+			}
 		}
 		k.echo, k.source, k.sink = at[0], at[1], at[2]
 		all = append(all, k)
+		if c.dynamic {
+			d := *k
+			d.name, d.always, d.ftp = c.client+" -D"+strings.TrimPrefix(c.name, c.client), true, w.ftp.Addr
+			d.echo, d.source, d.sink = w.echo.at, w.source.at, w.sink.at
+			all = append(all, &d)
+		}
+		if c.client == "culvert" {
+			k.socks = netip.AddrPort{}
+		}
 	}
-	return append(all, &contender{name: "no tunnel", ftp: w.ftp.Addr}), closeAll, nil
+	return append(all, &contender{name: "no tunnel", ftp: w.ftp.Addr}), end, nil
+}
+
+var socksReady = regexp.MustCompile(`(?m)^SOCKS is at ([^ ,\n]+)`)
+
+// dial connects to what isn't FTP.
+func (c *contender) dial(at netip.AddrPort) (net.Conn, error) {
+	if c.always {
+		return c.dialFTP("tcp", at.String())
+	}
+	return net.Dial("tcp", at.String())
 }
 
 // dialFTP connects as an FTP client of this contender does: straight, or by the SOCKS proxy (RFC 1928).

@@ -153,7 +153,8 @@ func (w *work) measurements() []measurement {
 
 // bulk returns the rate in MB/s, and the CPU seconds a GB of client and server.
 func (w *work) bulk(c *contender, f func(c *contender) error) ([]float64, error) {
-	before, err := cpuOf(c.client, c.server)
+	names := append(c.client, c.server)
+	before, err := cpuOf(names...)
 	if err != nil {
 		return nil, err
 	}
@@ -162,16 +163,21 @@ func (w *work) bulk(c *contender, f func(c *contender) error) ([]float64, error)
 		return nil, err
 	}
 	took := time.Since(begin)
-	after, err := cpuOf(c.client, c.server)
+	after, err := cpuOf(names...)
 	if err != nil {
 		return nil, err
 	}
 	gb := float64(w.o.bulk) / 1e9
-	return []float64{gb * 1e3 / took.Seconds(), (after[0] - before[0]) / gb, (after[1] - before[1]) / gb}, nil
+	var client float64
+	for i := range c.client {
+		client += after[i] - before[i]
+	}
+	last := len(c.client)
+	return []float64{gb * 1e3 / took.Seconds(), client / gb, (after[last] - before[last]) / gb}, nil
 }
 
 func (w *work) download(c *contender) error {
-	conn, err := net.Dial("tcp", c.source.String())
+	conn, err := c.dial(c.source)
 	if err != nil {
 		return err
 	}
@@ -184,7 +190,7 @@ func (w *work) download(c *contender) error {
 }
 
 func (w *work) upload(c *contender) error {
-	conn, err := net.Dial("tcp", c.sink.String())
+	conn, err := c.dial(c.sink)
 	if err != nil {
 		return err
 	}
@@ -209,7 +215,7 @@ func (w *work) upload(c *contender) error {
 func (w *work) openMany(_ context.Context, c *contender) (float64, error) {
 	begin := time.Now()
 	for range w.o.opens {
-		conn, err := net.Dial("tcp", c.echo.String())
+		conn, err := c.dial(c.echo)
 		if err != nil {
 			return 0, err
 		}
