@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -81,6 +82,9 @@ func (s SSH) logIn(ctx context.Context, socket string, words *words) error {
 	}
 	cmd := s.command(ctx, append(args, s.Args...)...)
 	cmd.Stderr = stderr
+	endsWithUs(cmd) // it may wait for an answer for ever, or for a password
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := cmd.Run(); err != nil {
 		return words.failure(err)
 	}
