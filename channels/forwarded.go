@@ -132,7 +132,7 @@ func (s *stream) begin() error {
 func (s *stream) offer(from netip.AddrPort, letGo func()) error {
 	late := time.AfterFunc(confirmTimeout, letGo)
 	endOfData := s.endOfData.Load()
-	ch, reqs, err := s.cfg.SSH.OpenChannel("forwarded-tcpip", ssh.Marshal(forwardedTCPIP{
+	ch, reqs, err := relay.OpenChannel(s.cfg.SSH, s.ctx.Done(), "forwarded-tcpip", ssh.Marshal(forwardedTCPIP{
 		Host: s.host, Port: uint32(s.port),
 		OriginatorHost: from.Addr().String(), OriginatorPort: uint32(from.Port()),
 	}))

@@ -1,10 +1,12 @@
 package client
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -225,6 +227,38 @@ func wantEarly(t *testing.T, c *connection, want int) {
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("%d channels wait, want %d", early, want)
+		}
+	}
+}
+
+// TestConnectionThatEndsWhileChannelsAreAskedFor ends connections at the moment at which many ask for a channel. Each gets an answer, and so
+// does Close.
+func TestConnectionThatEndsWhileChannelsAreAskedFor(t *testing.T) {
+	for range 30 {
+		server, c, _ := lying(t)
+		var wg sync.WaitGroup
+		for range 50 {
+			wg.Go(func() {
+				for {
+					if _, err := c.Open(context.Background(), "h", 1, netip.AddrPort{}); err == nil {
+						t.Error("a channel that was refused is open")
+					} else if hasEnded(c) {
+						return
+					}
+				}
+			})
+		}
+		_ = server.Close()
+		ended := make(chan struct{})
+		go func() {
+			wg.Wait()
+			c.Close()
+			close(ended)
+		}()
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			t.Fatal("somebody still waits for a channel of a connection that has ended")
 		}
 	}
 }

@@ -273,7 +273,7 @@ func (c *connection) open(ctx context.Context, target string, cfg relay.ChannelC
 	defer cancel()
 	c.wg.Go(func() { // ends with the answer, or with the connection
 		defer func() { <-c.opening }()
-		ch, reqs, err := c.ssh.OpenChannel(kind, extra)
+		ch, reqs, err := relay.OpenChannel(c.ssh, c.done, kind, extra)
 		if refused := (*ssh.OpenChannelError)(nil); err != nil && !errors.As(err, &refused) {
 			c.Drop() // there is no answer any more, and who asks whether the connection has ended must hear so
 			<-c.done

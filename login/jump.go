@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/relay"
 	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
@@ -76,7 +77,12 @@ func (w *channelWay) open(ctx context.Context, cfg, hop *Config) (<-chan *ssh.Re
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = w.hop.Conn.Close() })
 	// The originator is what ssh(1) says for -W.
-	channel, requests, err := w.hop.OpenChannel("direct-tcpip", ssh.Marshal(struct {
+	ended := make(chan struct{})
+	go func() { // ends with the connection
+		_ = w.hop.Wait() // why is told elsewhere
+		close(ended)
+	}()
+	channel, requests, err := relay.OpenChannel(w.hop, ended, "direct-tcpip", ssh.Marshal(struct {
 		Host       string
 		Port       uint32
 		Origin     string

@@ -28,6 +28,15 @@ func (w *Wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write fails once reading has: x/crypto/ssh (v0.58.0) answers those that wait for a channel when reading fails, and one that asks after
+// that, and can write, waits for good.
+func (w *Wire) Write(p []byte) (int, error) {
+	if w.lost.Load() {
+		return 0, net.ErrClosed
+	}
+	return w.Conn.Write(p)
+}
+
 // Close closes the connection, which from here on counts as lost.
 func (w *Wire) Close() error {
 	w.lost.Store(true)

@@ -357,7 +357,7 @@ func (g *generator) setting() string {
 		"IdentityAgent":            {"none", "SSH_AUTH_SOCK", "~/agent", "/a/%r@%h:%p", "${VARIABLE}/x", "/a/%i"},
 		"ControlPath":              {"none", "~/.ssh/%C", "/c/%r@%h:%p", "/c/%n-%L"},
 		"ProxyCommand":             {"none", "nc %h %p", `sh -c "a # b" 'c'`},
-		"ProxyJump":                {"none", "jump", "a@jump:22,second", "[::1]:2222"},
+		"ProxyJump":                {"none", "jump", "a@jump:22,second", "[::2]:2222"},
 		"ConnectionAttempts":       {"1", "3"},
 		"RemoteCommand":            {"none", "echo %h %n %p %r", `a "b c" # d`},
 		"StrictHostKeyChecking":    {"ask", "accept-new"},

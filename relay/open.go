@@ -1,0 +1,32 @@
+package relay
+
+import (
+	"errors"
+
+	"golang.org/x/crypto/ssh"
+)
+
+// errEnded is what an open has come to that the end of the connection left without an answer.
+var errEnded = errors.New("the SSH connection ended before there was an answer")
+
+// OpenChannel is conn.OpenChannel that ends with the connection, which done tells of. x/crypto/ssh (v0.58.0) answers
+// those that wait when the connection ends, and never one that comes between that and the failure of its first write, if a
+// [Wire] doesn't keep it from writing; whoever waits for all of its goroutines then waits for good.
+func OpenChannel(conn ssh.Conn, done <-chan struct{}, kind string, extra []byte) (ssh.Channel, <-chan *ssh.Request, error) {
+	type opened struct {
+		ch   ssh.Channel
+		reqs <-chan *ssh.Request
+		err  error
+	}
+	answer := make(chan opened, 1)
+	go func() { // ends with the answer, which may never come
+		ch, reqs, err := conn.OpenChannel(kind, extra)
+		answer <- opened{ch, reqs, err}
+	}()
+	select {
+	case o := <-answer:
+		return o.ch, o.reqs, o.err
+	case <-done:
+		return nil, nil, errEnded // a channel of a connection that has ended needs no close
+	}
+}
