@@ -39,7 +39,7 @@ func TestClientThatDoesNotAnswerIsWaitedForNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		client, tcp := &silentClient{gone: make(chan struct{})}, new(unread)
 		c := &Conn{
-			cfg: Config{SSH: client, Audit: audit.New(io.Discard, time.Now), Log: slog.New(slog.DiscardHandler)}, unconfirmed: make(places, 1),
+			ctx: t.Context(), cfg: Config{SSH: client, Audit: audit.New(io.Discard, time.Now), Log: slog.New(slog.DiscardHandler)}, unconfirmed: make(places, 1),
 		}
 		c.unconfirmed <- struct{}{}
 		in := &incoming{taken: make(chan struct{})}
