@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
 const (
@@ -134,38 +136,12 @@ func (s *sources) find(word string) ([]string, error) {
 	case !filepath.IsAbs(word):
 		pattern = filepath.Join(s.dir, word)
 	}
-	paths, err := filepath.Glob(pattern)
+	paths, err := sshconfig.Glob(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a pattern of paths", word)
 	}
-	if err := readable(pattern); err != nil {
+	if err := sshconfig.Readable(pattern); err != nil {
 		return nil, err
 	}
-	paths = slices.DeleteFunc(paths, func(path string) bool { return hidden(path, pattern) })
-	slices.Sort(paths)
 	return paths, nil
-}
-
-// readable reports a directory that a pattern is looked for in and that can't be read: glob(3) says nothing of it, and
-// what it keeps out would come in.
-func readable(pattern string) error {
-	dir := filepath.Dir(pattern)
-	for strings.ContainsAny(dir, `*?[`) {
-		dir = filepath.Dir(dir)
-	}
-	_, err := os.ReadDir(dir)
-	if err == nil || errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	return fmt.Errorf("look for %q: %w", pattern, err)
-}
-
-func hidden(path, pattern string) bool {
-	names, patterns := strings.Split(path, "/"), strings.Split(pattern, "/")
-	for i := range min(len(names), len(patterns)) {
-		if strings.HasPrefix(names[i], ".") && !strings.HasPrefix(patterns[i], ".") {
-			return true
-		}
-	}
-	return false
 }

@@ -226,43 +226,17 @@ func (w *walker) find(from Source, word string) ([]string, error) {
 	if paths, ok := w.found[pattern]; ok {
 		return paths, nil
 	}
-	paths, err := filepath.Glob(pattern)
+	paths, err := Glob(pattern)
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a pattern of paths", word)
 	}
-	if err := readable(pattern); err != nil {
-		return nil, err
-	}
-	paths = slices.DeleteFunc(paths, func(path string) bool { return hidden(path, pattern) })
-	slices.Sort(paths)
-	w.found[pattern] = paths
-	return paths, nil
-}
-
-// readable reports a directory that a pattern is looked for in and that can't be read: what is kept there would be lost.
-func readable(pattern string) error {
-	if !strings.ContainsAny(pattern, `*?[`) {
-		return nil
-	}
-	dir := filepath.Dir(pattern)
-	for strings.ContainsAny(dir, `*?[`) {
-		dir = filepath.Dir(dir)
-	}
-	_, err := os.ReadDir(dir)
-	if err == nil || errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return fmt.Errorf("look for %q: %w", pattern, err)
-}
-
-func hidden(path, pattern string) bool {
-	names, patterns := strings.Split(path, string(filepath.Separator)), strings.Split(pattern, string(filepath.Separator))
-	for i := range min(len(names), len(patterns)) {
-		if strings.HasPrefix(names[i], ".") && !strings.HasPrefix(patterns[i], ".") {
-			return true
+	if strings.ContainsAny(pattern, `*?[`) { // else what can't be read is no file, as for ssh
+		if err := Readable(pattern); err != nil {
+			return nil, err
 		}
 	}
-	return false
+	w.found[pattern] = paths
+	return paths, nil
 }
 
 // ExpandHome puts a home directory in the place of a leading ~ or, if there is such a user, ~user. Home is that of ~ alone.
