@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
+
+	"github.com/culvert-ssh/culvert/peercred"
 )
 
 // Control serves the control socket.
@@ -88,7 +90,7 @@ func (l *credentials) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		uid, err := peer(c)
+		uid, err := peercred.User(c)
 		if err == nil && (uid == 0 || uid == uint32(os.Geteuid())) {
 			return c, nil
 		}

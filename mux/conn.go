@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/peercred"
 )
 
 // helloTimeout is how long a master may take to say hello, and to take a message: it is on this machine, and busy at most with
@@ -66,7 +68,7 @@ func dialError(path string, err error) error {
 
 // greet makes sure that it is a master, and one of this user: others would see what is carried.
 func (c *conn) greet() error {
-	uid, err := peer(c.UnixConn)
+	uid, err := peercred.User(c.UnixConn)
 	if err != nil {
 		return fmt.Errorf("whose it is can't be told: %w", err)
 	}

@@ -1,11 +1,11 @@
-//go:build !linux
+//go:build !linux && !darwin
 
-package admin
+package peercred
 
 import (
 	"errors"
 	"net"
 )
 
-// peer knows no way to ask who is at the other end, so that nobody is let through.
-func peer(*net.UnixConn) (uint32, error) { return 0, errors.ErrUnsupported }
+// User knows no way to ask here: the error matches [errors.ErrUnsupported].
+func User(*net.UnixConn) (uint32, error) { return 0, errors.ErrUnsupported }
