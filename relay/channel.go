@@ -38,6 +38,22 @@ type ChannelConfig struct {
 	// dead. Required where EndOfData is not set: it settles whether an EOF that came together
 	// with a close was the peer's word or the connection's end.
 	Alive func() error
+
+	// Extension hears what the peer says on the channel. If nil, nobody does.
+	Extension Extension
+}
+
+// Extension is what more than its own data a channel is for. Its methods are called in the order of what the peer says, and what was said before
+// an EOF before Read returns at it. All else that the peer has to say on its SSH connection waits for them.
+type Extension interface {
+	// Request reports whether it knows a request that the channel doesn't.
+	Request(name string, payload []byte) (known bool)
+
+	// EndOfData is called at the first EndOfDataRequest, if that was agreed on, with the peer's count.
+	EndOfData(bytes uint64)
+
+	// Closed is called once, last: the channel was closed, or its connection has ended.
+	Closed()
 }
 
 // Channel is an SSH channel as a [Stream].
@@ -87,7 +103,12 @@ func (c *Channel) serve(reqs <-chan *ssh.Request) {
 			var m endOfData
 			if ssh.Unmarshal(r.Payload, &m) == nil && !st.said {
 				st.said, st.bytes, known = true, m.Bytes, true
+				if c.cfg.Extension != nil {
+					c.cfg.Extension.EndOfData(m.Bytes)
+				}
 			}
+		} else if c.cfg.Extension != nil {
+			known = c.cfg.Extension.Request(r.Type, r.Payload)
 		}
 		if r.WantReply {
 			_ = r.Reply(known, nil) // a failing reply means a dying connection; Read reports it
@@ -110,6 +131,9 @@ func (c *Channel) serve(reqs <-chan *ssh.Request) {
 		}
 	}
 	c.final = st
+	if c.cfg.Extension != nil {
+		c.cfg.Extension.Closed()
+	}
 	close(c.gone)
 }
 

@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"config":     {"policy", "algorithms", "sshconfig"},
 	"control":    {"ftp", "relay"},
 	"ftps":       {"relay"},
+	"stripe":     {"relay"},
 	"mux":        {"relay", "peercred"},
 	"activity":   {"relay"},
 	"screen":     {},
