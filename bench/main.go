@@ -1,13 +1,22 @@
 // Command bench measures culvert and culvertd side by side with OpenSSH on the same work, in
 // one run, interleaved, and prints medians and ratios. It judges nothing and fails only if
 // something can't be run.
+//
+// "bench line RTT COMMAND" runs a command on one of two machines that are a round trip of RTT away from each other: two network namespaces,
+// joined by [lan.Stretch]. This one is NEAR_ADDR, the other one FAR_ADDR, and what stands behind $FAR runs there:
+//
+//	go run ./bench line 50ms sh -c '$FAR bin/culvertd -f … & bin/culvert -L … user@$FAR_ADDR & curl …'
+//
+// Nothing of it is left when the command ends. Tests have the same by [lan.Line].
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -15,6 +24,11 @@ import (
 )
 
 func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if len(os.Args) > 1 && os.Args[1] == "line" {
+		exit(runLine(ctx, os.Args[2:]))
+	}
 	var o options
 	flag.StringVar(&o.bin, "bin", "bin", "the `folder` with culvertd and culvert")
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is made")
@@ -22,12 +36,20 @@ func main() {
 	flag.IntVar(&o.opens, "opens", 500, "channels opened one after another")
 	flag.IntVar(&o.files, "files", 1000, "small files fetched by FTP")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	if err := run(ctx, o); err != nil {
-		fmt.Fprintln(os.Stderr, "bench:", err)
-		os.Exit(1)
+	exit(run(ctx, o))
+}
+
+// exit ends the program, with the status of the program that did the work if there was another one.
+func exit(err error) {
+	var ended *exec.ExitError
+	switch {
+	case err == nil:
+		os.Exit(0)
+	case errors.As(err, &ended) && ended.ExitCode() > 0:
+		os.Exit(ended.ExitCode())
 	}
+	fmt.Fprintln(os.Stderr, "bench:", err)
+	os.Exit(1)
 }
 
 type options struct {

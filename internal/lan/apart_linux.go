@@ -2,7 +2,6 @@ package lan
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -44,7 +43,7 @@ func Apart(t *testing.T, env ...string) bool {
 	defer runtime.UnlockOSThread()
 	cmd, out, err := startAgain(t, env)
 	if err != nil {
-		t.Fatal(forbidden(err))
+		t.Fatal(err)
 	}
 	switch err := cmd.Wait(); {
 	case err != nil:
@@ -57,30 +56,18 @@ func Apart(t *testing.T, env ...string) bool {
 
 // startAgain starts the test in a network namespace that is its own to change.
 func startAgain(t *testing.T, env []string) (*exec.Cmd, *bytes.Buffer, error) {
-	own := []*syscall.SysProcAttr{inUserNamespace()}
-	if os.Geteuid() == 0 {
-		// Root has its user ids without a namespace for users as well. In a container it may not have the right, and needs one.
-		own = append([]*syscall.SysProcAttr{{Cloneflags: unix.CLONE_NEWNET}}, own...)
-	}
-	var refused error
-	for _, attr := range own {
+	out := new(bytes.Buffer)
+	cmd, err := Start(func() *exec.Cmd {
 		args := []string{"-test.run=^" + t.Name() + "$", "-test.v"}
 		if deadline, ok := t.Deadline(); ok {
 			args = append(args, "-test.timeout="+max(time.Until(deadline)-goodbye, time.Second).String())
 		}
-		attr.Setpgid, attr.Pdeathsig = true, syscall.SIGKILL
 		cmd := exec.Command(os.Args[0], args...)
 		cmd.Env = append(append(os.Environ(), env...), inside+"=1")
-		cmd.SysProcAttr = attr
-		out := new(bytes.Buffer)
 		cmd.Stdout, cmd.Stderr = out, out
-		err := cmd.Start()
-		if err == nil {
-			return cmd, out, nil
-		}
-		refused = errors.Join(refused, err)
-	}
-	return nil, nil, refused
+		return cmd
+	})
+	return cmd, out, err
 }
 
 // inUserNamespace keeps the user's number, so that programs find what they find outside, and gives the user root's

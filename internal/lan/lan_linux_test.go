@@ -1,8 +1,10 @@
 package lan
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"strings"
@@ -45,8 +47,45 @@ func TestMachinesReachTheirNeighboursAlone(t *testing.T) {
 	}
 }
 
+// TestLineIsLongAndLosesNothing moves some bytes both ways at once over a line: they come as they were sent, and nobody is connected before his
+// packets have been there and back.
+func TestLineIsLongAndLosesNothing(t *testing.T) {
+	t.Parallel()
+	if Apart(t) {
+		return
+	}
+	const delay, size = 10 * time.Millisecond, 8 << 20
+	near, far := NewMachine(t, "near"), NewMachine(t, "far")
+	Line(Plug{near, []string{"10.9.0.1/24", "fd09::1/64"}}, Plug{far, []string{"10.9.0.2/24", "fd09::2/64"}}, delay)
+	for _, there := range []string{"10.9.0.2", "fd09::2"} {
+		at, _ := serve(t, far, there, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
+		begin := time.Now()
+		conn, err := dial(near, at)
+		if took := time.Since(begin); err != nil || took < 2*delay {
+			t.Fatalf("connect to %v: %v in %v, want at least %v", at, err, took, 2*delay)
+		}
+		defer conn.Close()
+		sent := make([]byte, size)
+		rand.NewChaCha8([32]byte{1}).Read(sent)
+		go func() {
+			_, _ = conn.Write(sent) // what is missing is missed
+			_ = conn.(*net.TCPConn).CloseWrite()
+		}()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, sent) {
+			t.Errorf("%v: got %d bytes, %v; want the %d that were sent", at, len(got), err, size)
+		}
+	}
+}
+
 // greet says hello to whoever connects to addr on m, and tells who it was.
 func greet(t *testing.T, m *Machine, addr string) (netip.AddrPort, <-chan netip.AddrPort) {
+	t.Helper()
+	return serve(t, m, addr, func(c *net.TCPConn) { _, _ = io.WriteString(c, "hello") }) // whoever doesn't hear it says so
+}
+
+// serve serves one connection to addr on m, and tells whose it is.
+func serve(t *testing.T, m *Machine, addr string, f func(c *net.TCPConn)) (netip.AddrPort, <-chan netip.AddrPort) {
 	t.Helper()
 	var l *net.TCPListener
 	var err error
@@ -65,17 +104,20 @@ func greet(t *testing.T, m *Machine, addr string) (netip.AddrPort, <-chan netip.
 			return
 		}
 		from <- conn.RemoteAddr().(*net.TCPAddr).AddrPort()
-		_, _ = io.WriteString(conn, "hello") // whoever doesn't hear it says so
+		f(conn)
 		conn.Close()
 	}()
 	return l.Addr().(*net.TCPAddr).AddrPort(), from
 }
 
+func dial(m *Machine, at netip.AddrPort) (conn net.Conn, err error) {
+	m.Do(func() { conn, err = net.DialTimeout("tcp", at.String(), patience) })
+	return conn, err
+}
+
 func hear(t *testing.T, m *Machine, at netip.AddrPort) (string, error) {
 	t.Helper()
-	var conn net.Conn
-	var err error
-	m.Do(func() { conn, err = net.DialTimeout("tcp", at.String(), patience) })
+	conn, err := dial(m, at)
 	if err != nil {
 		return "", err
 	}

@@ -1,80 +1,40 @@
 package lan
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"runtime"
-	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/culvert-ssh/culvert/internal/peers"
 )
 
-// A Machine is a network namespace, with a loopback interface and what [Cable] has put into it.
+// A Machine is a network namespace for a test, with a loopback interface and what [Cable] and [Line] have put into it.
 type Machine struct {
+	*Namespace
 	t      *testing.T
 	name   string
-	ns     *os.File
 	cables int
 }
 
 // NewMachine makes a machine for the duration of a test, which must have called [Apart].
 func NewMachine(t *testing.T, name string) *Machine {
 	t.Helper()
-	m := &Machine{t: t, name: name}
-	var err error
-	within(func() error { return unix.Unshare(unix.CLONE_NEWNET) }, func(failed error) {
-		if err = failed; err == nil {
-			m.ns, err = os.Open(ownNamespace)
-		}
-	})
+	ns, err := NewNamespace()
 	if err != nil {
-		t.Fatal(forbidden(err))
+		t.Fatal(err)
 	}
-	t.Cleanup(func() { m.ns.Close() })
-	m.ip("link", "set", "lo", "up")
-	return m
+	t.Cleanup(func() { ns.Close() })
+	return &Machine{Namespace: ns, t: t, name: name}
 }
 
 // Do runs f on the machine: sockets that f makes and programs that f starts are there, and stay there. What f has other
 // goroutines do is elsewhere.
 func (m *Machine) Do(f func()) {
 	m.t.Helper()
-	var err error
-	within(func() error { return unix.Setns(int(m.ns.Fd()), unix.CLONE_NEWNET) }, func(failed error) {
-		if err = failed; err == nil {
-			f()
-		}
-	})
-	if err != nil {
-		m.t.Fatalf("go to the machine %s: %v", m.name, err)
+	if err := m.Namespace.Do(f); err != nil {
+		m.t.Fatalf("on the machine %s: %v", m.name, err)
 	}
 }
 
-// ownNamespace is where the thread that opens it is.
-const ownNamespace = "/proc/thread-self/ns/net"
-
-// within runs f in the network namespace that enter brings its thread into, and brings the thread back.
-func within(enter func() error, f func(failed error)) {
-	runtime.LockOSThread()
-	home, err := os.Open(ownNamespace)
-	if err == nil {
-		err = enter()
-	}
-	defer func() {
-		if home == nil || unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
-			runtime.UnlockOSThread()
-		} // else the thread ends with its goroutine, and nobody else finds themselves there
-		home.Close()
-	}()
-	f(err)
-}
-
-// Plug is one end of a cable.
+// Plug is one end of a cable or a line.
 type Plug struct {
 	*Machine
 	Addrs []string // each with the length of its prefix, as in "10.1.0.2/24"
@@ -85,28 +45,37 @@ type Plug struct {
 func Cable(a, b Plug) {
 	a.t.Helper()
 	// The other machine's end is born there: its name may be taken here.
-	a.ip("link", "add", a.next(), "type", "veth", "peer", "name", b.next(), "netns", b.path())
+	a.ip("link", "add", a.next(), "type", "veth", "peer", "name", b.next(), "netns", b.Path())
 	a.plugIn()
 	b.plugIn()
+}
+
+// Line joins two machines as [Cable] does, by a line that is so long that a packet arrives delay after it was sent: half of the
+// round trip. It carries as much at once as [Stretch] says.
+func Line(a, b Plug, delay time.Duration) {
+	a.t.Helper()
+	l, err := Stretch(End{a.Namespace, a.next(), a.Addrs}, End{b.Namespace, b.next(), b.Addrs}, delay)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	a.cables++
+	b.cables++
+	a.t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			a.t.Error(err)
+		}
+	})
 }
 
 // next is the name of the interface that the next cable gets.
 func (m *Machine) next() string { return fmt.Sprintf("eth%d", m.cables) }
 
-// path is where programs find the machine's namespace.
-func (m *Machine) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), m.ns.Fd()) }
-
 func (p Plug) plugIn() {
 	p.t.Helper()
 	name := p.next()
 	p.cables++
-	p.ip("link", "set", name, "addrgenmode", "none", "up")
-	for _, a := range p.Addrs {
-		add := []string{"addr", "add", a, "dev", name}
-		if strings.Contains(a, ":") {
-			add = append(add, "nodad") // nobody else can have it, and the test has no second to wait
-		}
-		p.ip(add...)
+	if err := p.addAddrs(name, p.Addrs); err != nil {
+		p.t.Fatalf("on the machine %s: %v", p.name, err)
 	}
 }
 
@@ -116,17 +85,10 @@ func (m *Machine) Pull(cable int) { m.ip("link", "set", fmt.Sprintf("eth%d", cab
 // Push undoes a Pull, for IPv4.
 func (m *Machine) Push(cable int) { m.ip("link", "set", fmt.Sprintf("eth%d", cable), "up") }
 
-// ipTimeout is far more than ip takes.
-const ipTimeout = 20 * time.Second
-
 // ip runs ip(8) on the machine.
 func (m *Machine) ip(args ...string) {
 	m.t.Helper()
-	ctx, cancel := context.WithTimeout(m.t.Context(), ipTimeout)
-	defer cancel()
-	var err error
-	m.Do(func() { _, err = peers.Run(ctx, "", "ip", args...) })
-	if err != nil {
+	if err := m.Namespace.ip(args...); err != nil {
 		m.t.Fatalf("on the machine %s: %v", m.name, err)
 	}
 }
