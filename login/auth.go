@@ -19,6 +19,8 @@ type authenticator struct {
 	pause func() (resume func()) // around what a person does
 	lost  func() bool
 
+	only ssh.Signer // the one key to log in with; nil for what cfg says
+
 	agent     *keyAgent // nil if there is none
 	loaded    bool
 	keys      []*identity // not offered yet
@@ -45,6 +47,9 @@ func (a *authenticator) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, erro
 	if a.lost() {
 		return nil, fmt.Errorf("the server closed the connection during authentication (tried: %s)", a.tried())
 	}
+	if a.only != nil {
+		return a.onlyKey(state)
+	}
 	for _, name := range a.cfg.AuthMethods {
 		if !slices.Contains(state.AllowedMethods, name) {
 			continue
@@ -70,6 +75,17 @@ func (a *authenticator) next(state *ssh.ClientAuthContext) (ssh.AuthMethod, erro
 		return nil, fmt.Errorf("%w (no password was typed: %w)", denied, a.silent)
 	}
 	return nil, denied
+}
+
+// onlyKey offers the one key, once.
+func (a *authenticator) onlyKey(state *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+	if a.offered > 0 {
+		return nil, &permissionError{
+			user: a.cfg.User, host: a.cfg.Host, tried: a.tried(), allowed: state.AllowedMethods, todo: "the key of another connection isn't taken there",
+		}
+	}
+	a.offered++
+	return ssh.PublicKeys(a.only), nil
 }
 
 // todo is what to try when the server has accepted nothing.

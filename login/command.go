@@ -2,6 +2,7 @@ package login
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -127,6 +128,9 @@ func (w *commandWay) Close() error {
 }
 
 func (w *commandWay) end() { <-w.ended }
+
+// again runs the command again: what it may ask, if it asks, is its own business.
+func (w *commandWay) again(_ context.Context, cfg *Config) (way, error) { return startCommand(cfg) }
 
 // fault is how the program ended of itself.
 func (w *commandWay) fault() string {

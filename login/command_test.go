@@ -32,6 +32,28 @@ func TestProxyCommandOfRealPrograms(t *testing.T) {
 	}
 }
 
+func TestConnectionBesideRunsTheProxyCommandAgain(t *testing.T) {
+	c := newChain(t, "a", "b")
+	f := peers.TestTCPServer(t, patience, func(c *net.TCPConn) { _, _ = c.Write([]byte("hello")) })
+	a := c.sshd["a"]
+	cfg := c.config(t, "b")
+	cfg.ProxyCommand = fmt.Sprintf("ssh -F none -o BatchMode=yes -o UserKnownHostsFile=%s -i %s -p %d -W [%%h]:%%p %%r@%s", c.known, c.key.Path, a.Addr.Port(), a.Addr.Addr())
+	first, err := tryConn(t, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving(t, first)
+	side, err := first.Beside(t.Context(), nil, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	serving(t, side)
+	reaches(t, side, net.TCPAddrFromAddrPort(f))
+	if c.logins("a") != 2 || c.logins("b") != 2 {
+		t.Errorf("got %d logins to a and %d to b, want two each", c.logins("a"), c.logins("b"))
+	}
+}
+
 // notices is what a person is told.
 type notices struct {
 	mu    sync.Mutex

@@ -23,8 +23,10 @@ type Conn struct {
 	Requests <-chan *ssh.Request
 	Wire     *relay.Wire // what it goes over
 
-	way way
-	wg  sync.WaitGroup
+	cfg     *Config
+	way     way
+	hostKey ssh.PublicKey // that the server has shown
+	wg      sync.WaitGroup
 }
 
 // Close ends the connection, those to jump hosts as well, and waits for what ran on its behalf.
@@ -57,10 +59,30 @@ func connect(ctx context.Context, cfg *Config, behind []*Config) (*Conn, error) 
 	if err != nil {
 		return nil, err
 	}
+	c, err := shakeHands(ctx, cfg, way, identification{addr: keys.addr, algorithms: keys.algorithms(), check: keys.check})
+	if err != nil {
+		return nil, err
+	}
+	logHandshake(cfg, c)
+	c.followHostKeys(ctx, keys)
+	return c, nil
+}
+
+// identification is how a server shows that it is the right one.
+type identification struct {
+	addr       string // it is known by
+	algorithms []string
+	check      func(context.Context, net.Addr, ssh.PublicKey) error
+	key        ssh.Signer // we log in with that and with nothing else; if nil, with what the configuration says
+	word       string     // behind our own identification, as comments (RFC 4253, section 4.2)
+}
+
+// shakeHands makes an SSH connection of way, and owns it.
+func shakeHands(ctx context.Context, cfg *Config, way way, id identification) (*Conn, error) {
 	first := &greeted{way: way}
-	c := &Conn{way: way, Wire: relay.NewWire(first)}
+	c := &Conn{cfg: cfg, way: way, Wire: relay.NewWire(first)}
 	stop := context.AfterFunc(ctx, func() { _ = c.Wire.Close() })
-	err = c.handshake(ctx, cfg, keys)
+	err := c.handshake(ctx, id)
 	if !stop() && err == nil {
 		err = errors.Join(context.Cause(ctx), c.Close())
 	}
@@ -68,16 +90,16 @@ func connect(ctx context.Context, cfg *Config, behind []*Config) (*Conn, error) 
 		way.end()
 		return nil, failure{cfg, err, first.greeting(), way.fault()}.explain(ctx)
 	}
-	logHandshake(cfg, c)
-	c.followHostKeys(ctx, keys)
 	return c, nil
 }
 
 // handshake closes the wire if it fails.
-func (c *Conn) handshake(ctx context.Context, cfg *Config, keys *hostKeys) (err error) {
+func (c *Conn) handshake(ctx context.Context, id identification) (err error) {
+	cfg := c.cfg
 	p := newPauser(c.Wire, cfg.ConnectTimeout)
 	defer p.end()
 	auth := newAuthenticator(ctx, cfg, p.pause, c.Wire.Lost)
+	auth.only = id.key
 	defer auth.close()
 
 	config := &ssh.ClientConfig{
@@ -87,14 +109,15 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, keys *hostKeys) (err 
 			MACs:         cfg.MACs,
 		},
 		User:              cfg.User,
-		ClientVersion:     version,
-		HostKeyAlgorithms: keys.algorithms(),
+		ClientVersion:     strings.TrimSpace(version + " " + id.word),
+		HostKeyAlgorithms: id.algorithms,
 		AuthCallback:      auth.next,
 		// The library repeats the check at each key exchange of the connection. Only the first
 		// may ask; the later ones must show the same key.
 		HostKeyCallback: onceThenSame(func(remote net.Addr, key ssh.PublicKey) error {
 			defer p.pause()()
-			return keys.check(ctx, remote, key)
+			c.hostKey = key
+			return id.check(ctx, remote, key)
 		}),
 		BannerCallback: func(banner string) error {
 			for line := range strings.Lines(banner) {
@@ -103,7 +126,7 @@ func (c *Conn) handshake(ctx context.Context, cfg *Config, keys *hostKeys) (err 
 			return nil
 		},
 	}
-	c.Conn, c.Channels, c.Requests, err = ssh.NewClientConn(c.Wire, keys.addr, config)
+	c.Conn, c.Channels, c.Requests, err = ssh.NewClientConn(c.Wire, id.addr, config)
 	if err != nil && p.expired() {
 		return errSilence
 	}

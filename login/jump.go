@@ -24,9 +24,10 @@ const maxHops = 16
 // jump host.
 type channelWay struct {
 	ssh.Channel
-	hop  *Conn
-	host address // where the channel leads to
-	wg   sync.WaitGroup
+	hop   *Conn
+	ended chan struct{} // closed when the connection to the jump host has
+	host  address       // where the channel leads to
+	wg    sync.WaitGroup
 }
 
 // jump logs in to the last of the jump hosts, by way of those before it, and has it connect to the server.
@@ -70,24 +71,17 @@ func refuse(requests <-chan *ssh.Request) {
 
 // open opens the channel. The jump host may take as long as connecting may.
 func (w *channelWay) open(ctx context.Context, cfg, hop *Config) (<-chan *ssh.Request, error) {
-	host, port := cfg.Dialled(), cfg.Port
 	ctx, cancel := context.WithTimeoutCause(ctx, cfg.ConnectTimeout, unreachable{
 		fmt.Errorf("jump host %s gave no answer within %v when it was asked for %s: set ConnectTimeout, if that is too short", hop.name(), cfg.ConnectTimeout, w.host),
 	})
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = w.hop.Conn.Close() })
-	// The originator is what ssh(1) says for -W.
-	ended := make(chan struct{})
+	w.ended = make(chan struct{})
 	go func() { // ends with the connection
 		_ = w.hop.Wait() // why is told elsewhere
-		close(ended)
+		close(w.ended)
 	}()
-	channel, requests, err := relay.OpenChannel(w.hop, ended, "direct-tcpip", ssh.Marshal(struct {
-		Host       string
-		Port       uint32
-		Origin     string
-		OriginPort uint32
-	}{host, uint32(port), "127.0.0.1", 65535}))
+	channel, requests, err := relay.OpenChannel(w.hop, w.ended, "direct-tcpip", onward(cfg))
 	if !stop() {
 		return nil, context.Cause(ctx)
 	}
@@ -97,6 +91,16 @@ func (w *channelWay) open(ctx context.Context, cfg, hop *Config) (<-chan *ssh.Re
 	w.Channel = channel
 	cfg.Logger().Debug("jumped", "by", hop.name(), "to", w.host)
 	return requests, nil
+}
+
+// onward is what a jump host is asked for. The originator is what ssh(1) says for -W.
+func onward(cfg *Config) []byte {
+	return ssh.Marshal(struct {
+		Host       string
+		Port       uint32
+		Origin     string
+		OriginPort uint32
+	}{cfg.Dialled(), uint32(cfg.Port), "127.0.0.1", 65535})
 }
 
 func (w *channelWay) Close() error {

@@ -21,6 +21,8 @@ type way interface {
 	end()
 	// fault says what the way knows of why nothing comes any more, or is empty. It is called after end.
 	fault() string
+	// again opens another way to the same server, and asks nobody. That of a jump host ends with the first.
+	again(ctx context.Context, cfg *Config) (way, error)
 }
 
 // attemptInterval is the time between two attempts to connect (ConnectionAttempts), as with ssh(1).
@@ -57,6 +59,27 @@ type tcpWay struct{ net.Conn }
 func (tcpWay) end()          {}
 func (tcpWay) fault() string { return "" }
 
+// again connects to the address that was found, of which a name may have others, and from the same one.
+func (w tcpWay) again(ctx context.Context, cfg *Config) (way, error) {
+	from := relay.AddrPort(w.LocalAddr()).Addr()
+	dialer := net.Dialer{Timeout: cfg.ConnectTimeout, LocalAddr: net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))}
+	raw, err := dialer.DialContext(ctx, "tcp", w.RemoteAddr().String())
+	if err != nil {
+		return nil, dialError(ctx, cfg, err)
+	}
+	return newTCPWay(raw, cfg)
+}
+
+// newTCPWay makes a way of what was dialled.
+func newTCPWay(raw net.Conn, cfg *Config) (way, error) {
+	tcp, ok := raw.(*net.TCPConn)
+	if !ok {
+		return nil, errors.Join(fmt.Errorf("connect to %s: not a TCP connection", cfg.name()), raw.Close())
+	}
+	relay.KeepAlive(tcp) // for who has set ServerAliveInterval to 0
+	return tcpWay{relay.QuickACK(tcp)}, nil
+}
+
 // dial connects by TCP, from one of the addresses that we are to come from.
 func dial(ctx context.Context, cfg *Config) (way, error) {
 	host, port := cfg.Dialled(), strconv.Itoa(int(cfg.Port))
@@ -73,12 +96,7 @@ func dial(ctx context.Context, cfg *Config) (way, error) {
 			failures = append(failures, dialError(ctx, cfg, err))
 			continue
 		}
-		tcp, ok := raw.(*net.TCPConn)
-		if !ok {
-			return nil, errors.Join(fmt.Errorf("connect to %s port %s: not a TCP connection", host, port), raw.Close())
-		}
-		relay.KeepAlive(tcp) // for who has set ServerAliveInterval to 0
-		return tcpWay{relay.QuickACK(tcp)}, nil
+		return newTCPWay(raw, cfg)
 	}
 	return nil, failures[len(failures)-1]
 }
