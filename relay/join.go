@@ -100,11 +100,47 @@ const idleSize = 1 << 10
 
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
+// lender is a Stream that brings its own buffer, and takes it only once there is something to read.
+type lender interface {
+	// lend reads. What it returns is the caller's until that gives it back to the borrower, which it must before it reads again.
+	lend(*borrower) ([]byte, error)
+}
+
 // pump copies from src to dst until the end of src, and then ends dst's direction.
+func pump(dst, src Stream, n *atomic.Int64) error {
+	var err error
+	if l, ok := src.(lender); ok {
+		err = pass(dst, l, n)
+	} else {
+		err = drain(dst, src, n)
+	}
+	if err == io.EOF {
+		return dst.CloseWrite()
+	}
+	return err
+}
+
+// pass copies what src lends, until that returns an error.
+func pass(dst Stream, src lender, n *atomic.Int64) error {
+	var b borrower
+	defer b.giveBack() // whatever fails
+	for {
+		p, err := src.lend(&b)
+		if err != nil {
+			return err
+		}
+		if err := write(dst, p, n); err != nil {
+			return err
+		}
+		b.giveBack()
+	}
+}
+
+// drain copies until src returns an error.
 //
 // It waits for data with a small buffer of its own and takes a large one from the pool
 // only while reads fill it.
-func pump(dst, src Stream, n *atomic.Int64) error {
+func drain(dst, src Stream, n *atomic.Int64) error {
 	idle := make([]byte, idleSize)
 	for {
 		m, err := src.Read(idle)
@@ -115,9 +151,6 @@ func pump(dst, src Stream, n *atomic.Int64) error {
 		}
 		if err == nil && m == len(idle) {
 			err = burst(dst, src, n)
-		}
-		if err == io.EOF {
-			return dst.CloseWrite()
 		}
 		if err != nil {
 			return err

@@ -32,8 +32,14 @@ func QuickACK(c *net.TCPConn) net.Conn {
 func (c quickACK) Read(p []byte) (int, error) {
 	n, err := c.TCPConn.Read(p)
 	if n > 0 && n < smallRead {
-		// A refusal costs speed, nothing else.
-		_ = c.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+		_ = c.raw.Control(func(fd uintptr) { acknowledge(fd, n) }) // a refusal costs speed, nothing else
 	}
 	return n, err
+}
+
+// acknowledge does it after a read of n bytes from a socket, of whatever kind.
+func acknowledge(fd uintptr, n int) {
+	if n > 0 && n < smallRead {
+		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) // as above
+	}
 }

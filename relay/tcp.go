@@ -74,14 +74,19 @@ func KeepAlive(c *net.TCPConn) {
 // is a Write, a Read would find an end after it, of half a file maybe.
 func (t *TCP) Read(p []byte) (int, error) {
 	n, err := t.quick.Read(p)
+	return n, t.end(err)
+}
+
+// end returns what the error of a read was.
+func (t *TCP) end(err error) error {
 	if err == io.EOF && over(t.TCPConn) {
 		t.writing.Lock() // a Write that is under way returns at once, and may be the one that was told
 		defer t.writing.Unlock()
 		if t.reset.Load() {
-			return n, errReset
+			return errReset
 		}
 	}
-	return n, err
+	return err
 }
 
 func (t *TCP) Write(p []byte) (int, error) {
