@@ -160,7 +160,7 @@ func loopback(t *testing.T) (client, server net.Conn) {
 	return client, server
 }
 
-func newKey(t *testing.T) ssh.Signer {
+func newKey(t testing.TB) ssh.Signer {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
