@@ -38,6 +38,27 @@ type Authentication struct {
 	Reason      string `json:"reason,omitempty"`      // in words, of a refusal
 }
 
+// StripesGranted: a client may make side connections for the stripes of its streams (docs/protocol.md, stripes@culvert).
+type StripesGranted struct {
+	Conn
+	Key  string `json:"key"`  // SHA256:… of the key that it has made for them
+	Most int    `json:"most"` // how many there may be at once (MaxStripes)
+}
+
+// SideAccepted: a side connection was let in. It is no login: it carries parts of what is open on its first connection, and can open nothing.
+type SideAccepted struct {
+	Conn
+	First string `json:"first"` // the number of its first connection
+	Key   string `json:"key"`   // as in stripes.granted
+}
+
+// SideRefused: a connection said that it was a side connection, and wasn't let in.
+type SideRefused struct {
+	Conn
+	Key    string `json:"key,omitempty"` // SHA256:… of the key that it tried
+	Reason string `json:"reason"`        // in words
+}
+
 // ChannelAsked: a client asked for a channel. What was decided comes next.
 type ChannelAsked struct {
 	Conn
@@ -80,14 +101,15 @@ type ChannelOpened struct {
 // ChannelClosed: an open channel ended.
 type ChannelClosed struct {
 	Conn
-	Request string  `json:"request"`          // as in channel.opened
-	Type    string  `json:"type"`             // of the channel (RFC 4254)
-	Up      int64   `json:"up"`               // bytes from the client
-	Down    int64   `json:"down"`             // bytes to the client
-	Seconds float64 `json:"seconds"`          // since it was opened
-	Result  string  `json:"result"`           // "clean" or "aborted"
-	Rule    string  `json:"rule,omitempty"`   // file:line that ended it, after a change of the policy
-	Reason  string  `json:"reason,omitempty"` // in words, if it was aborted
+	Request string  `json:"request"`           // as in channel.opened
+	Type    string  `json:"type"`              // of the channel (RFC 4254)
+	Up      int64   `json:"up"`                // bytes from the client
+	Down    int64   `json:"down"`              // bytes to the client
+	Seconds float64 `json:"seconds"`           // since it was opened
+	Result  string  `json:"result"`            // "clean" or "aborted"
+	Stripes int     `json:"stripes,omitempty"` // how many stripes were attached to it, over its time
+	Rule    string  `json:"rule,omitempty"`    // file:line that ended it, after a change of the policy
+	Reason  string  `json:"reason,omitempty"`  // in words, if it was aborted
 }
 
 // FTPAnnounced: a server announced a data endpoint, or agreed to connect for its data itself (ftp.listening), and an expectation was
@@ -307,6 +329,9 @@ type Lost struct {
 func (ConnectionOpened) EventName() string { return "connection.opened" }
 func (ConnectionClosed) EventName() string { return "connection.closed" }
 func (Authentication) EventName() string   { return "authentication" }
+func (StripesGranted) EventName() string   { return "stripes.granted" }
+func (SideAccepted) EventName() string     { return "side.accepted" }
+func (SideRefused) EventName() string      { return "side.refused" }
 func (ChannelAsked) EventName() string     { return "channel.asked" }
 func (ChannelDecided) EventName() string   { return "channel.decided" }
 func (ChannelRefused) EventName() string   { return "channel.refused" }

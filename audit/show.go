@@ -109,6 +109,12 @@ func describe(e Event) (tone, string) {
 		return tone{}, text
 	case Authentication:
 		return tone{1, e.Result == "refused"}, describeAuthentication(e)
+	case StripesGranted:
+		return tone{1, false}, fmt.Sprintf("may have up to %d side connections, with the key %s", e.Most, e.Key)
+	case SideAccepted:
+		return tone{1, false}, fmt.Sprintf("accepted %q as a side connection of connection %s, by %s", e.User, e.First, e.Key)
+	case SideRefused:
+		return tone{1, true}, fmt.Sprintf("refused %q as a side connection%s", e.User, why(e.Reason))
 	case ConnectionClosed:
 		return tone{}, fmt.Sprintf("connection closed after %s%s: %s", seconds(e.Seconds), by(e.Rule), e.Reason)
 	case ListenOpened:
@@ -157,8 +163,12 @@ func describeChannel(e Event) (tone, string) {
 		}
 		return tone{1, false}, text + by(e.Rule)
 	case ChannelClosed:
-		return tone{1, e.Result != "clean"}, fmt.Sprintf("%s closed, %s after %s, %s up, %s down%s%s",
-			e.Request, e.Result, seconds(e.Seconds), size(e.Up), size(e.Down), by(e.Rule), why(e.Reason))
+		over := ""
+		if e.Stripes > 0 {
+			over = fmt.Sprintf(" over %d stripes", e.Stripes)
+		}
+		return tone{1, e.Result != "clean"}, fmt.Sprintf("%s closed, %s after %s, %s up, %s down%s%s%s",
+			e.Request, e.Result, seconds(e.Seconds), size(e.Up), size(e.Down), over, by(e.Rule), why(e.Reason))
 	}
 	return tone{}, ""
 }

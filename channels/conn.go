@@ -22,6 +22,7 @@ import (
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
+	"github.com/culvert-ssh/culvert/stripe"
 )
 
 // Config is what a Conn needs. Every field is required unless it says otherwise.
@@ -112,6 +113,7 @@ type Conn struct {
 
 	requests  atomic.Uint64
 	endOfData atomic.Bool // relay.EndOfDataRequest was agreed on
+	striped   striped
 	noMore    atomic.Bool // no-more-sessions@openssh.com was asked for
 
 	waiting     atomic.Int64
@@ -166,6 +168,7 @@ func New(cfg Config) (*Conn, error) {
 		commanding:  rate.NewLimiter(commandRate, commandBurst),
 		asking:      rate.NewLimiter(openRate, openBurst),
 	}
+	c.striped.slots.max = stripesPerChannel * int64(cfg.MaxChannels)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.expectations = newExpectations(c.expired)
 	c.watch = newWatch(cfg.ChannelTimeouts)
@@ -206,6 +209,8 @@ func (c *Conn) Serve(nc ssh.NewChannel) {
 	switch nc.ChannelType() {
 	case "direct-tcpip":
 		c.directTCPIP(nc)
+	case stripe.ChannelType:
+		c.stripe(nc)
 	case "session":
 		c.session(nc)
 	case "direct-streamlocal@openssh.com":
@@ -339,7 +344,7 @@ func (c *Conn) refuse(nc ssh.NewChannel, r refusal) {
 }
 
 // accept turns nc into a stream. It returns nil if the connection is gone.
-func (c *Conn) accept(nc ssh.NewChannel) *relay.Channel {
+func (c *Conn) accept(nc ssh.NewChannel) *primary {
 	// The snapshot is right: a client asks for EndOfDataRequest before its first channel or, for that
 	// channel, not at all.
 	endOfData := c.endOfData.Load()
@@ -350,10 +355,8 @@ func (c *Conn) accept(nc ssh.NewChannel) *relay.Channel {
 	return c.wrap(ch, reqs, endOfData)
 }
 
-func (c *Conn) wrap(ch ssh.Channel, reqs <-chan *ssh.Request, endOfData bool) *relay.Channel {
-	return relay.NewChannel(ch, reqs, relay.ChannelConfig{
-		Wire: c.cfg.Wire, EndOfData: endOfData, Alive: c.alive,
-	})
+func (c *Conn) wrap(ch ssh.Channel, reqs <-chan *ssh.Request, endOfData bool) *primary {
+	return c.newPrimary(ch, reqs, relay.ChannelConfig{Wire: c.cfg.Wire, EndOfData: endOfData, Alive: c.alive})
 }
 
 // alive makes a round trip to the client. One that takes longer than aliveTimeout is its last.

@@ -20,8 +20,9 @@ type Info struct {
 	Rule    string         `json:"rule,omitempty"`   // file:line that permitted it
 	FTP     string         `json:"ftp,omitempty"`    // "control" or "data"
 	Since   time.Time      `json:"since"`
-	Up      int64          `json:"up"`   // bytes from the client, so far
-	Down    int64          `json:"down"` // bytes to the client, so far
+	Up      int64          `json:"up"`                // bytes from the client, so far
+	Down    int64          `json:"down"`              // bytes to the client, so far
+	Stripes int            `json:"stripes,omitempty"` // that carry it now
 }
 
 // member is something that is open on a connection.

@@ -31,7 +31,7 @@ type stream struct {
 	at     netip.AddrPort // where such a client was told to connect to for data; not valid if it waits itself
 	waits  netip.AddrPort // where it does, if so
 
-	channel *relay.Channel // from open on
+	channel *primary // from open on
 	since   time.Time
 	count   relay.Counters // A is the client; of the control connection of a remote, the FTP client
 	ended   atomic.Pointer[error]
@@ -96,6 +96,9 @@ func (s *stream) closed(err error) error {
 		Up: up, Down: down,
 		Seconds: s.cfg.Now().Sub(s.since).Seconds(), Result: "clean",
 	}
+	if s.channel != nil {
+		e.Stripes = int(s.channel.attached.Load())
+	}
 	if why := s.ended.Load(); why != nil && err != nil {
 		err = *why
 	}
@@ -130,7 +133,7 @@ func (s *stream) info() Info {
 	up, down := s.moved()
 	return Info{
 		Request: s.request, Type: s.kind(), Target: s.target(), Address: relay.AddrPort(s.tcp.RemoteAddr()), Rule: s.rule,
-		FTP: s.ftp(), Since: s.since, Up: up, Down: down,
+		FTP: s.ftp(), Since: s.since, Up: up, Down: down, Stripes: s.channel.Stripes(),
 	}
 }
 

@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "mux", "redirect", "socks", "sshconfig"},
 	"profile":    {"client", "sshconfig"},
 	"standing":   {"client", "activity", "peercred"},
-	"channels":   {"policy", "ftp", "ftps", "relay", "audit", "control", "sftp"},
+	"channels":   {"policy", "ftp", "ftps", "relay", "stripe", "audit", "control", "sftp"},
 	"admin":      {"server", "audit", "peercred"},
 	"server":     {"auth", "channels", "policy", "audit", "relay"},
 
