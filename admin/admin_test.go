@@ -71,6 +71,7 @@ func (f *fake) connections() []server.Info {
 			{Request: "2", Type: "made-up-by-a-client"},
 		}},
 		{ID: "8", Client: netip.MustParseAddrPort("192.0.2.8:4712"), Channels: []channels.Info{}},
+		{ID: "9", User: "alice", First: "7", Client: netip.MustParseAddrPort("192.0.2.7:4713"), Channels: []channels.Info{}},
 	}
 }
 
@@ -101,7 +102,7 @@ func TestControlSocketListsAndShows(t *testing.T) {
 		t.Errorf("the socket: got %v, %v, want mode 0600", info.Mode(), err)
 	}
 	all, err := c.Connections(0)
-	if err != nil || len(all) != 2 || all[0].User != "alice" || all[0].Up != 100 || all[0].UpRate != 0 || len(all[0].Channels) != 2 {
+	if err != nil || len(all) != 3 || all[0].User != "alice" || all[0].Up != 100 || all[0].UpRate != 0 || len(all[0].Channels) != 2 {
 		t.Errorf("list: got %+v, %v", all, err)
 	}
 	// Ten seconds pass between two looks by the clock of the bastion.
@@ -109,8 +110,8 @@ func TestControlSocketListsAndShows(t *testing.T) {
 	if err != nil || one.UpRate != 10 || one.DownRate != 100 || one.Rates["1"] != (Rate{1, 5}) {
 		t.Errorf("show: got %+v, %v, want 10 up and 100 down a second, of channel 1 one and five", one, err)
 	}
-	if _, err := c.Connection("9", 0); !errors.Is(err, ErrNotFound) {
-		t.Errorf("show 9: got %v, want that it isn't there", err)
+	if _, err := c.Connection("10", 0); !errors.Is(err, ErrNotFound) {
+		t.Errorf("show 10: got %v, want that it isn't there", err)
 	}
 	if _, err := c.Connections(time.Hour); err == nil || !strings.Contains(err.Error(), "up to 10s") {
 		t.Errorf("rates over an hour: got %v, want an error", err)
@@ -284,6 +285,7 @@ func TestMetricsCountAndNameNobody(t *testing.T) {
 		`culvert_reloads_total{result="refused"} 1`,
 		"culvert_audit_lost_total 4",
 		`culvert_connections{state="authenticated"} 1`,
+		`culvert_connections{state="side"} 1`,
 		`culvert_connections{state="unknown"} 1`,
 		`culvert_channels{type="direct-tcpip"} 1`,
 		`culvert_channels{type="other"} 1`,

@@ -49,11 +49,14 @@ func (p *present) Collect(ch chan<- prometheus.Metric) {
 	gauge(p.ready, number(p.bastion.Ready()))
 	counter(p.panics, float64(p.bastion.Panics()))
 
-	states := map[string]int{"authenticated": 0, "unknown": 0}
+	states := map[string]int{"authenticated": 0, "side": 0, "unknown": 0}
 	types := map[string]int{"session": 0, "direct-tcpip": 0, "forwarded-tcpip": 0, "tcpip-forward": 0}
 	for _, c := range p.bastion.Connections() {
 		state := "unknown"
-		if c.User != "" {
+		switch {
+		case c.First != "":
+			state = "side"
+		case c.User != "":
 			state = "authenticated"
 		}
 		states[state]++

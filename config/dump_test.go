@@ -178,6 +178,7 @@ var someValues = map[string][]string{
 	"PerSourcePenaltyExemptList":      {"none", "10.0.0.0/8,!10.1.0.0/16,192.0.2.*", "::1"},
 	"MaxSessions":                     {"0", "65535"},
 	"MaxChannels":                     {"1", "100"},
+	"MaxStripes":                      {"0", "16"},
 	"ConnectTimeout":                  {"1", "1m"},
 	"ClientAliveInterval":             {"0", "30"},
 	"ClientAliveCountMax":             {"0", "3"},

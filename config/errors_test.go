@@ -113,6 +113,8 @@ func TestErrorsHavePositionAndText(t *testing.T) {
 		{"MaxSessions -1", `MaxSessions: "-1" is not a number`},
 		{"MaxChannels 0", `MaxChannels: "0" is out of range`},
 		{"MaxChannels 99999999999", `MaxChannels: "99999999999" is out of range`},
+		{"MaxStripes 17", `MaxStripes: "17" is out of range`},
+		{"MaxStripes none", `MaxStripes: "none" is not a number`},
 		{"ConnectTimeout 0", `ConnectTimeout: time "0" is out of range`},
 		{"ConnectTimeout 11m", `ConnectTimeout: time "11m" is out of range`},
 		{"FTPDataPorts 1000-2000", `FTPDataPorts: "1000-2000": an announced data port below 1024 is never opened`},

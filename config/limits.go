@@ -64,6 +64,11 @@ var limitKeywords = []keyword{
 		standard: []string{"64"},
 		value:    one(func(s *Settings) *int { return &s.MaxChannels }, numberBetween(1, 65535)),
 	}, {
+		name:     "MaxStripes",
+		wants:    "a number from 0 to 16",
+		standard: []string{"8"},
+		value:    one(func(s *Settings) *int { return &s.MaxStripes }, numberBetween(0, 16)),
+	}, {
 		name:     "ConnectTimeout",
 		wants:    "a time from 1 second to 10 minutes",
 		standard: []string{"10"},

@@ -73,6 +73,7 @@ type Settings struct {
 	PerSourcePenaltyExemptList policy.AddressList
 	MaxSessions                int // 0 is no sessions at all
 	MaxChannels                int
+	MaxStripes                 int // side connections of one connection; 0 is none
 	ConnectTimeout             time.Duration
 	ClientAliveInterval        time.Duration // 0 is never
 	ClientAliveCountMax        int           // 0 is that nobody is disconnected

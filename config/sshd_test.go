@@ -218,7 +218,7 @@ var notIn92 = []string{"PerSourcePenalties", "PerSourcePenaltyExemptList", "Auth
 
 func TestKeywordsAreCompared(t *testing.T) {
 	ours := []string{
-		"ProxyProtocolFrom", "PasswordFile", "DenyOpen", "MaxChannels", "MaxConnections", "ConnectTimeout", "DrainTimeout", "AuditLog", "AuditFailure",
+		"ProxyProtocolFrom", "PasswordFile", "DenyOpen", "MaxChannels", "MaxConnections", "MaxStripes", "ConnectTimeout", "DrainTimeout", "AuditLog", "AuditFailure",
 		"MetricsListen", "ControlSocket",
 	}
 	elsewhere := []string{

@@ -66,6 +66,11 @@ type connection struct {
 	auth   ssh.ServerPreAuthConn // while the client is authenticated
 	login  *login                // nil until it is
 
+	isAside bool                  // it has said that it is to be a side connection
+	beside  *sides                // those that it is one of, once it is authenticated
+	carried *channels.Side        // nil until start
+	sides   atomic.Pointer[sides] // its own; nil if it hasn't asked for any
+
 	changes   uint64                         // Server.changes before the client could say anything
 	subject   atomic.Pointer[policy.Subject] // nil before authentication; with the groups as the last recheck found them
 	rechecked sync.Mutex                     // held during one, so that what is found first doesn't come last
@@ -108,6 +113,7 @@ func newConnection(s *Server, a arrival) *connection {
 func (c *connection) end(reason error) {
 	c.cancel(reason)
 	_ = c.wire.Close() // it counts as lost, whatever close(2) says
+	c.endSides()
 }
 
 // shutdown tells whoever sees a session, and ends the connection.
@@ -125,6 +131,7 @@ func (c *connection) own() {
 	defer func() { // if finish panics
 		c.s.startups.leave(c.place)
 		c.s.logins.leave(c.login)
+		c.leaveSide()
 	}()
 	defer c.recovered("end")
 	defer c.finish()
@@ -139,6 +146,7 @@ func (c *connection) own() {
 		c.grace = time.AfterFunc(rest, func() { c.end(errGrace) })
 	}
 	if c.software, c.failed = c.greeting.exchange(); c.failed == nil {
+		c.isAside = comesAside(c.software)
 		c.handler().HandleConn(c.wire)
 	}
 }
@@ -163,6 +171,7 @@ func (c *connection) finish() {
 	c.handlers.wait()
 	c.helpers.Wait()
 	c.s.logins.leave(c.login)
+	c.leaveSide()
 	seconds := c.s.cfg.Now().Sub(c.opened).Seconds()
 	closed := audit.ConnectionClosed{Conn: c.id, Seconds: seconds, Reason: reason.Error()}
 	if revoked, ok := errors.AsType[*revokedError](reason); ok {
@@ -282,20 +291,28 @@ func (c *connection) attempted(a auth.Attempt) error {
 		return nil
 	}
 	c.log.Info("authenticated", attrs...)
-	c.id.User, c.key = a.User, a.Key
+	settings := c.s.cfg.Settings(c.client.Claimed(a.User))
+	if err := c.letIn(a.User, a.Key, &settings); err != nil {
+		return err
+	}
+	c.subject.Store(a.Subject)
+	if c.s.changes.Load() != c.changes { // and who knows by which rules it came here
+		c.helpers.Go(c.recheck)
+	}
+	if after := settings.UnusedConnectionTimeout; after > 0 {
+		c.unused = time.AfterFunc(after, c.endUnasked)
+	}
+	return nil
+}
+
+// letIn has the connection be one that is authenticated. It is called by the owner.
+func (c *connection) letIn(user, key string, settings *Settings) error {
+	c.id.User, c.key = user, key
 	if c.grace != nil && !c.grace.Stop() {
 		return errGrace // it is over, and the connection is being closed
 	}
 	c.s.startups.leave(c.place)
 	c.heard.known.Store(true)
-	c.subject.Store(a.Subject)
-	if c.s.changes.Load() != c.changes { // and who knows by which rules it came here
-		c.helpers.Go(c.recheck)
-	}
-	settings := c.s.cfg.Settings(c.client.Claimed(a.User))
-	if after := settings.UnusedConnectionTimeout; after > 0 {
-		c.unused = time.AfterFunc(after, c.endUnasked)
-	}
 	if settings.ClientAliveInterval > 0 {
 		c.helpers.Go(func() {
 			defer c.recovered("keepalive")

@@ -10,11 +10,17 @@ import (
 
 	gliderssh "github.com/gliderlabs/ssh"
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/stripe"
 )
 
 // handler returns a gliderlabs/ssh server for this one connection. It authenticates nobody and serves no
 // channel by itself; it calls back here for all of it.
 func (c *connection) handler() *gliderssh.Server {
+	channel, globalRequest := gliderssh.ChannelHandler(c.channel), gliderssh.RequestHandler(c.globalRequest)
+	if c.isAside {
+		channel, globalRequest = c.serveAside, refuseAside
+	}
 	return &gliderssh.Server{
 		ConnCallback: func(ctx gliderssh.Context, wire net.Conn) net.Conn {
 			c.sshCtx = ctx
@@ -25,8 +31,8 @@ func (c *connection) handler() *gliderssh.Server {
 			c.failed = err
 			c.client.Failed(err)
 		},
-		ChannelHandlers: map[string]gliderssh.ChannelHandler{"default": c.channel},
-		RequestHandlers: map[string]gliderssh.RequestHandler{"default": c.globalRequest},
+		ChannelHandlers: map[string]gliderssh.ChannelHandler{"default": channel},
+		RequestHandlers: map[string]gliderssh.RequestHandler{"default": globalRequest},
 	}
 }
 
@@ -57,6 +63,8 @@ func (c *connection) globalRequest(_ gliderssh.Context, _ *gliderssh.Server, r *
 		return false, nil
 	case r.Type == proveRequest:
 		return c.proved(conn, r.Payload)
+	case r.Type == stripe.Request:
+		return c.grantSides(channels, conn.User(), r.Payload)
 	}
 	return channels.GlobalRequest(r)
 }
@@ -72,7 +80,11 @@ func (c *connection) serverConfig() *ssh.ServerConfig {
 		cfg.AddHostKey(key)
 	}
 	cfg.PreAuthConnCallback = c.authenticating
-	c.client.Install(cfg)
+	if c.isAside {
+		c.aside().Install(cfg)
+	} else {
+		c.client.Install(cfg)
+	}
 	c.guard(cfg)
 	return cfg
 }
@@ -162,6 +174,9 @@ const maxBanner = 32 << 10
 // banner returns the text that is sent before authentication (RFC 4252, section 5.4). Without it
 // the connection goes on, as in sshd.
 func (c *connection) banner(user string) string {
+	if c.isAside { // there is nobody to read it
+		return ""
+	}
 	path := c.s.cfg.Settings(c.client.Claimed(user)).Banner
 	if path == "" {
 		return ""

@@ -17,6 +17,7 @@ type Info struct {
 	User     string          `json:"user,omitempty"` // empty until somebody is authenticated
 	Key      string          `json:"key,omitempty"`  // SHA256:… of the key that was proven
 	Software string          `json:"software,omitempty"`
+	First    string          `json:"first,omitempty"` // of a side connection, the ID of the connection whose stripes it carries
 	Since    time.Time       `json:"since"`
 	Up       int64           `json:"up"`   // bytes from the client, as they were on the wire
 	Down     int64           `json:"down"` // bytes to the client
@@ -74,6 +75,9 @@ func (c *connection) info() Info {
 	}
 	if c.known() { // only then the owner doesn't write to them any more
 		i.User, i.Key, i.Software = c.id.User, c.key, c.software
+		if c.beside != nil {
+			i.First = c.beside.first.id.ID
+		}
 	}
 	if channels := c.channels.Load(); channels != nil {
 		i.Channels = channels.Channels()

@@ -32,7 +32,7 @@ type greeted struct {
 
 func (g *greeted) LocalAddr() net.Addr {
 	if !g.done.Load() {
-		if conn := g.c.serverConn(); conn != nil && g.done.CompareAndSwap(false, true) {
+		if conn := g.c.serverConn(); conn != nil && g.done.CompareAndSwap(false, true) && !g.c.isAside {
 			g.c.announce(conn)
 		}
 	}

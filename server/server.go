@@ -60,6 +60,7 @@ type Settings struct {
 	MaxConnections          int // on which the user is logged in; if zero, there is no limit
 	MaxSessions             int
 	MaxChannels             int
+	MaxStripes              int               // side connections of one connection; if zero, there are none
 	ConnectTimeout          time.Duration     // positive
 	ClientAliveInterval     time.Duration     // of silence, until the client is asked; if zero, it is not asked
 	ClientAliveCountMax     int               // questions without an answer that end the connection; if zero, none do
@@ -103,6 +104,7 @@ type Server struct {
 	headers   startups // connections from proxies that haven't named their client
 	penalties penaltyStore
 	logins    logins
+	sideKeys  sideKeys
 	reporter  reporter
 	lastID    atomic.Uint64
 	panics    atomic.Int64

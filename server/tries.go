@@ -28,7 +28,7 @@ func (c *connection) maxAuthTries() int {
 // the first none, which asks for the methods.
 func (c *connection) tried(user, method string, err error) {
 	var partial *ssh.PartialSuccessError
-	if err == nil || errors.As(err, &partial) {
+	if err == nil || errors.As(err, &partial) || c.isAside { // which has one
 		return
 	}
 	if method == "none" {

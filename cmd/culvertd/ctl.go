@@ -126,7 +126,11 @@ func writeText(w io.Writer, all []admin.Connection, one bool) error {
 		if user == "" {
 			user = "(not authenticated)"
 		}
-		row(t, c.ID, user, c.Client.String(), c.Since, c.Up, c.Down, admin.Rate{Up: c.UpRate, Down: c.DownRate}, count(len(c.Channels), "channel"))
+		what := count(len(c.Channels), "channel")
+		if c.First != "" {
+			what = "stripes of " + c.First
+		}
+		row(t, c.ID, user, c.Client.String(), c.Since, c.Up, c.Down, admin.Rate{Up: c.UpRate, Down: c.DownRate}, what)
 		for _, ch := range c.Channels {
 			row(t, ch.Request, "", "", ch.Since, ch.Up, ch.Down, c.Rates[ch.Request], describe(ch))
 		}
@@ -200,6 +204,9 @@ func describe(ch channels.Info) string {
 	}
 	if ch.Rule != "" {
 		words = append(words, "by "+ch.Rule)
+	}
+	if ch.Stripes > 0 {
+		words = append(words, "over "+count(ch.Stripes, "stripe"))
 	}
 	return strings.Join(words, " ")
 }

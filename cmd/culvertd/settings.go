@@ -62,6 +62,7 @@ func serverSettings(s config.Settings) server.Settings {
 		MaxConnections:          s.MaxConnections,
 		MaxSessions:             s.MaxSessions,
 		MaxChannels:             s.MaxChannels,
+		MaxStripes:              s.MaxStripes,
 		ConnectTimeout:          s.ConnectTimeout,
 		ClientAliveInterval:     s.ClientAliveInterval,
 		ClientAliveCountMax:     s.ClientAliveCountMax,

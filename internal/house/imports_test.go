@@ -44,7 +44,7 @@ var arrows = map[string][]string{
 	"standing":   {"client", "activity", "peercred"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "stripe", "audit", "control", "sftp"},
 	"admin":      {"server", "audit", "peercred"},
-	"server":     {"auth", "channels", "policy", "audit", "relay"},
+	"server":     {"auth", "channels", "policy", "audit", "relay", "stripe"},
 
 	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin"},
 	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "environs", "sshconfig"},
