@@ -197,6 +197,12 @@ func (c *Channel) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// Sent returns how many bytes were written.
+func (c *Channel) Sent() uint64 { return c.sent.Load() }
+
+// Received returns how many bytes were read. It is for who reads.
+func (c *Channel) Received() uint64 { return c.received }
+
 // CloseWrite says that the data is complete: by the channel request where that was agreed,
 // then by SSH_MSG_CHANNEL_EOF.
 func (c *Channel) CloseWrite() error {
