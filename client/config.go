@@ -48,6 +48,8 @@ type Config struct {
 	UpstreamConfig ftps.Config // and which are the right ones (FTPUpstreamTLSCAFile, FTPUpstreamTLSPin, FTPUpstreamTLSMaxVersion)
 	OpaquePorts    []uint16    // may be listened on for FTP clients that speak TLS with the server themselves; if empty, they can't (FTPOpaqueTLS)
 
+	Stripes Stripes // how many SSH connections a stream may be spread over
+
 	IdleTimeout  time.Duration // how long a standing SSH connection stays that nobody uses; if 0, for good
 	QueueTimeout time.Duration // how long a connection to a standing forward waits for the SSH connection
 
@@ -129,7 +131,7 @@ func (c *Config) Verbose() {
 func NewConfig(home, user string) *Config {
 	return &Config{
 		Config: *login.NewConfig(home, user),
-		Active: ftp.ActiveTranslated,
+		Active: ftp.ActiveTranslated, Stripes: AutoStripes,
 
 		IdleTimeout:  5 * time.Minute,
 		QueueTimeout: 45 * time.Second, // FTP clients wait a minute for the greeting, or longer

@@ -52,6 +52,10 @@ func (d *direct) Open(ctx context.Context, host string, port uint16, _ netip.Add
 	return relay.NewTCP(c.(*net.TCPConn)), nil
 }
 
+func (d *direct) OpenControl(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
+	return d.Open(ctx, host, port, origin)
+}
+
 func (d *direct) OpenSocket(context.Context, string) (relay.Stream, error) {
 	return nil, errors.New("the bastion refused")
 }

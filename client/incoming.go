@@ -56,7 +56,7 @@ type offer interface {
 // channelOffer is a channel that the bastion wants to open.
 type channelOffer struct {
 	ssh.NewChannel
-	cfg relay.ChannelConfig
+	made maker
 }
 
 func (o channelOffer) accept() (relay.Stream, error) {
@@ -64,7 +64,7 @@ func (o channelOffer) accept() (relay.Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("accept a channel: %w", err)
 	}
-	return relay.NewChannel(ch, reqs, o.cfg), nil
+	return o.made(ch, reqs), nil
 }
 
 // refuse fails only on a dying connection.
@@ -257,7 +257,7 @@ func (c *connection) parseArrival(nc ssh.NewChannel) (*arrival, error) {
 		if err := ssh.Unmarshal(nc.ExtraData(), &m); err != nil {
 			return nil, fmt.Errorf("parse forwarded-streamlocal: %w", err)
 		}
-		return &arrival{offer: channelOffer{nc, c.foreign()}, at: place{socket: m.Path}}, nil
+		return &arrival{offer: channelOffer{nc, c.foreign}, at: place{socket: m.Path}}, nil
 	}
 	return nil, errNoSuchChannel
 }
@@ -270,7 +270,7 @@ func (c *connection) parseTCPIP(nc ssh.NewChannel) (*arrival, error) {
 	if m.Port > 65535 || m.OriginPort > 65535 {
 		return nil, errors.New("parse forwarded-tcpip: a port is out of range")
 	}
-	a := &arrival{offer: channelOffer{nc, c.channel}, at: place{host: m.Host, port: uint16(m.Port)}}
+	a := &arrival{offer: channelOffer{nc, c.offeredStream}, at: place{host: m.Host, port: uint16(m.Port)}}
 	if from, err := netip.ParseAddr(m.Origin); err == nil {
 		a.origin = netip.AddrPortFrom(from.Unmap(), uint16(m.OriginPort))
 	}

@@ -40,6 +40,10 @@ func (u *fakeUplink) Open(context.Context, string, uint16, netip.AddrPort) (rela
 	return fakeStream{uplink: u}, nil
 }
 
+func (u *fakeUplink) OpenControl(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
+	return u.Open(ctx, host, port, origin)
+}
+
 func (u *fakeUplink) OpenSocket(ctx context.Context, _ string) (relay.Stream, error) {
 	return u.Open(ctx, "", 0, netip.AddrPort{})
 }

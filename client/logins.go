@@ -115,6 +115,10 @@ type nowhere struct{}
 func (nowhere) Open(context.Context, string, uint16, netip.AddrPort) (relay.Stream, error) {
 	return nil, errNoLogin
 }
+
+func (nowhere) OpenControl(context.Context, string, uint16, netip.AddrPort) (relay.Stream, error) {
+	return nil, errNoLogin
+}
 func (nowhere) OpenSocket(context.Context, string) (relay.Stream, error) { return nil, errNoLogin }
 func (nowhere) Listen(context.Context, Listening) (Arrival, error)       { return nil, errNoLogin }
 func (nowhere) ReadsFTP() bool                                           { return false }
@@ -186,7 +190,7 @@ func (l *logins) start(w who) *loginLink {
 
 // config is the configuration of the SSH connection of w.
 func (l *logins) config(w who) *Config {
-	cfg := &Config{Config: l.cfg.Config}
+	cfg := &Config{Config: l.cfg.Config, Stripes: l.cfg.Stripes}
 	if w.host != "" {
 		cfg.Host, cfg.HostName, cfg.HostKeyAlias = w.host, "", ""
 	}

@@ -59,6 +59,11 @@ func (m *master) Open(ctx context.Context, host string, port uint16, _ netip.Add
 	})
 }
 
+// OpenControl is [Transport.OpenControl]. Whose way it shares is the ssh's own business.
+func (m *master) OpenControl(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
+	return m.Open(ctx, host, port, origin)
+}
+
 // OpenSocket is [Transport.OpenSocket].
 func (m *master) OpenSocket(ctx context.Context, path string) (relay.Stream, error) {
 	return opened(ctx, path, func(ctx context.Context) (relay.Stream, error) { return m.Master.OpenSocket(ctx, path) })

@@ -115,6 +115,7 @@ var keywords = sshconfig.NewTable(
 	sshconfig.Many("RemoteForward", func(c *Config, v string) error { return addForward(&c.RemoteForwards, v, ParseRemoteForward) }).Spaced(),
 	sshconfig.One("StreamLocalBindMask", setSocketMask),
 	sshconfig.One("StreamLocalBindUnlink", func(c *Config, v string) error { return sshconfig.YesNo(&c.SocketUnlink, v) }),
+	sshconfig.One("Stripes", setStripes),
 )
 
 func setActive(c *Config, value string) error {

@@ -120,7 +120,7 @@ func lying(t *testing.T) (server ssh.Conn, c *connection, log *logBuffer) {
 		t.Fatal(err)
 	}
 	log = new(logBuffer)
-	c = newConnection(&login.Conn{Conn: conn, Channels: chans, Requests: reqs, Wire: wire}, slog.New(slog.NewTextHandler(log, nil)))
+	c = newConnection(&login.Conn{Conn: conn, Channels: chans, Requests: reqs, Wire: wire}, slog.New(slog.NewTextHandler(log, nil)), nil)
 	t.Cleanup(func() {
 		c.Close()
 		c.incoming.close()

@@ -139,6 +139,9 @@ func (f Forward) open(ctx context.Context, t Transport, from netip.AddrPort) (re
 	if f.HostSocket != "" {
 		return t.OpenSocket(ctx, f.HostSocket)
 	}
+	if f.Kind.ftp() {
+		return t.OpenControl(ctx, f.Host, f.HostPort, from)
+	}
 	return t.Open(ctx, f.Host, f.HostPort, from)
 }
 

@@ -74,6 +74,15 @@ func (s *session) Open(ctx context.Context, host string, port uint16, origin net
 	return stream, err
 }
 
+// OpenControl is [Transport.OpenControl]. It waits for the SSH connection, if it must.
+func (s *session) OpenControl(ctx context.Context, host string, port uint16, origin netip.AddrPort) (stream relay.Stream, err error) {
+	err = s.over(ctx, func(up uplink) (err error) {
+		stream, err = up.OpenControl(ctx, host, port, origin)
+		return err
+	})
+	return stream, err
+}
+
 // OpenSocket is [Transport.OpenSocket]. It waits for the SSH connection, if it must.
 func (s *session) OpenSocket(ctx context.Context, path string) (stream relay.Stream, err error) {
 	err = s.over(ctx, func(up uplink) (err error) {

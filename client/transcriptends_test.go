@@ -152,6 +152,10 @@ func (f *farServer) announcing(e transcript.Endpoint, refused bool) {
 
 func (f *farServer) ReadsFTP() bool { return false }
 
+func (f *farServer) OpenControl(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
+	return f.Open(ctx, host, port, origin)
+}
+
 func (f *farServer) OpenSocket(context.Context, string) (relay.Stream, error) {
 	return nil, errors.New("the server isn't behind a Unix socket")
 }

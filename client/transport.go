@@ -16,13 +16,16 @@ import (
 	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
-// Transport carries byte streams to the bastion and on to what it can reach. One SSH connection is
+// Transport carries byte streams to the bastion and on to what it can reach. An SSH connection, with those beside it, is
 // the Transport that there is.
 type Transport interface {
 	// Open opens a stream to host:port as the bastion sees them, for a local
 	// connection from origin (RFC 4254, section 7.2). It has a deadline of its own. The error tells a person what
 	// to do. The caller owns the stream.
 	Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error)
+
+	// OpenControl is Open for an FTP control connection, which shares its way with as little as can be.
+	OpenControl(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error)
 
 	// OpenSocket opens a stream to the Unix socket of this path as the bastion sees it, otherwise as Open does.
 	OpenSocket(ctx context.Context, path string) (relay.Stream, error)
@@ -76,6 +79,7 @@ type connection struct {
 	opening chan struct{} // one token for each channel that is being opened
 
 	incoming incoming // what the bastion may open
+	sides    *sides   // the connections beside it; nil if there can't be any
 
 	done  chan struct{} // closed when the SSH connection has ended
 	cause error         // why it ended; valid once done is closed
@@ -90,7 +94,7 @@ func connect(ctx context.Context, cfg *Config) (*connection, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := newConnection(conn, cfg.Logger())
+	c := newConnection(conn, cfg.Logger(), newSides(cfg, conn))
 	if err := c.negotiate(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -99,9 +103,10 @@ func connect(ctx context.Context, cfg *Config) (*connection, error) {
 	return c, nil
 }
 
-func newConnection(conn *login.Conn, log *slog.Logger) *connection {
+// newConnection serves conn from now on. It has sides, if that isn't nil.
+func newConnection(conn *login.Conn, log *slog.Logger, sides *sides) *connection {
 	c := &connection{
-		ssh: conn, wire: conn.Wire, log: log,
+		ssh: conn, wire: conn.Wire, log: log, sides: sides,
 		opening: make(chan struct{}, maxOpening),
 		done:    make(chan struct{}),
 	}
@@ -126,18 +131,21 @@ func newConnection(conn *login.Conn, log *slog.Logger) *connection {
 		}
 		c.mu.Unlock()
 		close(c.done)
+		c.sides.end()
 	})
 	return c
 }
 
 // negotiate agrees on the explicit end of data with a bastion that knows it.
 func (c *connection) negotiate(ctx context.Context) error {
+	asked := time.Now()
 	ok, _, err := c.request(ctx, globalRequest{name: relay.EndOfDataRequest, timeout: openTimeout})
 	if err != nil {
 		return fmt.Errorf("ask the server for its extensions: %s", sshconfig.Printable(err.Error()))
 	}
 	c.channel.EndOfData = ok
 	c.log.Debug("explicit end of data", "agreed", ok)
+	c.sides.begin(c, ok, time.Since(asked))
 	return nil
 }
 
@@ -231,10 +239,39 @@ type directTCPIP struct {
 
 // Open is [Transport.Open].
 func (c *connection) Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
-	return c.open(ctx, Forward{Host: host, HostPort: port}.Target(), c.channel, "direct-tcpip", ssh.Marshal(directTCPIP{
+	if side, leave := c.sides.least(); side != nil {
+		s, err := side.openTCPIP(ctx, host, port, origin, side.plain)
+		if err == nil {
+			return &carried{s, leave}, nil
+		}
+		leave()
+		if !hasEnded(side) {
+			return nil, err
+		}
+	}
+	return c.openTCPIP(ctx, host, port, origin, func(ch ssh.Channel, reqs <-chan *ssh.Request) relay.Stream { return c.stream(ctx, ch, reqs) })
+}
+
+// OpenControl is [Transport.OpenControl].
+func (c *connection) OpenControl(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
+	c.sides.expect()
+	return c.openTCPIP(ctx, host, port, origin, c.plain)
+}
+
+// openTCPIP opens a channel to host:port, of which made makes a stream.
+func (c *connection) openTCPIP(ctx context.Context, host string, port uint16, origin netip.AddrPort, made maker) (relay.Stream, error) {
+	return c.open(ctx, Forward{Host: host, HostPort: port}.Target(), made, "direct-tcpip", ssh.Marshal(directTCPIP{
 		Host: host, Port: uint32(port),
 		Origin: origin.Addr().String(), OriginPort: uint32(origin.Port()),
 	}))
+}
+
+// maker makes a stream of a channel.
+type maker func(ssh.Channel, <-chan *ssh.Request) relay.Stream
+
+// plain makes a stream that is one channel.
+func (c *connection) plain(ch ssh.Channel, reqs <-chan *ssh.Request) relay.Stream {
+	return relay.NewChannel(ch, reqs, c.channel)
 }
 
 // directStreamlocal is the extra data of a "direct-streamlocal@openssh.com" channel open (OpenSSH's PROTOCOL, section 2.4).
@@ -246,22 +283,31 @@ type directStreamlocal struct {
 
 // OpenSocket is [Transport.OpenSocket].
 func (c *connection) OpenSocket(ctx context.Context, path string) (relay.Stream, error) {
-	return c.open(ctx, path, c.foreign(), "direct-streamlocal@openssh.com", ssh.Marshal(directStreamlocal{Path: path}))
+	return c.open(ctx, path, c.foreign, "direct-streamlocal@openssh.com", ssh.Marshal(directStreamlocal{Path: path}))
 }
 
-// foreign is what is known about channels for which no end of data was agreed on: those of Unix sockets (docs/protocol.md).
-func (c *connection) foreign() relay.ChannelConfig {
+// foreign makes a stream of a channel for which no end of data was agreed on: that of a Unix socket (docs/protocol.md).
+func (c *connection) foreign(ch ssh.Channel, reqs <-chan *ssh.Request) relay.Stream {
 	cfg := c.channel
 	cfg.EndOfData = false
-	return cfg
+	return relay.NewChannel(ch, reqs, cfg)
 }
 
-// open opens a channel to target.
-func (c *connection) open(ctx context.Context, target string, cfg relay.ChannelConfig, kind string, extra []byte) (relay.Stream, error) {
+// open opens a channel to target, of which made makes a stream.
+func (c *connection) open(ctx context.Context, target string, made maker, kind string, extra []byte) (relay.Stream, error) {
+	ch, reqs, err := c.openChannel(ctx, target, kind, extra)
+	if err != nil {
+		return nil, openError(target, err)
+	}
+	return made(ch, reqs), nil
+}
+
+// openChannel opens a channel to target. The caller must close it.
+func (c *connection) openChannel(ctx context.Context, target, kind string, extra []byte) (ssh.Channel, <-chan *ssh.Request, error) {
 	select {
 	case c.opening <- struct{}{}:
 	default:
-		return nil, fmt.Errorf("open %s: %d channels are waiting for the bastion already", target, maxOpening)
+		return nil, nil, fmt.Errorf("%d channels are waiting for the bastion already", maxOpening)
 	}
 	type opened struct {
 		ch   ssh.Channel
@@ -282,7 +328,7 @@ func (c *connection) open(ctx context.Context, target string, cfg relay.ChannelC
 		case answer <- opened{ch, reqs, err}:
 		case <-ctx.Done():
 			if err == nil { // too late: nobody wants it any more
-				relay.NewChannel(ch, reqs, cfg).Abort()
+				relay.NewChannel(ch, reqs, c.channel).Abort()
 			}
 		}
 	})
@@ -290,12 +336,9 @@ func (c *connection) open(ctx context.Context, target string, cfg relay.ChannelC
 	select {
 	case o := <-answer:
 		c.log.Log(ctx, logDebug2, "channel answered", "type", kind, "target", target, "opened", o.err == nil, "after", time.Since(asked).Round(time.Millisecond))
-		if o.err != nil {
-			return nil, openError(target, o.err)
-		}
-		return relay.NewChannel(o.ch, o.reqs, cfg), nil
+		return o.ch, o.reqs, o.err
 	case <-ctx.Done():
-		return nil, fmt.Errorf("open %s: %w", target, context.Cause(ctx))
+		return nil, nil, context.Cause(ctx)
 	}
 }
 
@@ -314,5 +357,6 @@ func (c *connection) Close() {
 	c.incoming.close()
 	late.Stop()
 	c.Drop()
+	c.sides.close()
 	c.wg.Wait()
 }

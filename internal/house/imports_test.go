@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"environs":   {},
 	"redirect":   {},
 	"login":      {"relay", "sshconfig", "algorithms", "krl"},
-	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "mux", "redirect", "socks", "sshconfig"},
+	"client":     {"ftp", "ftps", "relay", "activity", "control", "login", "mux", "redirect", "socks", "sshconfig", "stripe"},
 	"profile":    {"client", "sshconfig"},
 	"standing":   {"client", "activity", "peercred"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "stripe", "audit", "control", "sftp"},
