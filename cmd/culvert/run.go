@@ -9,11 +9,11 @@ import (
 	"os"
 	"os/signal"
 	"os/user"
-	"runtime/debug"
 	"syscall"
 	"time"
 
 	"github.com/culvert-ssh/culvert/client"
+	"github.com/culvert-ssh/culvert/heap"
 	"github.com/culvert-ssh/culvert/login"
 	"github.com/culvert-ssh/culvert/sshconfig"
 )
@@ -152,15 +152,6 @@ func equip(cfg *client.Config, out *printer) {
 	cfg.Ask = asker().Ask
 }
 
-// tuneGC lets the heap grow to five times what is live before it is collected: x/crypto/ssh
-// allocates for every packet that it receives, and next to nothing of it lives (docs/performance.md). GOGC in the
-// environment wins.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-}
-
 // serve runs until a signal. A second one ends the program at once.
 func (c *call) serve(cfg *client.Config) error {
 	ctx, stop := untilSignal()
@@ -175,7 +166,7 @@ func (c *call) serve(cfg *client.Config) error {
 	case cfg.Stdio == nil && len(cfg.Forwards)+len(cfg.RemoteForwards) == 0:
 		return &usageError{"there is nothing to forward: give at least one -L, -R or -D"}
 	}
-	tuneGC()
+	heap.Keep()
 	switch {
 	case cfg.Stdio != nil:
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // so that a write says it, and nothing else

@@ -11,6 +11,7 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/culvert-ssh/culvert/heap"
 	"github.com/culvert-ssh/culvert/profile"
 	"github.com/culvert-ssh/culvert/standing"
 )
@@ -117,7 +118,7 @@ func (t *tunnels) result(r standing.Result) {
 func (t *tunnels) serve(first *standing.Up, ready func(error)) error {
 	ctx, stop := untilSignal()
 	defer stop()
-	tuneGC()
+	heap.Keep()
 	err := t.serveUntil(ctx, first, ready)
 	if ready != nil {
 		ready(err) // unless it was

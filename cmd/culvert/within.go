@@ -12,6 +12,7 @@ import (
 
 	"github.com/culvert-ssh/culvert/client"
 	"github.com/culvert-ssh/culvert/environs"
+	"github.com/culvert-ssh/culvert/heap"
 )
 
 // Exit statuses for a command that can't be run, and what is added to the number of a signal that has ended one, as shells have them.
@@ -45,7 +46,7 @@ func runWithin(c *call) error {
 	}
 	// What files say of tunnels is for a culvert without a command, which may be running.
 	cfg.Forwards, cfg.RemoteForwards, cfg.ClearForwards = append(slices.Clip(tunnels), ownProxies...), remotes, false
-	tuneGC()
+	heap.Keep()
 	w := &within{call: c, program: program, command: command}
 	return w.run(cfg)
 }

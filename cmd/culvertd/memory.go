@@ -11,16 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// tuneGC lets the heap grow to five times what is live before it is collected. x/crypto/ssh
-// allocates for every packet that it receives, and next to nothing of it lives; collecting less
-// often makes bulk transfers 1.06 to 1.13 times as fast. GOGC in the environment wins.
-//
-// Clients that send what nobody reads, up to 2 MiB a channel, make much of it live. So that they don't cost five times as much, what is
-// there is collected more often from half of the memory on. GOMEMLIMIT in the environment wins.
-func tuneGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
+// boundMemory has garbage collected more often from half of the memory on: clients that send what nobody reads, up to 2 MiB a channel, make
+// much of the heap live. GOMEMLIMIT in the environment wins.
+func boundMemory() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		if all := memory(os.DirFS("/")); all > 0 {
 			debug.SetMemoryLimit(all / 2)

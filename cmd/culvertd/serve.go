@@ -20,6 +20,7 @@ import (
 	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/config"
+	"github.com/culvert-ssh/culvert/heap"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/server"
 )
@@ -146,7 +147,8 @@ func (d *daemon) start(g *generation, given sockets) (err error) {
 		d.sockets.close()
 		return errors.Join(err, d.unoversee())
 	}
-	tuneGC()
+	heap.Keep()
+	boundMemory()
 	d.lead()
 	return nil
 }

@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"socks":      {},
 	"sshconfig":  {},
 	"peercred":   {},
+	"heap":       {},
 	"dist":       {},
 	"auth":       {"policy", "krl"},
 	"config":     {"policy", "algorithms", "sshconfig"},
@@ -46,8 +47,8 @@ var arrows = map[string][]string{
 	"admin":      {"server", "audit", "peercred"},
 	"server":     {"auth", "channels", "policy", "audit", "relay", "stripe"},
 
-	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin"},
-	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "environs", "sshconfig"},
+	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin", "heap"},
+	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "environs", "sshconfig", "heap"},
 }
 
 // outside are packages that look at the house from outside: they may import all of it and what tests use.
