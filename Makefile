@@ -6,12 +6,15 @@ TIMEOUT ?= 40m
 
 GO ?= go
 TOOL = $(GO) tool -modfile=tools.mod
-BUILD = CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+
+# What stands behind it is built with our patches to golang.org/x/crypto; PATCHES= leaves them out (see patches/README.md).
+PATCHED = modfile=$$(patches/apply.sh) && GOFLAGS="$$($(GO) env GOFLAGS) -modfile=$$modfile"
+BUILD = $(PATCHED) CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 
 SHELL = bash
 .SHELLFLAGS = -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help build install install-client install-bastion deb image demo test peers bench lint cross fuzz clean
+.PHONY: help build install install-client install-bastion deb image demo test upstream peers bench lint cross fuzz clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
@@ -69,29 +72,32 @@ image: build ## a container with culvertd in it and nothing else
 	docker build -f dist/Containerfile -t culvertd .
 
 cross: ## culvert builds for every platform
-	@for p in $(PLATFORMS); do echo "$$p" && GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/culvert; done
+	@for p in $(PLATFORMS); do echo "$$p" && $(PATCHED) GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) build -o /dev/null ./cmd/culvert; done
 
 demo: build ## the whole path in ten seconds; HOLD=1 leaves it running
-	@$(GO) run ./cmd/demo $(if $(HOLD),-hold)
+	@$(PATCHED) $(GO) run ./cmd/demo $(if $(HOLD),-hold)
 
 test: peers ## everything, with the race detector and real programs
-	$(GO) test -race -timeout=$(TIMEOUT) ./...
+	$(PATCHED) $(GO) test -race -timeout=$(TIMEOUT) ./...
+
+upstream: ## x/crypto/ssh's own tests, with our patches
+	$(PATCHED) $(GO) test golang.org/x/crypto/ssh golang.org/x/crypto/ssh/agent golang.org/x/crypto/ssh/knownhosts golang.org/x/crypto/ssh/test
 
 peers: ## get the programs of others that the tests use
 	@internal/peers/fetch.sh
 
 bench: build peers ## side by side with OpenSSH
-	$(GO) run ./bench
+	$(PATCHED) $(GO) run ./bench
 
 lint: peers ## what .ci/run asks besides the tests
 	$(GO) vet ./...
 	$(TOOL) staticcheck ./...
-	@bad=$$($(TOOL) gofumpt -l .) && [ -z "$$bad" ] || { echo "run gofumpt -w:" $$bad >&2; exit 1; }
+	@bad=$$($(TOOL) gofumpt -l $$(git ls-files -co --exclude-standard '*.go')) && [ -z "$$bad" ] || { echo "run gofumpt -w:" $$bad >&2; exit 1; }
 	$(GO) mod tidy -diff
 	PATH=$$PWD/.cache/peers/bin:$$PATH mandoc -T lint -W warning man/*.[1-8]
 
 fuzz: ## each fuzz target for FUZZTIME
-	@$(GO) list ./... | while read -r package; do \
+	@$(PATCHED) && export GOFLAGS && $(GO) list ./... | while read -r package; do \
 		$(GO) test -list '^Fuzz' "$$package" | sed -n '/^Fuzz/p' | while read -r target; do \
 			echo "== $$package $$target"; \
 			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \

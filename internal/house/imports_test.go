@@ -29,6 +29,7 @@ var arrows = map[string][]string{
 	"peercred":   {},
 	"heap":       {},
 	"dist":       {},
+	"patches":    {},
 	"auth":       {"policy", "krl"},
 	"config":     {"policy", "algorithms", "sshconfig"},
 	"control":    {"ftp", "relay"},
