@@ -69,6 +69,8 @@ func (b *borrower) take(fd uintptr) bool {
 	if b.err == nil && b.n > 0 && b.n <= idleSize {
 		b.small = smallBuffers.Get().(*[idleSize]byte)
 		copy(b.small[:], b.large[:b.n])
+	}
+	if b.err == nil {
 		acknowledge(fd, b.n)
 	}
 	if b.err != nil || b.n <= idleSize {
