@@ -40,6 +40,7 @@ type endpointsConfig struct {
 	log       *slog.Logger
 	drain     time.Duration // how long data connections may go on after the control connection
 	follow    *follower     // tells what is transferred; if nil, nobody does
+	proven    *provenModes  // of the server; if nil, nothing is known of it
 }
 
 // endpoints makes what one FTP control connection announces reachable: each by a listener for one
@@ -51,10 +52,9 @@ type endpoints struct {
 	wg     sync.WaitGroup
 	room   chan struct{}
 
-	proven    map[ftp.Mode]bool // a channel was opened for this mode once
-	listening Arrival           // what the server was told of by PORT or EPRT and has not agreed to yet, or nil
-	current   dataConnection    // the one announced last, or nil
-	release   func()            // ends the claim of its port; or nil
+	listening Arrival        // what the server was told of by PORT or EPRT and has not agreed to yet, or nil
+	current   dataConnection // the one announced last, or nil
+	release   func()         // ends the claim of its port; or nil
 }
 
 // dataConnection is one that was announced. Its methods are called from one goroutine, but for serve.
@@ -71,23 +71,33 @@ type serverSide struct {
 	open opener
 	// comesByItself says that the server makes it, when its transfer begins.
 	comesByItself bool
-	eager         relay.Stream // the connection, if it was opened beforehand
-	flow          *dataFlow    // what it carries
+	ahead         *headStart // the connection, if it was opened beforehand, or is about to be
+	flow          *dataFlow  // what it carries
 }
 
 // take returns the connection, which the caller then owns.
 func (s serverSide) take(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
-	if s.eager != nil {
-		return s.eager, nil
+	if s.ahead != nil {
+		return s.ahead.take(ctx, origin)
 	}
 	return s.open(ctx, origin)
+}
+
+// drop gives the connection back in place of take.
+func (s serverSide) drop() {
+	if s.ahead != nil {
+		s.ahead.drop()
+	}
 }
 
 func newEndpoints(ctx context.Context, cfg endpointsConfig) *endpoints {
 	if cfg.follow == nil {
 		cfg.follow = newFollower(nil)
 	}
-	e := &endpoints{endpointsConfig: cfg, room: make(chan struct{}, maxData), proven: make(map[ftp.Mode]bool)}
+	if cfg.proven == nil {
+		cfg.proven = newProvenModes()
+	}
+	e := &endpoints{endpointsConfig: cfg, room: make(chan struct{}, maxData)}
 	e.ctx, e.cancel = context.WithCancelCause(ctx)
 	return e
 }
@@ -96,7 +106,7 @@ func newEndpoints(ctx context.Context, cfg endpointsConfig) *endpoints {
 // dial either that or what the reply says. A client in active mode is dialled later.
 //
 // A local connect always succeeds, which would rob the client of its own fall-back from EPSV to PASV. So the
-// channel is opened before the client hears of it, until that has worked once for the mode.
+// channel is opened before the client hears of it, until that has worked for the mode; and from then on while it hears.
 func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPort, err error) {
 	arrival := e.listening
 	e.listening = nil // it is the one that is announced
@@ -131,9 +141,7 @@ func (e *endpoints) offer(ctx context.Context, end ftp.Endpoint, arrival Arrival
 	d, at, err := e.clientSide(end, server, log)
 	if err != nil {
 		server.flow.end(err)
-		if server.eager != nil {
-			server.eager.Abort()
-		}
+		server.drop()
 		return at, err
 	}
 	e.current = d
@@ -183,13 +191,22 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 	e.release = release
 	s.open = e.protect(end, func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
 		defer release()
-		return e.transport.Open(ctx, host, end.Port, origin)
+		stream, err := e.transport.Open(ctx, host, end.Port, origin)
+		if err == nil || ctx.Err() == nil {
+			e.proven.note(end.Mode, err)
+		}
+		return stream, err
 	})
-	if !e.proven[end.Mode] {
-		if s.eager, err = s.open(ctx, netip.AddrPortFrom(e.owner.Addr, end.Client.Port())); err != nil {
+	origin := netip.AddrPortFrom(e.owner.Addr, end.Client.Port())
+	switch {
+	case !e.proven.has(end.Mode):
+		stream, err := s.open(ctx, origin)
+		if err != nil {
 			return s, nil, err
 		}
-		e.proven[end.Mode] = true
+		s.ahead = arrived(stream)
+	case !end.Client.IsValid(): // a client in active mode waits already, and is connected to from here
+		s.ahead = e.ahead(s.open, origin)
 	}
 	return s, log, nil
 }
@@ -311,9 +328,7 @@ func (d *dataListener) withdraw() {
 func (d *dataListener) serve(ctx context.Context) {
 	conn, err := d.Accept(ctx)
 	if err != nil {
-		if d.eager != nil {
-			d.eager.Abort()
-		}
+		d.drop()
 		d.log.Debug("no data connection", "err", err)
 		return
 	}

@@ -131,6 +131,7 @@ func (x *ftpSession) run(ctx context.Context, server relay.Stream) {
 	e := newEndpoints(ctx, endpointsConfig{
 		transport: x.transport, upstream: x.up, host: host, announced: x.cfg.AnnouncedDataAddress, told: x.cfg.ActiveAddress,
 		hop: x.hop, owner: x.owner, names: x.names, claims: x.claims, log: x.log, drain: drainTimeout, follow: follow,
+		proven: x.proven,
 	})
 	defer e.end()
 	own := &opaqueSession{ports: x.opaque, at: x.hop, host: host, owner: x.owner, meter: meter, log: x.log}

@@ -32,6 +32,7 @@ type serving struct {
 	claims    *claims
 	names     *dataNames // of the FTP sessions that came by SOCKS, or were redirected
 	greeting  *unanswered
+	proven    *provenModes // of the one server that the listener leads to; nil if there are several
 	meter     *activity.TunnelMeter
 	log       *slog.Logger
 }
@@ -54,6 +55,9 @@ func (l *listener) serve(ctx context.Context, cfg *Config, sessions sessions, op
 	s := &serving{
 		Forward: l.Forward, cfg: cfg, sessions: sessions, opaque: opaque, claims: claims, names: new(dataNames), greeting: new(unanswered), meter: meter,
 		log: cfg.Logger().With("target", l.Target()),
+	}
+	if l.Kind.ftp() {
+		s.proven = newProvenModes()
 	}
 	if l.Kind == FTPRedirect {
 		s.names.first, s.names.last = redirect.FirstDataPort, redirect.LastDataPort

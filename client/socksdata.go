@@ -150,20 +150,21 @@ func (d *namedData) isCalled(host string) bool {
 // hand passes on the stream of a client that has asked for d, and the duty to answer it. Who has taken d must call it.
 func (d *namedData) hand(client handed) { d.came <- client }
 
-// granted tells the client that it is connected to remote. On failure both streams are aborted.
-func (h handed) granted(remote relay.Stream) error {
+// granted tells the client that it is connected, if it hasn't been told. If it isn't after all, it is reset. On failure its stream is aborted.
+func (h *handed) granted() error {
 	if h.reply == nil {
 		return nil
 	}
 	if _, err := h.local.Write(h.reply(nil)); err != nil {
-		relay.AbortAll(h.local, remote)
+		h.local.Abort()
 		return err
 	}
+	h.reply = nil
 	return nil
 }
 
 // failed tells the client that it isn't, and closes its connection.
-func (h handed) failed(why error) {
+func (h *handed) failed(why error) {
 	if h.reply == nil {
 		h.local.Abort()
 		return
@@ -188,11 +189,17 @@ func (d *namedData) withdraw() {
 func (d *namedData) serve(ctx context.Context) {
 	client, ok := d.wait(ctx)
 	if !ok {
-		if d.eager != nil {
-			d.eager.Abort()
-		}
+		d.drop()
 		d.log.Debug("no data connection")
 		return
+	}
+	// As one that connects to a listener, the client needn't wait for the bastion: it has a command to send meanwhile.
+	if d.ahead == nil || !d.ahead.failed() {
+		if err := client.granted(); err != nil {
+			d.drop()
+			d.log.Debug("no data connection", "err", err)
+			return
+		}
 	}
 	remote, err := d.take(ctx, relay.AddrPort(client.local.RemoteAddr()))
 	if err != nil {
@@ -204,7 +211,8 @@ func (d *namedData) serve(ctx context.Context) {
 		client.failed(err)
 		return
 	}
-	if err := client.granted(remote); err != nil {
+	if err := client.granted(); err != nil {
+		remote.Abort()
 		d.log.Debug("no data connection", "err", err)
 		return
 	}

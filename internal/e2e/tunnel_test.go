@@ -138,6 +138,7 @@ func (p path) open(t *testing.T, server *peers.FTP, control, wire *gate, lines .
 type route struct {
 	path
 	control, wire *gate    // nil, or what the FTP control connection and the SSH connection go through
+	line          *line    // nil, or what the SSH connection goes over
 	culvertd      []string // lines of its configuration
 	sshd          []string // the same of OpenSSH's
 	culvert       []string // arguments
@@ -188,6 +189,9 @@ func (r route) open(t *testing.T, server *peers.FTP) *tunnel {
 	}
 	if r.wire != nil {
 		ssh = r.wire.open(t, ssh)
+	}
+	if r.line != nil {
+		ssh = r.line.open(t, ssh)
 	}
 	r.onDesk(func() {
 		if r.hasMaster() {
