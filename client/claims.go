@@ -9,7 +9,7 @@ import (
 	"github.com/culvert-ssh/culvert/control"
 )
 
-// claims are the ports of FTP servers at which data connections are announced, and not opened yet. A bastion that reads FTP opens such a port once, to
+// claims are the ports of FTP servers at which data connections are announced, and not taken yet. A bastion that reads FTP opens such a port once, to
 // whoever asks by the same SSH connection. That it is the one to whom it was announced, is for us to see to: SOCKS and the FTP proxy ask for whatever
 // port they are told, and those who use them may be several.
 type claims struct {

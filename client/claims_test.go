@@ -55,18 +55,16 @@ func TestServersPortIsTheOwnersAlone(t *testing.T) {
 	f.want("220")
 	f.say("USER me")
 	f.want("230")
-	for _, opened := range []bool{true, false} { // the first is opened before the client hears of it
+	for range 2 { // the first is opened before the client hears of it, the second meanwhile
 		told := netip.MustParseAddrPort(f.pasv())
 		real := Forward{Host: "localhost", HostPort: <-ports}
-		if !opened {
-			if answer := askSOCKS(t, dialFrom(t, "127.0.0.2", at), real); answer != "\x05\x02" {
-				t.Errorf("somebody else was answered %q, want that it is not allowed", answer)
-			}
-			other := newTalk(t, dialFrom(t, "127.0.0.2", proxyAt))
-			other.want("220")
-			other.say("USER x@" + real.Target())
-			other.want("530")
+		if answer := askSOCKS(t, dialFrom(t, "127.0.0.2", at), real); answer != "\x05\x02" {
+			t.Errorf("somebody else was answered %q, want that it is not allowed", answer)
 		}
+		other := newTalk(t, dialFrom(t, "127.0.0.2", proxyAt))
+		other.want("220")
+		other.say("USER x@" + real.Target())
+		other.want("530")
 		f.say("RETR f")
 		own, answer := bySOCKS(t, at, Forward{Host: server.Host, HostPort: told.Port()})
 		if got, err := io.ReadAll(own); answer != "\x05\x00" || string(got) != data || err != nil {

@@ -72,11 +72,15 @@ type serverSide struct {
 	// comesByItself says that the server makes it, when its transfer begins.
 	comesByItself bool
 	ahead         *headStart // the connection, if it was opened beforehand, or is about to be
+	release       func()     // ends the claim of its port; nil if there is none
 	flow          *dataFlow  // what it carries
 }
 
 // take returns the connection, which the caller then owns.
 func (s serverSide) take(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
+	if s.release != nil {
+		defer s.release() // not before: what has failed beforehand may be open to another attempt, of anybody
+	}
 	if s.ahead != nil {
 		return s.ahead.take(ctx, origin)
 	}
@@ -87,6 +91,9 @@ func (s serverSide) take(ctx context.Context, origin netip.AddrPort) (relay.Stre
 func (s serverSide) drop() {
 	if s.ahead != nil {
 		s.ahead.drop()
+	}
+	if s.release != nil {
+		s.release()
 	}
 }
 
@@ -187,10 +194,9 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 		host = end.Announced.String()
 	}
 	log = e.log.With("data", Forward{Host: host, HostPort: end.Port}.Target())
-	release := e.claims.claim(end.Port, e.owner)
-	e.release = release
+	s.release = e.claims.claim(end.Port, e.owner)
+	e.release = s.release
 	s.open = e.protect(end, func(ctx context.Context, origin netip.AddrPort) (relay.Stream, error) {
-		defer release()
 		stream, err := e.transport.Open(ctx, host, end.Port, origin)
 		if err == nil || ctx.Err() == nil {
 			e.proven.note(end.Mode, err)
@@ -202,6 +208,7 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 	case !e.proven.has(end.Mode):
 		stream, err := s.open(ctx, origin)
 		if err != nil {
+			s.release()
 			return s, nil, err
 		}
 		s.ahead = arrived(stream)
