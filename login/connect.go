@@ -130,6 +130,9 @@ func (c *Conn) handshake(ctx context.Context, id identification) (err error) {
 	if err != nil && p.expired() {
 		return errSilence
 	}
+	if tcp, ok := c.way.(tcpWay); ok && err == nil {
+		tcp.Under(c.Conn)
+	}
 	return err
 }
 

@@ -54,7 +54,7 @@ func reach(ctx context.Context, cfg *Config, behind []*Config) (way, error) {
 }
 
 // tcpWay is a TCP connection to the server.
-type tcpWay struct{ net.Conn }
+type tcpWay struct{ *relay.Socket }
 
 func (tcpWay) end()          {}
 func (tcpWay) fault() string { return "" }
@@ -77,7 +77,7 @@ func newTCPWay(raw net.Conn, cfg *Config) (way, error) {
 		return nil, errors.Join(fmt.Errorf("connect to %s: not a TCP connection", cfg.name()), raw.Close())
 	}
 	relay.KeepAlive(tcp) // for who has set ServerAliveInterval to 0
-	return tcpWay{relay.QuickACK(tcp)}, nil
+	return tcpWay{relay.NewSocket(tcp)}, nil
 }
 
 // dial connects by TCP, from one of the addresses that we are to come from.

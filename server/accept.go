@@ -14,6 +14,7 @@ import (
 // arrival is a connection that was accepted and whose owner hasn't begun.
 type arrival struct {
 	net.Conn
+	socket        *relay.Socket // under Conn; nil if that is no TCP connection
 	client, local netip.AddrPort
 	proxy         netip.AddrPort // that spoke for the client, if one did
 	since         time.Time
@@ -91,7 +92,8 @@ func (a *arrival) prepare() {
 	} else {
 		_ = tcp.SetKeepAlive(false) // package net turns it on; fails only if the connection is gone
 	}
-	a.Conn = relay.QuickACK(tcp)
+	a.socket = relay.NewSocket(tcp)
+	a.Conn = a.socket
 }
 
 // What a client is told that is refused: sshd's words, so that it shows something.

@@ -16,6 +16,8 @@ type hearing struct {
 	since time.Time
 	last  atomic.Int64 // time after since, in nanoseconds; thus a jump of the wall clock doesn't matter
 
+	armed time.Time // when the deadline of Write was set; only Write uses it
+
 	own traffic
 	all *traffic // of the server
 }
@@ -39,12 +41,15 @@ func (h *hearing) Read(p []byte) (n int, err error) {
 
 // writeTimeout is how long the client may leave what is written to it unread. Its channels' windows hold back data
 // long before the socket is full; whoever gets here reads nothing at all, and has been stopped or lost, perhaps to
-// be resumed.
+// be resumed. It may be a tenth less.
 const writeTimeout = 10 * time.Minute
 
 func (h *hearing) Write(p []byte) (int, error) {
-	if err := h.SetWriteDeadline(time.Now().Add(writeTimeout)); err != nil {
-		return 0, err
+	if now := time.Now(); now.Sub(h.armed) > writeTimeout/10 { // a tenth of it doesn't matter, and a timer for each packet would
+		if err := h.SetWriteDeadline(now.Add(writeTimeout)); err != nil {
+			return 0, err
+		}
+		h.armed = now
 	}
 	n, err := h.Conn.Write(p)
 	h.own.down.Add(int64(n))

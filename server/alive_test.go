@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"testing"
 	"time"
 
@@ -60,4 +61,39 @@ func TestConnectionThatAsksForNothingIsUnused(t *testing.T) {
 	}
 	_ = client.Wait()
 	b.events.wait("connection.closed", "reason", "UnusedConnectionTimeout")
+}
+
+// deadlines is a connection that counts how its deadlines are set.
+type deadlines struct {
+	net.Conn
+	all, write int
+}
+
+func (d *deadlines) SetDeadline(time.Time) error      { d.all++; return nil }
+func (d *deadlines) SetWriteDeadline(time.Time) error { d.write++; return nil }
+func (d *deadlines) Write(p []byte) (int, error)      { return len(p), nil }
+
+// gliderlabs/ssh takes deadlines away before each Read and Write, that of a Write that waits as well.
+func TestDeadlineOfWritesStaysAndIsNotSetForEach(t *testing.T) {
+	bottom := new(deadlines)
+	h := &hearing{Conn: bottom, all: new(traffic)}
+	top := &greeted{Conn: h}
+	for range 100 {
+		if err := top.SetDeadline(time.Time{}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := top.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if bottom.all != 0 || bottom.write != 1 {
+		t.Errorf("deadlines were set %d times, those of writes %d times; want 0 and 1", bottom.all, bottom.write)
+	}
+	h.armed = h.armed.Add(-writeTimeout / 5)
+	if _, err := top.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if bottom.write != 2 {
+		t.Errorf("after a fifth of the time the deadline was set %d times, want 2", bottom.write)
+	}
 }

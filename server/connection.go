@@ -51,7 +51,8 @@ type connection struct {
 
 	ctx    context.Context // ends with the connection; its cause is why, if the server ended it
 	cancel context.CancelCauseFunc
-	live   *live // as it was when the connection came
+	live   *live         // as it was when the connection came
+	socket *relay.Socket // nil if there is no TCP connection
 	heard  *hearing
 	wire   *relay.Wire
 
@@ -96,6 +97,7 @@ func newConnection(s *Server, a arrival) *connection {
 		opened: a.since,
 		live:   a.live,
 		place:  a.place,
+		socket: a.socket,
 
 		changes: s.changes.Load(),
 	}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -32,11 +33,24 @@ type greeted struct {
 
 func (g *greeted) LocalAddr() net.Addr {
 	if !g.done.Load() {
-		if conn := g.c.serverConn(); conn != nil && g.done.CompareAndSwap(false, true) && !g.c.isAside {
-			g.c.announce(conn)
+		if conn := g.c.serverConn(); conn != nil && g.done.CompareAndSwap(false, true) {
+			g.c.established(conn)
 		}
 	}
 	return g.Conn.LocalAddr()
+}
+
+// SetDeadline does nothing: gliderlabs/ssh takes all deadlines away before each Read and Write, and what it would set instead nobody asks it for.
+func (g *greeted) SetDeadline(time.Time) error { return nil }
+
+// established is called once, when the client is authenticated.
+func (c *connection) established(conn *ssh.ServerConn) {
+	if c.socket != nil {
+		c.socket.Under(conn.Conn)
+	}
+	if !c.isAside {
+		c.announce(conn)
+	}
 }
 
 // announce tells the client of all host keys. A client that doesn't know the request passes over it.
