@@ -98,7 +98,8 @@ func among(word string, known ...string) string {
 }
 
 func channelType(word string) string {
-	return among(word, "session", "direct-tcpip", "forwarded-tcpip", "tcpip-forward", "direct-streamlocal@openssh.com")
+	return among(word, "session", "direct-tcpip", "forwarded-tcpip", "tcpip-forward", "direct-streamlocal@openssh.com",
+		"stripe@culvert")
 }
 
 // registry returns all that /metrics shows.

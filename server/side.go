@@ -18,7 +18,7 @@ import (
 )
 
 // A side connection carries stripes of the streams of another connection, its first, and nothing else (docs/protocol.md, stripes@culvert, and
-// adr/0025). It says so in its identification, before anything is proven. From there on the two kinds of connection have nothing in common by which one
+// adr/0026). It says so in its identification, before anything is proven. From there on the two kinds of connection have nothing in common by which one
 // could be let in: a side connection is authenticated by sideKeys alone, which never make a policy.Subject, and any other
 // connection by package auth alone, which doesn't know sideKeys.
 
