@@ -120,16 +120,17 @@ func (c *Conn) attach(nc ssh.NewChannel, reserve bool) error {
 	case !c.striped.slots.take():
 		return errManyStripes
 	}
+	p.attached.Add(1) // before the client knows: the stream may end at once
 	ch, reqs, err := nc.Accept()
 	if err != nil {
+		p.attached.Add(-1)
 		c.striped.slots.give()
 		return nil // the connection is gone, and with it whom to refuse it to
 	}
 	if err := p.Attach(ch, c.counted(reqs), reserve); err != nil {
+		p.attached.Add(-1)
 		c.cfg.Log.Debug("a stripe came too late, or is one too many", "err", err)
-		return nil
 	}
-	p.attached.Add(1)
 	return nil
 }
 
