@@ -14,10 +14,10 @@ BUILD = $(PATCHED) CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X main.v
 SHELL = bash
 .SHELLFLAGS = -eu -o pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: help build install install-client install-bastion deb image demo test upstream peers bench lint cross fuzz clean
+.PHONY: help build install install-client install-bastion deb image demo test upstream peers bench bench-check lint cross fuzz clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 build: ## bin/culvertd and bin/culvert, static
 	$(BUILD) -o bin/ ./cmd/culvertd ./cmd/culvert
@@ -86,8 +86,11 @@ upstream: ## x/crypto/ssh's own tests, with our patches
 peers: ## get the programs of others that the tests use
 	@internal/peers/fetch.sh
 
-bench: build peers ## side by side with OpenSSH
-	$(PATCHED) $(GO) run ./bench
+bench: build peers ## side by side with OpenSSH, a quarter of an hour; into docs/performance
+	$(PATCHED) $(GO) run ./bench -docs docs $(BENCHFLAGS)
+
+bench-check: build peers ## the same, and whether a ratio is worse than the committed one
+	$(PATCHED) $(GO) run ./bench -check $(BENCHFLAGS)
 
 lint: peers ## what .ci/run asks besides the tests
 	$(GO) vet ./...

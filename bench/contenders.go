@@ -8,9 +8,10 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"regexp"
 	"strings"
+
+	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/internal/peers"
 	"github.com/culvert-ssh/culvert/internal/stage"
@@ -18,128 +19,136 @@ import (
 
 // contender is one way to carry a connection.
 type contender struct {
-	name    string
-	echo    netip.AddrPort // where the work's echo server is reached
-	source  netip.AddrPort
-	sink    netip.AddrPort
-	ftp     netip.AddrPort // where an FTP client connects to
-	socks   netip.AddrPort // and by which SOCKS proxy, if valid
-	always  bool           // all goes by that proxy, not only FTP
-	client  []string       // the names of its processes, for their CPU time
-	server  string
-	forward bool // it takes part in what isn't FTP
+	name   string
+	echo   netip.AddrPort // where the scene's echo server is reached
+	source netip.AddrPort
+	sink   netip.AddrPort
+	ftp    netip.AddrPort // where an FTP client connects to
+	socks  netip.AddrPort // and by which SOCKS proxy, if valid
+	always bool           // all goes by that proxy, not only FTP
+	client []string       // the names of its processes, for what they use
+	server string
+	sshd   netip.AddrPort // the SSH server itself
+	login  *ssh.ClientConfig
 }
 
-// contenders starts them all: first OpenSSH on both ends with its own defaults, which is what the others are
-// compared with.
-func contenders(ctx context.Context, bin string, w *work) (all []*contender, closeAll func() error, err error) {
-	var closers []func() error
-	end := func() error {
-		var errs []error
-		for i := len(closers) - 1; i >= 0; i-- {
-			errs = append(errs, closers[i]())
-		}
-		return errors.Join(errs...)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, end())
-		}
-	}()
+// The names of contenders that a measurement asks for by name. The first is what all are compared with.
+const (
+	base      = "ssh → sshd"
+	baseGCM   = "ssh → sshd, aes128-gcm"
+	ours      = "culvert → culvertd"
+	oursAlone = "culvert → sshd"
+	theirs    = "ssh → culvertd"
+	byMaster  = "culvert -S, by the first ssh"
+	noTunnel  = "no tunnel"
+)
 
-	s, err := stage.New(bin)
-	if err != nil {
-		return nil, nil, err
-	}
-	closers = append(closers, s.Close)
-	key, err := peers.NewKey(s.Folder, "bench")
-	if err != nil {
-		return nil, nil, err
-	}
-	sshd, err := peers.StartSSHD(peers.SSHDConfig{AuthorizedKeys: key.Authorized()})
-	if err != nil {
-		return nil, nil, err
-	}
-	closers = append(closers, sshd.Close)
-	if err := os.WriteFile(s.Path("keys/"+stage.User), key.Authorized(), 0o600); err != nil {
-		return nil, nil, err
-	}
-	daemon, err := s.StartDaemon(sshd.Addr.Addr(), fmt.Sprintf("PermitOpen ftp/%s 127.0.0.1:*", w.ftp.Addr))
-	if err != nil {
-		return nil, nil, err
-	}
-	closers = append(closers, daemon.Close)
+// spec is how a contender is started.
+type spec struct {
+	name, client, server string
+	options              []string // of ssh
+	dynamic              bool     // it takes part by -D, too
+}
 
-	targets := []string{w.echo.at.String(), w.source.at.String(), w.sink.at.String()}
-	var master string // the control socket of the first ssh
-	for _, c := range []struct {
-		name, client, server string
-		at                   netip.AddrPort
-		user                 string
-		options              []string
-		dynamic              bool // it takes part by -D, too
-	}{
-		{"ssh → sshd", "ssh", "sshd", sshd.Addr, sshd.User, nil, true},
-		{"ssh → sshd, aes128-gcm", "ssh", "sshd", sshd.Addr, sshd.User, []string{"Ciphers=aes128-gcm@openssh.com"}, false},
-		{"culvert → culvertd", "culvert", "culvertd", daemon.Addr, stage.User, nil, false},
-		{"culvert → sshd", "culvert", "sshd", sshd.Addr, sshd.User, nil, true},
-		{"culvert -S, by the first ssh", "culvert", "sshd", sshd.Addr, sshd.User, nil, false},
-		{"ssh → culvertd", "ssh", "culvertd", daemon.Addr, stage.User, nil, false},
-	} {
-		k := &contender{name: c.name, client: []string{c.client}, server: c.server, forward: true}
-		var at []netip.AddrPort
-		if c.client == "ssh" {
-			p, err := peers.StartSSH(ctx, peers.SSHConfig{
-				Server: c.at, User: c.user, Identity: key.Path, Options: c.options, Local: targets, Dynamic: true, Master: master == "",
-			})
-			if err != nil {
-				return nil, nil, err
-			}
-			closers = append(closers, p.Close)
-			at, k.ftp, k.socks = p.Local, w.ftp.Addr, p.Dynamic
-			if master == "" {
-				master = p.Control
-			}
-		} else {
-			forwards := []string{"ftp/127.0.0.1:0:" + w.ftp.Addr.String()}
-			for _, t := range targets {
-				forwards = append(forwards, "127.0.0.1:0:"+t)
-			}
-			args := []string{"-D", "127.0.0.1:0", "-o", fmt.Sprintf("FTPPorts=%d", w.ftp.Addr.Port())}
-			if strings.HasPrefix(c.name, "culvert -S") {
-				args = append(args, "-S", master)
-				k.client = append(k.client, "ssh")
-			}
-			p, err := s.StartClient(c.at, c.user, key.Path, forwards, args...)
-			if err != nil {
-				return nil, nil, err
-			}
-			closers = append(closers, p.Close)
-			at, k.ftp = p.Local[1:], p.Local[0]
-			proxy, err := p.Await(socksReady, 1)
-			if err != nil {
-				return nil, nil, err
-			}
-			if k.socks, err = netip.ParseAddrPort(proxy[0][1]); err != nil {
-				return nil, nil, err
-			}
-		}
-		k.echo, k.source, k.sink = at[0], at[1], at[2]
-		all = append(all, k)
-		if c.dynamic {
-			d := *k
-			d.name, d.always, d.ftp = c.client+" -D"+strings.TrimPrefix(c.name, c.client), true, w.ftp.Addr
-			d.echo, d.source, d.sink = w.echo.at, w.source.at, w.sink.at
-			all = append(all, &d)
-		}
-		if c.client == "culvert" {
-			k.socks = netip.AddrPort{}
-		}
+// specs are all of them, OpenSSH on both ends with its own defaults first.
+func specs() []spec {
+	return []spec{
+		{name: base, client: "ssh", server: "sshd", dynamic: true},
+		{name: baseGCM, client: "ssh", server: "sshd", options: []string{"Ciphers=aes128-gcm@openssh.com"}},
+		{name: ours, client: "culvert", server: "culvertd"},
+		{name: oursAlone, client: "culvert", server: "sshd", dynamic: true},
+		{name: byMaster, client: "culvert", server: "sshd"},
+		{name: theirs, client: "ssh", server: "culvertd"},
 	}
-	return append(all, &contender{name: "no tunnel", ftp: w.ftp.Addr}), end, nil
+}
+
+// absent are contenders of which nothing is known yet but their names.
+func absent() (all []*contender) {
+	for _, c := range specs() {
+		all = append(all, &contender{name: c.name})
+	}
+	return all
+}
+
+// start starts it in a scene, which ends it.
+func (c spec) start(ctx context.Context, s *scene) ([]*contender, error) {
+	k := &contender{name: c.name, client: []string{c.client}, server: c.server, sshd: s.sshd.Addr}
+	user := s.sshd.User
+	if c.server == "culvertd" {
+		k.sshd, user = s.daemon.Addr, stage.User
+	}
+	k.login = &ssh.ClientConfig{
+		User: user, Auth: []ssh.AuthMethod{ssh.PublicKeys(s.key.Signer)},
+		HostKeyCallback: ssh.InsecureIgnoreHostKey(), // it is the one that was just started
+	}
+	targets := []string{s.echo.at.String(), s.source.at.String(), s.sink.at.String()}
+	var at []netip.AddrPort
+	var err error
+	if c.client == "ssh" {
+		at, err = c.startSSH(ctx, s, k, targets)
+	} else {
+		at, err = c.startCulvert(s, k, user, targets)
+	}
+	if err != nil {
+		return nil, err
+	}
+	k.echo, k.source, k.sink = at[0], at[1], at[2]
+	all := []*contender{k}
+	if c.dynamic {
+		d := *k
+		d.name, d.always, d.ftp = c.client+" -D"+strings.TrimPrefix(c.name, c.client), true, s.ftp.Addr
+		d.echo, d.source, d.sink = s.echo.at, s.source.at, s.sink.at
+		all = append(all, &d)
+	}
+	if c.client == "culvert" {
+		k.socks = netip.AddrPort{}
+	}
+	return all, nil
+}
+
+func (c spec) startSSH(ctx context.Context, s *scene, k *contender, targets []string) ([]netip.AddrPort, error) {
+	p, err := peers.StartSSH(ctx, peers.SSHConfig{
+		Server: k.sshd, User: k.login.User, Identity: s.key.Path, Options: c.options, Local: targets, Dynamic: true, Master: c.name == base,
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, p.Close)
+	k.ftp, k.socks = s.ftp.Addr, p.Dynamic
+	if c.name == base {
+		s.master = p.Control
+	}
+	return p.Local, nil
+}
+
+func (c spec) startCulvert(s *scene, k *contender, user string, targets []string) ([]netip.AddrPort, error) {
+	forwards := []string{"ftp/127.0.0.1:0:" + s.ftp.Addr.String()}
+	for _, t := range targets {
+		forwards = append(forwards, "127.0.0.1:0:"+t)
+	}
+	args := []string{"-D", "127.0.0.1:0", "-o", fmt.Sprintf("FTPPorts=%d", s.ftp.Addr.Port())}
+	if c.name == byMaster {
+		args = append(args, "-S", s.master)
+		k.client = append(k.client, "ssh")
+	}
+	p, err := s.stage.StartClient(k.sshd, user, s.key.Path, forwards, args...)
+	if err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, p.Close)
+	k.ftp = p.Local[0]
+	proxy, err := p.Await(socksReady, 1)
+	if err != nil {
+		return nil, err
+	}
+	k.socks, err = netip.ParseAddrPort(proxy[0][1])
+	return p.Local[1:], err
 }
 
 var socksReady = regexp.MustCompile(`(?m)^SOCKS is at ([^ ,\n]+)`)
+
+// forwards reports whether it takes part in what isn't FTP.
+func (c *contender) forwards() bool { return c.name != noTunnel }
 
 // dial connects to what isn't FTP.
 func (c *contender) dial(at netip.AddrPort) (net.Conn, error) {
@@ -174,5 +183,13 @@ func (c *contender) dialFTP(network, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, errors.Join(err, conn.Close())
 	}
-	return conn, nil
+	return proxied{conn.(*net.TCPConn), net.TCPAddrFromAddrPort(to)}, nil
 }
+
+// proxied is a connection by way of a proxy. To an FTP client the other end is the FTP server, where data connections go as well.
+type proxied struct {
+	*net.TCPConn
+	to net.Addr
+}
+
+func (p proxied) RemoteAddr() net.Addr { return p.to }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,48 +11,71 @@ import (
 // clockTick is how many units of /proc/PID/stat are a second: USER_HZ, 100 on every Linux that Go runs on.
 const clockTick = 100
 
-// cpuOf returns the CPU seconds, user and system, that our descendants of each name have used, with those of their children
-// that have ended (proc(5), /proc/PID/stat).
-func cpuOf(names ...string) ([]float64, error) {
+// process is what /proc/PID/stat says of one (proc(5)).
+type process struct {
+	parent int
+	name   string
+	cpu    float64 // seconds, user and system, with those of its children that have ended
+}
+
+// processes are all of this machine.
+func processes() (map[int]process, error) {
 	stats, err := filepath.Glob("/proc/[0-9]*/stat")
 	if err != nil {
 		return nil, err
 	}
-	type process struct {
-		parent int
-		name   string
-		ticks  float64
-	}
 	all := make(map[int]process)
 	for _, path := range stats {
 		text, err := os.ReadFile(path)
-		if errors.Is(err, os.ErrNotExist) || err != nil {
+		if err != nil {
 			continue // it has ended meanwhile
 		}
-		open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
-		pid, err := strconv.Atoi(string(bytes.TrimSpace(text[:open])))
+		pid, p, err := parseStat(text)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
-		fields := bytes.Fields(text[end+1:]) // from field 3, the state, on
-		p := process{name: string(text[open+1 : end])}
-		if p.parent, err = strconv.Atoi(string(fields[1])); err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
-		}
-		for _, f := range fields[11:15] { // utime, stime, cutime, cstime
-			n, err := strconv.ParseFloat(string(f), 64)
-			if err != nil {
-				return nil, fmt.Errorf("read %s: %w", path, err)
-			}
-			p.ticks += n
-		}
 		all[pid] = p
+	}
+	return all, nil
+}
+
+func parseStat(text []byte) (pid int, p process, err error) {
+	open, end := bytes.IndexByte(text, '('), bytes.LastIndexByte(text, ')')
+	if open < 0 || end < open {
+		return 0, p, fmt.Errorf("%q has no name", text)
+	}
+	if pid, err = strconv.Atoi(string(bytes.TrimSpace(text[:open]))); err != nil {
+		return 0, p, err
+	}
+	p.name = string(text[open+1 : end])
+	fields := bytes.Fields(text[end+1:]) // from field 3, the state, on
+	if len(fields) < 15 {
+		return 0, p, fmt.Errorf("%q is too short", text)
+	}
+	if p.parent, err = strconv.Atoi(string(fields[1])); err != nil {
+		return 0, p, err
+	}
+	for _, f := range fields[11:15] { // utime, stime, cutime, cstime
+		n, err := strconv.ParseFloat(string(f), 64)
+		if err != nil {
+			return 0, p, err
+		}
+		p.cpu += n / clockTick
+	}
+	return pid, p, nil
+}
+
+// cpuOf returns the CPU seconds that our descendants of each name have used.
+func cpuOf(names ...string) ([]float64, error) {
+	all, err := processes()
+	if err != nil {
+		return nil, err
 	}
 	sums := make([]float64, len(names))
 	for pid, p := range all {
 		for i, name := range names {
-			if p.name == name && descends(pid, func(pid int) int { return all[pid].parent }) {
-				sums[i] += p.ticks / clockTick
+			if p.name == name && descends(pid, all) {
+				sums[i] += p.cpu
 			}
 		}
 	}
@@ -61,8 +83,8 @@ func cpuOf(names ...string) ([]float64, error) {
 }
 
 // descends reports whether a process is a descendant of this one.
-func descends(pid int, parent func(int) int) bool {
-	for ; pid > 1; pid = parent(pid) {
+func descends(pid int, all map[int]process) bool {
+	for ; pid > 1; pid = all[pid].parent {
 		if pid == os.Getpid() {
 			return true
 		}

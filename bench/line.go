@@ -49,27 +49,28 @@ type line struct {
 }
 
 // newLine stretches one. The caller must close it.
-func newLine(rtt time.Duration) (l *line, err error) {
-	l = new(line)
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.Close())
-		}
-	}()
+func newLine(rtt time.Duration) (*line, error) {
+	l := new(line)
+	if err := l.stretch(rtt); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return l, nil
+}
+
+func (l *line) stretch(rtt time.Duration) (err error) {
 	if l.near, err = lan.Here(); err != nil {
-		return nil, err
+		return err
 	}
 	if l.far, err = lan.NewNamespace(); err != nil {
-		return nil, err
+		return err
 	}
 	s, err := lan.Stretch(
 		lan.End{Namespace: l.near, Name: "line0", Addrs: []string{nearAddr + "/24"}},
 		lan.End{Namespace: l.far, Name: "line0", Addrs: []string{farAddr + "/24"}}, rtt/2)
-	if err != nil {
-		return nil, err
+	if err == nil {
+		l.stretched = s
 	}
-	l.stretched = s
-	return l, nil
+	return err
 }
 
 // Close takes the line down. Nobody may use it any more.
@@ -105,5 +106,9 @@ func runLine(ctx context.Context, args []string) error {
 	cmd := exec.CommandContext(ctx, args[1], args[2:]...)
 	cmd.Env = slices.Concat(os.Environ(), []string{"FAR=nsenter --net=" + l.far.Path(), "NEAR_ADDR=" + nearAddr, "FAR_ADDR=" + farAddr})
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	return errors.Join(cmd.Run(), l.Close())
+	err = cmd.Run()
+	if failed := l.Close(); failed != nil {
+		return failed
+	}
+	return err
 }
