@@ -96,9 +96,11 @@ func (s *Stream) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	s.mu.Lock()
-	in := s.in
+	in, cause := s.in, s.cause
 	s.mu.Unlock()
 	switch {
+	case cause != nil:
+		return n, cause
 	case in == nil:
 		return n, err
 	case in.from != s.Received():
