@@ -27,7 +27,7 @@ type traffic struct{ up, down atomic.Int64 }
 
 func (h *hearing) Read(p []byte) (n int, err error) {
 	if h.known.Load() {
-		n, err = h.Conn.Read(p)
+		n, err = h.slow.known(h.Conn, p)
 	} else {
 		n, err = h.slow.read(h.Conn, p)
 	}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -67,6 +68,43 @@ func TestGarbageAtEveryStageEndsItsConnectionAlone(t *testing.T) {
 	}
 	if b.Panics() != 0 {
 		t.Errorf("panics: got %d, want none", b.Panics())
+	}
+}
+
+// flooding is a client's connection on which much follows a certain write.
+type flooding struct {
+	net.Conn
+	after int // writes until then
+	flood []byte
+}
+
+func (f *flooding) Write(p []byte) (int, error) {
+	if f.after--; f.after == 0 {
+		p = slices.Concat(p, f.flood)
+		_, err := f.Conn.Write(p)
+		return len(p) - len(f.flood), err
+	}
+	return f.Conn.Write(p)
+}
+
+// Who sends a hundred packets where one is due has them read at the pace of whoever takes them. TestMain sees to it that no goroutine is left.
+func TestFloodOfPacketsAtEveryStepOfAKeyExchange(t *testing.T) {
+	b := newBastion(t)
+	key, _ := b.user("alice")
+	b.cfg.Log = slog.New(slog.DiscardHandler)
+	b.start()
+	for _, message := range []byte{2, 5, 20, 30, 50} { // to ignore, asks for a service, begins a key exchange, is part of it, logs in
+		for after := 1; after < 6; after++ { // identification, list of algorithms, its half of the exchange, new keys, first packet after it
+			conn := &flooding{Conn: b.connect(), after: after, flood: bytes.Repeat(clearPacket(message, 20), 100)}
+			if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+				t.Fatal(err)
+			}
+			if _, _, _, err := ssh.NewClientConn(conn, b.addr, b.clientConfig("alice", ssh.PublicKeys(key))); err == nil && after < 5 && message != 2 {
+				t.Errorf("message %d after write %d: got a login", message, after)
+			}
+			conn.Close()
+			b.events.wait("connection.closed", "client", conn.LocalAddr().String())
+		}
 	}
 }
 
