@@ -37,12 +37,20 @@ func NewTCP(c *net.TCPConn) *TCP {
 	return &TCP{TCPConn: c, quick: QuickACK(c)}
 }
 
-// Dial connects to an address, from a local address if that is valid, for no longer than timeout.
+// Dial connects to an address, from a local address if that is valid, for no longer than timeout. One that is given up is a reset to whoever
+// has accepted it already: an end would be that of an empty file.
 func Dial(ctx context.Context, from netip.Addr, to string, timeout time.Duration) (*TCP, error) {
 	d := net.Dialer{Timeout: timeout}
 	if from.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
-		d.Control = bindAddressOnly
+	}
+	d.Control = func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) {
+			_ = resetOnClose(fd) // NewTCP tries again
+			if from.IsValid() {
+				bindAddressOnly(fd)
+			}
+		})
 	}
 	c, err := d.DialContext(ctx, "tcp", to)
 	if err != nil {
