@@ -238,7 +238,7 @@ var samples = map[string]any{
 	"ftp.listening address": netip.MustParseAddrPort("10.1.60.1:40001"), "ftp.listening server": netip.MustParseAddr("10.1.60.4"),
 	"ftp.listening waiting": netip.MustParseAddrPort("127.0.0.1:51210"),
 	"ftp.connected address": netip.MustParseAddrPort("10.1.60.1:40001"), "ftp.connected from": netip.MustParseAddrPort("10.1.60.4:20"),
-	"ftp.expired address": netip.MustParseAddrPort("10.1.60.4:1548"), "ftp.expired reason": "nobody came in 1m0s",
+	"ftp.expired address": netip.MustParseAddrPort("10.1.60.4:1548"), "ftp.expired dialled": true, "ftp.expired reason": "nobody came in 1m0s",
 	"protection": "TLS 1.3, verified", "ftp.protection reason": `the server takes no TLS, and the session goes on in the clear: "500 AUTH not understood"`,
 	"ftp.refused reason": "TLS with the FTP server: its certificate is for \"files.corp\", not for \"ftp.corp\": ask for the server by a name in it",
 }

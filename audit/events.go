@@ -151,9 +151,10 @@ type FTPConsumed struct {
 // FTPExpired: the expectation ended unused, or nobody listens for the server any more.
 type FTPExpired struct {
 	Conn
-	Control string         `json:"control"` // the request number of the control channel
-	Address netip.AddrPort `json:"address"` // the endpoint, or where the bastion listened
-	Reason  string         `json:"reason"`  // in words
+	Control string         `json:"control"`           // the request number of the control channel
+	Address netip.AddrPort `json:"address"`           // the endpoint, or where the bastion listened
+	Dialled bool           `json:"dialled,omitempty"` // the bastion had connected to the endpoint beforehand, or was about to (FTPPredial)
+	Reason  string         `json:"reason"`            // in words
 }
 
 // FTPRefused: a command, a reply or an endpoint on a control channel was refused.

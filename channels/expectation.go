@@ -22,6 +22,7 @@ type expectation struct {
 
 	protected bool // the server speaks TLS there
 	use       *dataUse
+	ahead     *predial // if it was dialled beforehand; nil if not, or if that has been used up
 
 	// incoming is set if it is the server that connects. If the client has named where it waits, it asks for nothing.
 	incoming *incoming

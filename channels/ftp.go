@@ -137,6 +137,9 @@ func (f *ftpControl) Open(ctx context.Context, e ftp.Endpoint) (netip.AddrPort, 
 	if e.Addr == f.peer {
 		x.local = f.local // a foreign address may need another route
 	}
+	if f.rules.Predial {
+		f.predial(x)
+	}
 	f.expectations.install(x, f.rules.DataTimeout)
 	return at, nil
 }
@@ -258,7 +261,7 @@ func (c *Conn) expired(e *expectation, reason string) {
 	if e.incoming != nil && e.incoming.client.IsValid() {
 		return // who listens says so
 	}
-	c.record(audit.FTPExpired{Conn: c.cfg.ID, Control: e.control, Address: e.address, Reason: reason})
+	c.record(audit.FTPExpired{Conn: c.cfg.ID, Control: e.control, Address: e.address, Dialled: e.drop(), Reason: reason})
 }
 
 // data opens the endpoint of a consumed expectation.
@@ -268,10 +271,12 @@ func (o *opening) data(e *expectation) {
 		if e.incoming != nil { // nobody will take it
 			e.incoming.stop(&revoked{d})
 		}
+		e.drop()
 		o.prohibit(d)
 		return
 	}
 	if !o.record(audit.FTPConsumed{Conn: o.cfg.ID, Control: e.control, Request: o.request, Address: e.address}) {
+		e.drop()
 		o.notOnRecord()
 		return
 	}
@@ -301,6 +306,14 @@ func (o *opening) data(e *expectation) {
 func (o *opening) reach(e *expectation) (connection, error) {
 	if e.incoming != nil {
 		return e.incoming, nil
+	}
+	if ahead := e.ahead; ahead != nil {
+		e.ahead = nil
+		tcp, err := ahead.take()
+		if err == nil || !worthRetrying(err) {
+			return tcp, err
+		}
+		e.retried = true // by what follows
 	}
 	return dial(o.ctx, e.local, e.address, o.cfg.ConnectTimeout)
 }

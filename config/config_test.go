@@ -139,6 +139,7 @@ func TestEveryKeyword(t *testing.T) {
 		{"FTPDataAddress control", func(s Settings) any { return s.FTP.DataAddresses }, "[]"},
 		{"FTPDataAddress control 10.4.0.0/16 2001:db8::1", func(s Settings) any { return s.FTP.DataAddresses }, "[10.4.0.0/16 2001:db8::1/128]"},
 		{"FTPDataTimeout 5", func(s Settings) any { return s.FTP.DataTimeout }, "5s"},
+		{"FTPPredial yes", func(s Settings) any { return s.FTP.Predial }, "true"},
 		{"FTPActive no", func(s Settings) any { return s.FTP.Active }, "no"},
 		{"FTPActive Yes", func(s Settings) any { return s.FTP.Active }, "yes"},
 		{"FTPActive forward", func(s Settings) any { return s.FTP.Active }, "forward"},

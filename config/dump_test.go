@@ -160,6 +160,7 @@ var someValues = map[string][]string{
 	"FTPDataAddress":                  {"control", "10.4.0.0/16 2001:db8::1"},
 	"FTPDataTimeout":                  {"1m", "5"},
 	"FTPActive":                       {"no", "yes", "forward"},
+	"FTPPredial":                      {"yes", "no"},
 	"FTPUpstreamTLS":                  {"off", "prefer a:21 10.0.0.0/8:21,990", "require", "REQUIRE [::1]:*"},
 	"FTPUpstreamTLSCAFile":            {"none", `"/c a"`},
 	"FTPUpstreamTLSPin":               {"none", pinA + " " + pinB + "= *.corp:21", "none a:21", pinB},

@@ -44,6 +44,14 @@ var ftpKeywords = []keyword{
 			firstRule(&r.FTPActive, source, s.FTP.Active)
 		},
 	}, {
+		name:     "FTPPredial",
+		wants:    "yes or no",
+		standard: []string{"no"},
+		value:    one(func(s *Settings) *bool { return &s.FTP.Predial }, flag),
+		rule: func(r *policy.Rules, source string, s Settings) {
+			firstRule(&r.FTPPredial, source, s.FTP.Predial)
+		},
+	}, {
 		name:     "FTPAccess",
 		wants:    "read-write, read-only or list-only",
 		standard: []string{"read-write"},

@@ -114,6 +114,7 @@ type FTP struct {
 	Access        Access         // FTPAccess
 	AccessRule    string         // the line that says it, "sshd_config:12"; empty if it is the default
 	Active        Active         // FTPActive
+	Predial       bool           // FTPPredial
 
 	TLS     TLS    // FTPUpstreamTLS for this target, or what ftps/ says
 	TLSRule string // the file:line that says it; empty for a default

@@ -40,6 +40,7 @@ type Rules struct {
 	FTPDeny        []Line[[]PathPattern] // every line counts, the global ones as well
 	FTPAllow       *Line[[]PathPattern]  // an empty list is FTPAllow none
 	FTPActive      *Line[Active]
+	FTPPredial     *Line[bool]
 	FTPOpaqueTLS   *Line[[]PortRange]
 
 	// Every line counts, the global ones after those of the blocks; the first that is for the target has the word.
@@ -113,6 +114,7 @@ func (r *Rules) add(later *Rules) {
 	first(&r.FTPDataTimeout, later.FTPDataTimeout)
 	first(&r.FTPAccess, later.FTPAccess)
 	first(&r.FTPActive, later.FTPActive)
+	first(&r.FTPPredial, later.FTPPredial)
 	first(&r.FTPOpaqueTLS, later.FTPOpaqueTLS)
 	first(&r.FTPUpstreamTLSCAFile, later.FTPUpstreamTLSCAFile)
 	first(&r.FTPUpstreamTLSMaxVersion, later.FTPUpstreamTLSMaxVersion)
@@ -166,6 +168,7 @@ func (r *Rules) ftp() *FTP {
 		DataTimeout:   value(r.FTPDataTimeout),
 		Access:        value(r.FTPAccess),
 		Active:        value(r.FTPActive),
+		Predial:       value(r.FTPPredial),
 		Deny:          r.FTPDeny,
 	}
 	if allow := r.FTPAllow; allow != nil && allow.Source != "" { // the default goes without saying
