@@ -20,6 +20,9 @@ import (
 // requestSocket is the global request for a Unix socket (OpenSSH's PROTOCOL, section 2.4).
 const requestSocket = "streamlocal-forward@openssh.com"
 
+// maxArrivals bounds the connections that come to one remote forward and are served at once: they are the bastion's to make.
+const maxArrivals = 1024
+
 var errNotPermitted = errors.New("PermitRemoteOpen doesn't permit it")
 
 // remote is one -R: a port or a socket of the bastion whose connections are carried to a host or a socket that is reached from here, or to
@@ -77,7 +80,7 @@ func (c *connection) Remote(ctx context.Context, cfg *Config, f Forward) (ready 
 func remoteForward(ctx context.Context, cfg *Config, bastion remoteEnd, f Forward) (ready string, err error) {
 	r := &remote{
 		Forward: f, ctx: ctx, cfg: cfg, bastion: bastion,
-		room: make(chan struct{}, maxSessions), log: cfg.Logger().With("target", f.Target()),
+		room: make(chan struct{}, maxArrivals), log: cfg.Logger().With("target", f.Target()),
 	}
 	shown := activity.Tunnel{Link: cfg.LinkName, Kind: activity.Remote, FTP: f.Kind.ftp(), Listen: r.asked().String(), Target: f.Target()}
 	if f.Kind == SOCKS {
@@ -134,7 +137,7 @@ func (r *remote) serve(a *arrival) {
 		defer func() { <-r.room }()
 	default:
 		a.refuse(ssh.ResourceShortage, "too many connections at once")
-		r.log.Error("a connection was refused: there are too many at once", "most", maxSessions)
+		r.log.Error("a connection was refused: there are too many at once", "most", maxArrivals)
 		return
 	}
 	switch {

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -32,6 +34,43 @@ func TestPlainForwardKeepsHalfClose(t *testing.T) {
 	}
 	if got, err := io.ReadAll(c); string(got) != "got 1048576 bytes, <nil>" || err != nil {
 		t.Errorf("got %q, %v", got, err)
+	}
+}
+
+// Each of a crowd that comes at once is served, and stays as long as it likes.
+func TestManyConnectAtOnce(t *testing.T) {
+	const crowd = 900 // sshd may have 1024 descriptors
+	_, cfg := bastion(t)
+	cfg.Forwards = []Forward{destination(t, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })}
+	at := start(t, cfg).ready()
+	var served sync.WaitGroup
+	all := make([]net.Conn, crowd)
+	for i := range all {
+		served.Go(func() {
+			c, err := net.DialTimeout("tcp", at, patience)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			all[i] = c
+			if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+				t.Error(err)
+			}
+			mine := []byte{byte(i), byte(i >> 8)}
+			if _, err := c.Write(mine); err != nil {
+				t.Errorf("connection %d: %v", i, err)
+			}
+			got := make([]byte, len(mine))
+			if _, err := io.ReadFull(c, got); err != nil || !bytes.Equal(got, mine) {
+				t.Errorf("connection %d: got %d, %v; want %d", i, got, err, mine)
+			}
+		})
+	}
+	served.Wait()
+	for _, c := range all {
+		if c != nil {
+			_ = c.Close()
+		}
 	}
 }
 

@@ -14,9 +14,9 @@ import (
 	"github.com/culvert-ssh/culvert/relay"
 )
 
-// maxSessions bounds the connections that one listener serves at once. Each costs two sockets'
-// worth of buffers and some goroutines; a person's programs stay far below it.
-const maxSessions = 256
+// maxSessions bounds the connections that one listener serves at once. Each costs some 20 KiB while nothing moves; whoever can connect
+// can have them, and ssh has no such bound.
+const maxSessions = 16384
 
 // acceptRetry is how long a listener waits after an accept that failed for want of something (file
 // descriptors, most likely) and that may succeed later.

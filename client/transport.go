@@ -64,8 +64,9 @@ const (
 	// nothing else tells a complete transfer from a broken one.
 	aliveTimeout = 15 * time.Second
 
-	// maxOpening bounds the channels that are asked for and not answered yet.
-	maxOpening = 256
+	// maxOpening bounds the channels that are asked for and not answered yet; more of them wait. culvertd ends a connection that
+	// asks for 1024 at once.
+	maxOpening = 512
 
 	keepaliveRequest = "keepalive@openssh.com"
 )
@@ -304,10 +305,14 @@ func (c *connection) open(ctx context.Context, target string, made maker, kind s
 
 // openChannel opens a channel to target. The caller must close it.
 func (c *connection) openChannel(ctx context.Context, target, kind string, extra []byte) (ssh.Channel, <-chan *ssh.Request, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, fmt.Errorf("no answer from the bastion within %v", openTimeout))
+	defer cancel()
 	select {
 	case c.opening <- struct{}{}:
-	default:
-		return nil, nil, fmt.Errorf("%d channels are waiting for the bastion already", maxOpening)
+	case <-c.done:
+		return nil, nil, c.cause
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
 	}
 	type opened struct {
 		ch   ssh.Channel
@@ -315,8 +320,6 @@ func (c *connection) openChannel(ctx context.Context, target, kind string, extra
 		err  error
 	}
 	answer := make(chan opened)
-	ctx, cancel := context.WithTimeoutCause(ctx, openTimeout, fmt.Errorf("no answer from the bastion within %v", openTimeout))
-	defer cancel()
 	c.wg.Go(func() { // ends with the answer, or with the connection
 		defer func() { <-c.opening }()
 		ch, reqs, err := relay.OpenChannel(c.ssh, c.done, kind, extra)
