@@ -160,6 +160,16 @@ func (c *Channel) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Await returns once Read would return at once. It reports false, and hasn't waited, if the SSH library can't tell: ours can
+// (patches/60-await.patch).
+func (c *Channel) Await() bool {
+	a, able := c.ch.(interface{ Await() })
+	if able {
+		a.Await()
+	}
+	return able
+}
+
 // end tells what an EOF from the SSH library was.
 func (c *Channel) end() error {
 	st := c.said()

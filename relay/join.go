@@ -90,50 +90,24 @@ type DirectionError struct {
 func (e *DirectionError) Error() string { return e.Direction + ": " + e.Err.Error() }
 func (e *DirectionError) Unwrap() error { return e.Err }
 
-// bufferSize is how much one direction holds while it moves data. Eight SSH packets of 32 KiB
-// are one system call on the TCP side.
-const bufferSize = 256 << 10
-
-// idleSize is how much a direction holds while nothing moves: a parked connection
-// must cost next to nothing.
-const idleSize = 1 << 10
-
-var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
-
-// lender is a Stream that brings its own buffer, and takes it only once there is something to read.
-type lender interface {
-	// lend reads. What it returns is the caller's until that gives it back to the borrower, which it must before it reads again.
-	lend(*borrower) ([]byte, error)
-}
-
 // pump copies from src to dst until the end of src, and then ends dst's direction.
 func pump(dst, src Stream, n *atomic.Int64) error {
-	var err error
-	if l, ok := src.(lender); ok {
-		err = pass(dst, l, n)
-	} else {
-		err = drain(dst, src, n)
-	}
+	err := move(dst, src, n)
 	if err == io.EOF {
 		return dst.CloseWrite()
 	}
 	return err
 }
 
-// pass copies what src lends, until that returns an error.
-func pass(dst Stream, src lender, n *atomic.Int64) error {
-	var b borrower
-	defer b.giveBack() // whatever fails
-	for {
-		p, err := src.lend(&b)
-		if err != nil {
-			return err
-		}
-		if err := write(dst, p, n); err != nil {
-			return err
-		}
-		b.giveBack()
+// move copies until src returns an error. It holds as little as src lets it while there is nothing to read.
+func move(dst, src Stream, n *atomic.Int64) error {
+	if l, ok := src.(lender); ok {
+		return pass(dst, l, n)
 	}
+	if a, ok := src.(awaiter); ok && a.Await() {
+		return passAwaited(dst, a, n)
+	}
+	return drain(dst, src, n)
 }
 
 // drain copies until src returns an error.

@@ -3,6 +3,4 @@
 package relay
 
 // borrower is nobody's here.
-type borrower struct{}
-
-func (*borrower) giveBack() {}
+type borrower struct{ loan }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,16 +13,11 @@ import (
 
 // borrower reads a socket into buffers that it takes when there is something to read. So a connection that waits holds none.
 type borrower struct {
+	loan
 	raw syscall.RawConn // nil until the first read
 	try func(fd uintptr) (done bool)
-
-	large *[bufferSize]byte // is lent; nil if not
-	small *[idleSize]byte   // likewise
-	n     int
-	err   error
+	err error
 }
-
-var smallBuffers = sync.Pool{New: func() any { return new([idleSize]byte) }}
 
 // socket is a connection that can be read so.
 type socket interface {
@@ -39,56 +33,34 @@ func (b *borrower) read(c socket) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		b.raw, b.try = raw, b.take
+		b.raw, b.try = raw, b.once
 	}
 	if err := b.raw.Read(b.try); err != nil {
 		return nil, err // says what was read
 	}
-	switch {
-	case b.err != nil:
+	if b.err != nil {
 		return nil, &net.OpError{
 			Op: "read", Net: c.LocalAddr().Network(), Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("read", b.err),
 		}
-	case b.n == 0:
+	}
+	if b.n == 0 {
 		return nil, io.EOF
-	case b.small != nil:
-		return b.small[:b.n], nil
 	}
-	return b.large[:b.n], nil
+	return b.data(), nil
 }
 
-// take reads once, and reports false if there is nothing yet. What is little moves to a buffer of its size: whoever it is for may not
-// take it for a long time.
-func (b *borrower) take(fd uintptr) bool {
-	b.large = buffers.Get().(*[bufferSize]byte)
-	for {
-		if b.n, b.err = unix.Read(int(fd), b.large[:]); b.err != unix.EINTR {
-			break
-		}
+// once reads once, and reports false if there is nothing yet.
+func (b *borrower) once(fd uintptr) bool {
+	p := b.take()
+	n, err := unix.Read(int(fd), p)
+	for err == unix.EINTR {
+		n, err = unix.Read(int(fd), p)
 	}
-	if b.err == nil && b.n > 0 && b.n <= idleSize {
-		b.small = smallBuffers.Get().(*[idleSize]byte)
-		copy(b.small[:], b.large[:b.n])
-	}
-	if b.err == nil {
-		acknowledge(fd, b.n)
-	}
-	if b.err != nil || b.n <= idleSize {
-		buffers.Put(b.large)
-		b.large = nil
-	}
-	return b.err != unix.EAGAIN
-}
-
-// giveBack ends the loan, if there is one.
-func (b *borrower) giveBack() {
-	if b.large != nil {
-		buffers.Put(b.large)
-	}
-	if b.small != nil {
-		smallBuffers.Put(b.small)
-	}
-	b.large, b.small = nil, nil
+	n = max(n, 0)
+	b.keep(n)
+	acknowledge(fd, n)
+	b.err = err
+	return err != unix.EAGAIN
 }
 
 // lend is [lender.lend].

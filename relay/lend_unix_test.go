@@ -5,22 +5,10 @@ package relay_test
 import (
 	"context"
 	"io"
-	"net"
-	"runtime"
 	"testing"
 
 	"github.com/culvert-ssh/culvert/relay"
 )
-
-// heap returns how many bytes are alive.
-func heap() int {
-	for range 3 { // a pool lets go of what nobody has taken from it since the last but one
-		runtime.GC()
-	}
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int(m.HeapAlloc)
-}
 
 func TestConnectionsHoldNoBufferAfterTraffic(t *testing.T) {
 	const (
@@ -42,19 +30,7 @@ func TestConnectionsHoldNoBufferAfterTraffic(t *testing.T) {
 		b, right := tcpPair(t)
 		begun++
 		go func() { ended <- relay.Join(ctx, a, b, nil) }()
-		for _, way := range [][2]*net.TCPConn{{left, right}, {right, left}} {
-			sent := make(chan error)
-			go func() {
-				_, err := way[0].Write(make([]byte, 1<<20))
-				sent <- err
-			}()
-			if _, err := io.ReadFull(way[1], make([]byte, 1<<20)); err != nil {
-				t.Fatal(err)
-			}
-			if err := <-sent; err != nil {
-				t.Fatal(err)
-			}
-		}
+		exchange(t, left, right)
 	}
 	if got := (heap() - before) / joins; got > most {
 		t.Errorf("%d bytes are held for each connection that has carried something, want %d at most", got, most)
