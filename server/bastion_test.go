@@ -34,7 +34,7 @@ const patience = 30 * time.Second
 
 // bastion is a server on loopback with a folder for its users' keys.
 type bastion struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	host   ssh.Signer
 	events *events
@@ -51,7 +51,7 @@ type bastion struct {
 }
 
 // newBastion returns a bastion that start starts; until then its fields may be changed.
-func newBastion(t *testing.T) *bastion {
+func newBastion(t testing.TB) *bastion {
 	t.Helper()
 	b := &bastion{t: t, dir: t.TempDir(), events: newEvents(t)}
 	_, b.host = newKey(t)
@@ -181,7 +181,7 @@ func (b *bastion) openSSH(args ...string) *exec.Cmd {
 	return cmd
 }
 
-func newKey(t *testing.T) (ed25519.PrivateKey, ssh.Signer) {
+func newKey(t testing.TB) (ed25519.PrivateKey, ssh.Signer) {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -194,7 +194,7 @@ func newKey(t *testing.T) (ed25519.PrivateKey, ssh.Signer) {
 	return key, signer
 }
 
-func denyUsers(t *testing.T, name string) []policy.Line[[]policy.UserPattern] {
+func denyUsers(t testing.TB, name string) []policy.Line[[]policy.UserPattern] {
 	t.Helper()
 	user, err := policy.ParseUserPattern(name)
 	if err != nil {
@@ -208,7 +208,7 @@ type event map[string]any
 
 // events is an audit log that can be waited for.
 type events struct {
-	t    *testing.T
+	t    testing.TB
 	fail func(event) error // if not nil, may refuse to write
 
 	mu   sync.Mutex
@@ -216,7 +216,7 @@ type events struct {
 	more chan struct{} // closed and renewed with each event
 }
 
-func newEvents(t *testing.T) *events { return &events{t: t, more: make(chan struct{})} }
+func newEvents(t testing.TB) *events { return &events{t: t, more: make(chan struct{})} }
 
 // Write takes one line, or two: that events were lost comes with the next one.
 func (e *events) Write(lines []byte) (int, error) {
@@ -304,7 +304,7 @@ func (e *events) count(name string, fields ...string) (n int) {
 }
 
 // testLog writes the server's log to the test's.
-type testLog struct{ t *testing.T }
+type testLog struct{ t testing.TB }
 
 func (l testLog) Write(p []byte) (int, error) {
 	l.t.Log(string(bytes.TrimSpace(p)))
@@ -312,7 +312,7 @@ func (l testLog) Write(p []byte) (int, error) {
 }
 
 // gone reads until the connection ends, and returns what came before.
-func gone(t *testing.T, c net.Conn) string {
+func gone(t testing.TB, c net.Conn) string {
 	t.Helper()
 	if err := c.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)

@@ -73,7 +73,7 @@ func run(t *testing.T, agent, name string, args ...string) {
 }
 
 // eventually waits for what another process does.
-func eventually(t *testing.T, what string, done func() bool) {
+func eventually(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -337,7 +337,7 @@ func blobs(keys ...ssh.Signer) (payload []byte) {
 	return payload
 }
 
-func split(t *testing.T, b []byte) (all [][]byte) {
+func split(t testing.TB, b []byte) (all [][]byte) {
 	t.Helper()
 	for len(b) > 0 {
 		s, rest, err := cutString(b)

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,13 +18,14 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/audit"
 	"github.com/culvert-ssh/culvert/policy"
 	"github.com/culvert-ssh/culvert/relay"
 	"github.com/culvert-ssh/culvert/stripe"
 )
 
 // striping is a bastion that grants side connections, and opens what is on loopback.
-func striping(t *testing.T) *bastion {
+func striping(t testing.TB) *bastion {
 	t.Helper()
 	b := newBastion(t)
 	b.cfg.Penalties = sshdPenalties()
@@ -43,7 +45,7 @@ func striping(t *testing.T) *bastion {
 // first is a connection that may have side connections, by key.
 type first struct {
 	*ssh.Client
-	t    *testing.T
+	t    testing.TB
 	key  ssh.Signer
 	most uint32
 }
@@ -64,7 +66,7 @@ func (b *bastion) first(user string, method ssh.AuthMethod) *first {
 	return f
 }
 
-func askSides(t *testing.T, c ssh.Conn, key []byte) (ok bool, answer []byte) {
+func askSides(t testing.TB, c ssh.Conn, key []byte) (ok bool, answer []byte) {
 	t.Helper()
 	ok, answer, err := c.SendRequest(stripe.Request, true, ssh.Marshal(struct{ Key []byte }{key}))
 	if err != nil {
@@ -155,7 +157,7 @@ func (f *first) offered(to net.Addr) (*stripe.Stream, stripe.Token) {
 }
 
 // sink is a TCP server that takes what comes.
-func sink(t *testing.T) net.Addr {
+func sink(t testing.TB) net.Addr {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -179,7 +181,7 @@ func sink(t *testing.T) net.Addr {
 }
 
 // wantRefused wants a channel refused.
-func wantRefused(t *testing.T, c ssh.Conn, kind string, extra []byte) {
+func wantRefused(t testing.TB, c ssh.Conn, kind string, extra []byte) {
 	t.Helper()
 	ch, requests, err := c.OpenChannel(kind, extra)
 	if err == nil {
@@ -609,4 +611,28 @@ func TestFloodOfStripesIsRefused(t *testing.T) {
 	}
 	go ssh.DiscardRequests(requests)
 	ch.Close()
+}
+
+// BenchmarkLogin compares what it takes to come in, both ends together.
+func BenchmarkLogin(bench *testing.B) {
+	b := striping(bench)
+	key, _ := b.user("alice")
+	b.cfg.Log, b.cfg.Audit = slog.New(slog.DiscardHandler), audit.New(io.Discard, time.Now)
+	b.all.MaxStripes = 1000 // one that has closed may still be there
+	b.start()
+	f := b.first("alice", ssh.PublicKeys(key))
+	for name, come := range map[string]func() (*ssh.Client, error){
+		"user": func() (*ssh.Client, error) { return ssh.Dial("tcp", b.addr, b.clientConfig("alice", ssh.PublicKeys(key))) },
+		"side": func() (*ssh.Client, error) { return b.aside("alice", "", ssh.PublicKeys(f.key)) },
+	} {
+		bench.Run(name, func(bench *testing.B) {
+			for bench.Loop() {
+				c, err := come()
+				if err != nil {
+					bench.Fatal(err)
+				}
+				c.Close()
+			}
+		})
+	}
 }
