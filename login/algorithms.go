@@ -1,16 +1,26 @@
 package login
 
 import (
+	"slices"
+
 	"golang.org/x/crypto/ssh"
 
 	"github.com/culvert-ssh/culvert/algorithms"
 )
 
-// ciphers are in the order of their speed in Go, on processors with instructions for AES: aes128-gcm@openssh.com is first.
+// ciphers are in the order of their speed in Go on this processor.
 var ciphers = algorithms.Kind{
-	Standard:  ssh.SupportedAlgorithms().Ciphers,
+	Standard:  bySpeed(ssh.SupportedAlgorithms().Ciphers, algorithms.FastGCM()),
 	OnRequest: algorithms.Ciphers.OnRequest,
 	Lacking:   algorithms.Ciphers.Lacking,
+}
+
+// bySpeed puts the fastest cipher first. The library begins with AES-GCM, which is that on processors with instructions for it; on others ChaCha20-Poly1305 is.
+func bySpeed(names []string, fastGCM bool) []string {
+	if i := slices.Index(names, ssh.CipherChaCha20Poly1305); i > 0 && !fastGCM {
+		return slices.Insert(slices.Delete(names, i, i+1), 0, ssh.CipherChaCha20Poly1305)
+	}
+	return names
 }
 
 // setAlgorithms reads a list of algorithms into to. What OpenSSH has and we lack is left out, with a word in the log.

@@ -8,7 +8,8 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
-	"golang.org/x/sys/cpu"
+
+	"github.com/culvert-ssh/culvert/algorithms"
 )
 
 // Algorithms are what is negotiated unless Live says otherwise: what x/crypto/ssh has and nobody knows a
@@ -46,7 +47,7 @@ func (l *Live) checkAlgorithms() error {
 // negotiable returns what is offered to the client with this identification.
 func (l *Live) negotiable(client string) ssh.Config {
 	kex, ciphers, macs := Algorithms()
-	if fastGCM() && knowsGCM(client) {
+	if algorithms.FastGCM() && knowsGCM(client) {
 		ciphers = slices.DeleteFunc(ciphers, func(name string) bool { return !strings.Contains(name, "-gcm@") })
 	}
 	instead := func(names *[]string, configured []string) {
@@ -58,11 +59,6 @@ func (l *Live) negotiable(client string) ssh.Config {
 	instead(&ciphers, l.Ciphers)
 	instead(&macs, l.MACs)
 	return ssh.Config{KeyExchanges: kex, Ciphers: ciphers, MACs: macs, RekeyThreshold: l.RekeyBytes}
-}
-
-// fastGCM reports whether the processor has instructions for AES-GCM, which is then seven times as fast here as ChaCha20-Poly1305.
-func fastGCM() bool {
-	return cpu.X86.HasAES && cpu.X86.HasPCLMULQDQ || cpu.ARM64.HasAES && cpu.ARM64.HasPMULL
 }
 
 // knowsGCM reports whether the client is an OpenSSH that has AES-GCM, as it does from 6.2 on. It would choose something slower if it

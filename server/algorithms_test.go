@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/algorithms"
 )
 
 func TestKnowsGCM(t *testing.T) {
@@ -49,7 +51,7 @@ func TestOpenSSHIsOfferedTheFastCiphers(t *testing.T) {
 	_, identity := b.user("alice")
 	b.start()
 	want := "server->client cipher: chacha20-poly1305@openssh.com"
-	if fastGCM() {
+	if algorithms.FastGCM() {
 		want = "server->client cipher: aes128-gcm@openssh.com"
 	}
 	if got := b.verbose(identity); !strings.Contains(got, want) {

@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"standing":   {"client", "activity", "peercred"},
 	"channels":   {"policy", "ftp", "ftps", "relay", "stripe", "audit", "control", "sftp"},
 	"admin":      {"server", "audit", "peercred"},
-	"server":     {"auth", "channels", "policy", "audit", "relay", "stripe"},
+	"server":     {"auth", "channels", "policy", "audit", "relay", "stripe", "algorithms"},
 
 	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin", "heap"},
 	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "environs", "sshconfig", "heap"},
