@@ -26,7 +26,7 @@ const (
 	// lineWindow is what one side connection has under way at most, in bytes (x/crypto/ssh), and lineRate what all of them together
 	// should be able to carry, in bytes a second.
 	lineWindow = 2 << 20
-	lineRate   = 256 << 20
+	lineRate   = 320 << 20
 
 	// fewest and most are bounds of what a long line is given.
 	fewestStripes = 2
