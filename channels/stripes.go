@@ -149,8 +149,17 @@ func (c *Conn) counted(reqs <-chan *ssh.Request) <-chan *ssh.Request {
 // stripe serves a stripe on the first connection.
 func (c *Conn) stripe(nc ssh.NewChannel) {
 	if err := c.attach(nc, true); err != nil {
-		c.refuse(nc, refusal{code: ssh.Prohibited, text: "not a stripe", reason: err.Error()})
+		code, text := stripeRefusal(err)
+		c.refuse(nc, refusal{code: code, text: text, reason: err.Error()})
 	}
+}
+
+// stripeRefusal is what the client sees of an error of attach.
+func stripeRefusal(err error) (code ssh.RejectionReason, text string) {
+	if err == errManyStripes {
+		return ssh.ResourceShortage, "too many stripes"
+	}
+	return ssh.Prohibited, "not a stripe"
 }
 
 // SideConfig is what a Side needs. Every field is required.
@@ -203,5 +212,6 @@ func (s *Side) refuse(nc ssh.NewChannel, why error) {
 		s.cfg.End(errNoRecord)
 	}
 	s.cfg.Log.Info("channel refused", "request", request, "type", kind, "reason", e.Reason)
-	_ = nc.Reject(ssh.Prohibited, "not a stripe (request "+request+")") // fails only on a dead connection
+	code, text := stripeRefusal(why)
+	_ = nc.Reject(code, text+" (request "+request+")") // fails only on a dead connection
 }

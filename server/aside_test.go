@@ -1,12 +1,14 @@
 package server
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -118,10 +120,25 @@ func TestSideConnectionsAreCountedForTheirFirst(t *testing.T) {
 	b.wantNotAside("one too many", errSidesFull.Error(), "alice", "", ssh.PublicKeys(f.key))
 }
 
+// refusedSides counts in a log what was refused to those who asked for side connections.
+type refusedSides struct {
+	testLog
+	refused atomic.Int64
+}
+
+func (l *refusedSides) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte(`msg="no stripes"`)) {
+		l.refused.Add(1)
+	}
+	return l.testLog.Write(p)
+}
+
 func TestSidesAreRefusedToWhoMayNotHaveThem(t *testing.T) {
 	b := striping(t)
 	key, _ := b.user("alice")
 	none, _ := b.user("none")
+	log := &refusedSides{testLog: testLog{t}}
+	b.cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 	four := b.all
 	b.cfg.Settings = func(s policy.Subject) Settings {
 		settings := four
@@ -167,8 +184,13 @@ func TestSidesAreRefusedToWhoMayNotHaveThem(t *testing.T) {
 	}
 	stranger := b.mustDial("none", ssh.PublicKeys(none))
 	_, _, _ = stranger.SendRequest(relay.EndOfDataRequest, true, nil)
-	if ok, _ := askSides(t, stranger, good); ok {
-		t.Error("granted by MaxStripes 0")
+	for range 100 {
+		if ok, _ := askSides(t, stranger, good); ok {
+			t.Error("granted by MaxStripes 0")
+		}
+	}
+	if n := log.refused.Load(); n < maxSideAsks || n > 2*maxSideAsks {
+		t.Errorf("in the log: got %d refusals of more than 100, want some", n)
 	}
 	b.mustAside(f)
 }

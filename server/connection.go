@@ -86,6 +86,7 @@ type connection struct {
 	unused   *time.Timer
 	channels atomic.Pointer[channels.Conn] // nil until start, and if it failed
 	proofs   int                           // that the client has asked for
+	sideAsks int                           // how often it has asked for side connections
 }
 
 func newConnection(s *Server, a arrival) *connection {
@@ -372,32 +373,3 @@ func (c *connection) panicked(where string, p any) {
 	c.log.Error("panic; connection closed", "where", where, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	c.end(errInternal)
 }
-
-// gate counts the handlers of one connection. gliderlabs/ssh starts a goroutine for each and waits
-// for none; one that comes late finds the gate shut.
-type gate struct {
-	mu     sync.Mutex
-	closed bool
-	inside sync.WaitGroup
-}
-
-// enter reports whether the caller may go on. If so, it must leave.
-func (g *gate) enter() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !g.closed {
-		g.inside.Add(1)
-	}
-	return !g.closed
-}
-
-func (g *gate) leave() { g.inside.Done() }
-
-func (g *gate) shut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.closed = true
-}
-
-// wait returns when all have left. The gate must be shut.
-func (g *gate) wait() { g.inside.Wait() }

@@ -111,8 +111,15 @@ func (k *sideKeys) leave(s *sides, c *connection) {
 	delete(s.in, c)
 }
 
-// grantSides answers a client that wants side connections and has made a key for them. The answer is how many it may have.
+// maxSideAsks is how often one connection may ask for side connections. A client asks once; each answer is in the log.
+const maxSideAsks = 16
+
+// grantSides answers a client that wants side connections and has made a key for them. The answer is how many it may have. It is called for
+// one request after another.
 func (c *connection) grantSides(on *channels.Conn, user string, payload []byte) (ok bool, answer []byte) {
+	if c.sideAsks++; c.sideAsks > maxSideAsks {
+		return false, nil
+	}
 	most := c.s.cfg.Settings(*c.subject.Load()).MaxStripes
 	key, err := c.askedSides(on, most, payload)
 	if err == nil && !c.record(audit.StripesGranted{Conn: c.id, Key: key.Fingerprint(), Most: most}) {
