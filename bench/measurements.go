@@ -17,7 +17,7 @@ var (
 	loopback = place{name: "loopback"}
 	far      = place{name: "50 ms", rtt: 50 * time.Millisecond}
 	farther  = place{name: "200 ms", rtt: 200 * time.Millisecond}
-	fresh    = place{name: "started anew"} // everything, for each run
+	fresh    = place{name: "started anew"} // everything, for each measurement
 )
 
 // measurement is some work, and what is measured at it.
@@ -28,6 +28,10 @@ type measurement struct {
 	rounds int // at most, if not 0: it takes long, or there is little noise in it
 	who    func(c *contender) bool
 	run    func(ctx context.Context, s *scene, c *contender) ([]float64, error) // a value for each row
+
+	// If everything is started anew, instead of run: it holds what memory is measured of, and returns how many of them there are, in
+	// units of the memory.
+	fill func(c *contender, hold func(closer)) (float64, error)
 }
 
 // row is one thing that is measured.
@@ -37,6 +41,9 @@ type row struct {
 	Unit       string `json:"unit"`
 	LessBetter bool   `json:"less_better,omitempty"`
 }
+
+// longRounds are as many as there is time for of what takes long. At the end of a line they are enough: the line, not the processors, decides.
+const longRounds = 3
 
 // measurements are all of them, in the order in which they are made.
 func measurements(o options) []measurement {
@@ -119,9 +126,9 @@ func openMeasurements(o options) []measurement {
 
 func ftpMeasurements(o options) []measurement {
 	many := fmt.Sprintf("%d FTP files of %d KiB", o.files, smallFile>>10)
-	seconds := func(id, name string, who func(*contender) bool, f func(ctx context.Context, s *scene, c *contender) (time.Duration, error)) measurement {
+	seconds := func(id, name string, rounds int, who func(*contender) bool, f func(ctx context.Context, s *scene, c *contender) (time.Duration, error)) measurement {
 		return measurement{
-			id: id, at: loopback, who: who,
+			id: id, at: loopback, who: who, rounds: rounds,
 			rows: []row{{ID: id, Name: name, Unit: "s", LessBetter: true}},
 			run: func(ctx context.Context, s *scene, c *contender) ([]float64, error) {
 				took, err := f(ctx, s, c)
@@ -131,25 +138,22 @@ func ftpMeasurements(o options) []measurement {
 	}
 	bySOCKS := func(c *contender) bool { return c.socks.IsValid() }
 	return []measurement{
-		seconds("files", many, nil, func(ctx context.Context, s *scene, c *contender) (time.Duration, error) {
+		seconds("files", many, 0, nil, func(ctx context.Context, s *scene, c *contender) (time.Duration, error) {
 			return s.fetchMany(ctx, c, o.files)
 		}),
-		seconds("files-socks", many+", curl by SOCKS", bySOCKS, func(ctx context.Context, s *scene, c *contender) (time.Duration, error) {
+		seconds("files-socks", many+", curl by SOCKS", longRounds, bySOCKS, func(ctx context.Context, s *scene, c *contender) (time.Duration, error) {
 			return s.curlMany(ctx, c, o.files)
 		}),
-		seconds("file", fmt.Sprintf("one FTP file of %d MiB, curl", o.file>>20), noVariants, func(ctx context.Context, s *scene, c *contender) (time.Duration, error) {
+		seconds("file", fmt.Sprintf("one FTP file of %d MiB, curl", o.file>>20), longRounds, noVariants, func(ctx context.Context, s *scene, c *contender) (time.Duration, error) {
 			return s.curlBig(ctx, c, o.file)
 		}),
 	}
 }
 
-// farRounds are enough at the end of a line: it takes long, and the line, not the processors, decides.
-const farRounds = 3
-
 func farMeasurements(o options) []measurement {
 	rate := func(id, what string, at place, size int64, f func(c *contender, size int64) error) measurement {
 		return measurement{
-			id: id, at: at, who: noVariants, rounds: farRounds,
+			id: id, at: at, who: noVariants, rounds: longRounds,
 			rows: []row{{ID: id, Name: fmt.Sprintf("%s of %d MiB, round trip of %s", what, size>>20, at.name), Unit: "MB/s"}},
 			run: func(_ context.Context, _ *scene, c *contender) ([]float64, error) {
 				v, err := rateOf(size, func() error { return f(c, size) })
@@ -159,7 +163,7 @@ func farMeasurements(o options) []measurement {
 	}
 	trips := func(id, client string, f func(s *scene, ctx context.Context, c *contender, n int) (time.Duration, error)) measurement {
 		return measurement{
-			id: id, at: far, who: noVariants, rounds: farRounds,
+			id: id, at: far, who: noVariants, rounds: longRounds,
 			rows: []row{{ID: id, Name: fmt.Sprintf("round trips for each FTP file of %d KiB, %s", smallFile>>10, client), Unit: "RTT", LessBetter: true}},
 			run: func(ctx context.Context, s *scene, c *contender) ([]float64, error) {
 				return s.tripsPerFile(o.farFiles, func(n int) (time.Duration, error) { return f(s, ctx, c, n) })
@@ -170,7 +174,7 @@ func farMeasurements(o options) []measurement {
 		rate("download-50ms", "download", far, o.farBulk, (*contender).download),
 		rate("upload-50ms", "upload", far, o.farBulk, (*contender).upload),
 		{
-			id: "file-50ms", at: far, who: noVariants, rounds: farRounds,
+			id: "file-50ms", at: far, who: noVariants, rounds: longRounds,
 			rows: []row{{ID: "file-50ms", Name: fmt.Sprintf("one FTP file of %d MiB, curl, round trip of %s", o.farFile>>20, far.name), Unit: "s", LessBetter: true}},
 			run: func(ctx context.Context, s *scene, c *contender) ([]float64, error) {
 				took, err := s.curlBig(ctx, c, o.farFile)

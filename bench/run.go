@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 )
 
 // measure makes the measurements that were asked for. What can't be run is left out, and said in the error.
@@ -45,7 +46,14 @@ type bench struct {
 func (b *bench) measureAt(ctx context.Context, at place, all []measurement) {
 	if at == fresh {
 		for _, m := range all {
-			b.interleave(ctx, m, absent(), func(c *contender) ([]float64, error) { return b.runFresh(ctx, m, c.name) })
+			who := m.among(absent())
+			grown := b.fillAll(ctx, m, who)
+			b.keep(m, 1, who, func(c *contender, row int) []float64 {
+				if v := grown[c.name]; v != nil {
+					return v[row : row+1]
+				}
+				return nil
+			})
 		}
 		return
 	}
@@ -75,62 +83,59 @@ func (b *bench) stage(ctx context.Context, at place, specs []spec) (*scene, []*c
 	return s, in, nil
 }
 
-// runFresh runs a measurement once, with everything started anew.
-func (b *bench) runFresh(ctx context.Context, m measurement, name string) ([]float64, error) {
-	var only []spec
-	for _, c := range specs() {
-		if c.name == name {
-			only = append(only, c)
-		}
-	}
-	s, in, err := b.stage(ctx, m.at, only)
-	if err != nil {
-		return nil, err
-	}
-	v, err := m.run(ctx, s, in[0])
-	return v, errors.Join(err, s.Close())
-}
-
-// interleave makes a measurement with each contender that takes part in each round, another one first each time, and keeps and prints what came out.
-// Who fails is out of it.
-func (b *bench) interleave(ctx context.Context, m measurement, all []*contender, run func(c *contender) ([]float64, error)) {
-	var who []*contender
+// among are those contenders that take part.
+func (m measurement) among(all []*contender) (who []*contender) {
 	for _, c := range all {
 		if m.who == nil || m.who(c) {
 			who = append(who, c)
 		}
 	}
+	return who
+}
+
+// interleave makes a measurement with each contender that takes part in each round, another one first each time, and keeps and prints what came out.
+// Who fails is out of it.
+func (b *bench) interleave(ctx context.Context, m measurement, all []*contender, run func(c *contender) ([]float64, error)) {
+	begin := time.Now()
+	who := m.among(all)
 	rounds := b.o.rounds
 	if m.rounds > 0 {
 		rounds = min(rounds, m.rounds)
 	}
-	values := make([][][]float64, len(who)) // by contender, by round, by row
+	values := make(map[*contender][][]float64) // by round, by row
 	for round := range rounds {
 		for i := range who {
-			at := (i + round) % len(who)
-			if len(values[at]) < round || ctx.Err() != nil {
+			c := who[(i+round)%len(who)]
+			if len(values[c]) < round || ctx.Err() != nil {
 				continue // it has failed
 			}
-			v, err := run(who[at])
+			v, err := run(c)
 			if err != nil {
-				b.failed = append(b.failed, fmt.Errorf("%s, %s: %w", m.id, who[at].name, err))
-				values[at] = nil
+				b.failed = append(b.failed, fmt.Errorf("%s, %s: %w", m.id, c.name, err))
+				delete(values, c)
 				continue
 			}
-			values[at] = append(values[at], v)
+			values[c] = append(values[c], v)
 		}
 	}
+	b.keep(m, rounds, who, func(c *contender, row int) []float64 { return column(values[c], row) })
+	fmt.Printf("%s took %v\n\n", m.id, time.Since(begin).Round(time.Second))
+}
+
+// keep keeps and prints what was measured, of those who took part in each round.
+func (b *bench) keep(m measurement, rounds int, who []*contender, values func(c *contender, row int) []float64) {
 	for r, row := range m.rows {
 		result := result{row: row, Measurement: m.id}
 		var first []float64
-		for i, c := range who {
-			v := column(values[i], r)
-			if i == 0 && c.name == base {
+		for _, c := range who {
+			v := values(c, r)
+			if len(v) != rounds {
+				continue
+			}
+			if c.name == base {
 				first = v
 			}
-			if len(v) == rounds {
-				result.Cells = append(result.Cells, row.cell(c.name, v, first))
-			}
+			result.Cells = append(result.Cells, row.cell(c.name, v, first))
 		}
 		result.print(os.Stdout)
 		b.measured.add(result)

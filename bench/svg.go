@@ -20,7 +20,10 @@ func charts() []chart {
 		{"far", []string{"file-50ms", "download-50ms", "upload-50ms", "download-200ms"}},
 		{"small", []string{"trips-curl", "trips", "files", "files-socks"}},
 		{"opens", []string{"opens", "opens16", "logins", "logins-cpu"}},
-		{"light", []string{"ping-p50", "ping-p99", "idle-connection", "idle-channel", "used-channel", "stalled-stream"}},
+		{"ping", []string{"ping-p50", "ping-p99"}},
+		{"memory", []string{
+			"idle-connection-server", "idle-channel-client", "idle-channel-server", "used-channel-client", "used-channel-server", "stalled-stream-client", "stalled-stream-server",
+		}},
 	}
 }
 
