@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // BenchmarkBulk moves MiBs from one end of an SSH connection over loopback to the other, both of them in this process, with what the relay
@@ -140,7 +142,7 @@ func channel(tb testing.TB, client ssh.Conn, server <-chan ssh.NewChannel) (_, _
 	return ch, <-accepted
 }
 
-// connect makes an SSH connection over loopback, and returns its client and the channels that come at its server.
+// connect makes an SSH connection over loopback, as our programs do, and returns its client and the channels that come at its server.
 func connect(tb testing.TB, cipher string) (ssh.Conn, <-chan ssh.NewChannel) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -160,10 +162,12 @@ func connect(tb testing.TB, cipher string) (ssh.Conn, <-chan ssh.NewChannel) {
 		}
 		config := &ssh.ServerConfig{NoClientAuth: true}
 		config.AddHostKey(signer)
-		_, chans, reqs, err := ssh.NewServerConn(c, config)
+		socket := relay.NewSocket(c.(*net.TCPConn))
+		conn, chans, reqs, err := ssh.NewServerConn(socket, config)
 		if err != nil {
 			return
 		}
+		socket.Under(conn)
 		go ssh.DiscardRequests(reqs)
 		accepted <- chans
 	}()
@@ -173,10 +177,12 @@ func connect(tb testing.TB, cipher string) (ssh.Conn, <-chan ssh.NewChannel) {
 	}
 	config := &ssh.ClientConfig{HostKeyCallback: ssh.FixedHostKey(signer.PublicKey())}
 	config.Ciphers = []string{cipher}
-	conn, chans, reqs, err := ssh.NewClientConn(c, "", config)
+	socket := relay.NewSocket(c.(*net.TCPConn))
+	conn, chans, reqs, err := ssh.NewClientConn(socket, "", config)
 	if err != nil {
 		tb.Fatal(err)
 	}
+	socket.Under(conn)
 	tb.Cleanup(func() { _ = conn.Close() })
 	go ssh.DiscardRequests(reqs)
 	go func() {

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -66,6 +67,9 @@ func TestPatchedAndStockUnderstandEachOther(t *testing.T) {
 				t.Parallel()
 				cmd := exec.Command(binaries[pair[0]], "-test.run", "^TestTalk$")
 				cmd.Env = append(os.Environ(), talkTo+"="+binaries[pair[1]], talkCipher+"="+cipher, talkSeed+"="+strconv.Itoa(seed))
+				if !slices.Contains(pair[:], "stock") {
+					cmd.Env = append(cmd.Env, talkBusy+"=1")
+				}
 				if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "PASS") {
 					t.Errorf("%v\n%s", err, out)
 				}
@@ -74,11 +78,11 @@ func TestPatchedAndStockUnderstandEachOther(t *testing.T) {
 	}
 }
 
-// Several channels and new keys at once are too much for stock x/crypto/ssh (v0.58.0): see 30-replies.patch.
 const (
 	talkTo     = "CULVERT_PATCHES_SERVER" // the binary whose server it talks to
 	talkCipher = "CULVERT_PATCHES_CIPHER"
 	talkSeed   = "CULVERT_PATCHES_SEED"
+	talkBusy   = "CULVERT_PATCHES_BUSY" // if set, new keys on several channels at once: too much for x/crypto/ssh without 30-replies.patch
 )
 
 // TestTalk is the client's side. Alone it talks to a server like itself.
@@ -92,13 +96,13 @@ func TestTalk(t *testing.T) {
 	for _, rekey := range []uint64{0, 200_000} {
 		conn := dialProcess(t, server, cipher, rekey)
 		channels := 4
-		if rekey > 0 {
+		if rekey > 0 && os.Getenv(talkBusy) == "" {
 			channels = 1
 		}
 		var wg sync.WaitGroup
 		for i := range channels {
 			wg.Go(func() {
-				if err := talk(conn, rand.New(rand.NewPCG(seed, uint64(i))), rekey > 0); err != nil {
+				if err := talk(conn, rand.New(rand.NewPCG(seed, uint64(i))), channels == 1); err != nil {
 					t.Errorf("channel %d of %d: %v", i, channels, err)
 				}
 			})
