@@ -10,7 +10,8 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-// Socket is a TCP connection under an SSH connection. It is read as [QuickACK] says, and packets go out whole.
+// Socket is a TCP connection under an SSH connection. It is read as [QuickACK] says, packets go out whole, and little of what was written waits
+// in the system to be sent, so that what is short and urgent doesn't wait behind it.
 //
 // x/crypto/ssh (v0.58.0) writes a large packet in two pieces, the first of which is its full buffer. Each of them would be a system call here and
 // wake the peer up there. So a piece that is part of a packet waits for the rest, which always follows at once.
@@ -29,7 +30,10 @@ const pieceSize = 4096
 var beginnings = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
 // NewSocket returns c as a Socket, which owns it from now on.
-func NewSocket(c *net.TCPConn) *Socket { return &Socket{Conn: QuickACK(c), tcp: c} }
+func NewSocket(c *net.TCPConn) *Socket {
+	boundUnsent(c)
+	return &Socket{Conn: QuickACK(c), tcp: c}
+}
 
 // Under tells the socket which SSH connection it is under, once that is authenticated. Before that, nothing waits.
 func (s *Socket) Under(conn ssh.Conn) {
