@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// bufferSize is how much one direction holds while it moves data. Eight SSH packets of 32 KiB
+// bufferSize is how much one direction holds while it moves data, and while the other side takes none. Four SSH packets of 32 KiB
 // are one system call on the TCP side.
-const bufferSize = 256 << 10
+const bufferSize = 128 << 10
 
 // idleSize is how much a direction holds while nothing moves, if it must hold something: a parked connection
 // must cost next to nothing.

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -27,7 +28,15 @@ import (
 	"github.com/culvert-ssh/culvert/policy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(clientsOf) == "" {
+		goleak.VerifyTestMain(m)
+	}
+	if err := clients(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
 
 // patience is how long a test waits for what must happen.
 const patience = 30 * time.Second
