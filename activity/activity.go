@@ -22,6 +22,7 @@ type Link struct {
 	State   State     `json:"state"`
 	Since   time.Time `json:"since"`           // of the state
 	Cause   string    `json:"cause,omitempty"` // why there is no connection, or not every tunnel, in words
+	Sides   int       `json:"sides,omitempty"` // connections beside it, which long streams are spread over
 	Retry   time.Time `json:"retry,omitzero"`  // when the next try begins, if one does by itself
 }
 

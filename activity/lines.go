@@ -87,6 +87,9 @@ func (s Snapshot) link(l Link, st Style) string {
 		state += " for " + clock(s.At.Sub(l.Since))
 	}
 	row.add(state, color)
+	if l.Sides > 0 {
+		row.add(fmt.Sprintf(", %d side connections", l.Sides), "")
+	}
 	if !l.Retry.IsZero() {
 		row.add(", next try in "+clock(max(0, l.Retry.Sub(s.At))), "")
 	}

@@ -16,7 +16,7 @@ func busy() Snapshot {
 	return Snapshot{
 		At: noon,
 		Links: []Link{
-			{Name: "nightly", Bastion: "alice@bastion", State: Connected, Since: noon.Add(-12 * time.Minute)},
+			{Name: "nightly", Bastion: "alice@bastion", State: Connected, Since: noon.Add(-12 * time.Minute), Sides: 8},
 			{Name: "lab", Bastion: "lab.example:2222", State: Broken, Since: noon.Add(-4 * time.Second), Cause: "no route to host", Retry: noon.Add(8 * time.Second)},
 			{Name: "rest", Bastion: "bob@bastion", State: Idle},
 		},
@@ -40,7 +40,7 @@ func busy() Snapshot {
 func TestLinesOfASnapshot(t *testing.T) {
 	got := busy().Lines(Style{Width: 90, Unicode: true})
 	want := []string{
-		"nightly  alice@bastion  connected for 12:00",
+		"nightly  alice@bastion  connected for 12:00, 8 side connections",
 		"  FTP to ftp.corp:21 at 127.0.0.1:2121, 1 connection now, 7 so far, ↓ 1.40 GB ↑ 12.0 kB",
 		"    alice from 127.0.0.1:40000, 3:00, ↓ 512 MB ↑ 0 B",
 		"      ↓  36%       ▂ ▅█ 51.2 MB/s  512 MB of 1.40 GB     0:17 left  pub/big.iso",

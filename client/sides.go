@@ -227,6 +227,16 @@ func (s *sides) keep() {
 	}
 }
 
+// count returns how many there are.
+func (s *sides) count() int {
+	if s == nil {
+		return 0
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.there)
+}
+
 // leave does something with s.mu held, and tells of it.
 func (s *sides) leave(do func()) {
 	s.mu.Lock()

@@ -206,6 +206,9 @@ func TestSideConnectionsThatNobodyUsesAreLetGoAndComeAgain(t *testing.T) {
 	s := openTo(t, c, echo(t))
 	wantEcho(t, s, 1<<20)
 	b.wait("two side connections under a stream", func() bool { return len(b.sides) == 2 })
+	if n := c.sides.count(); n != 2 {
+		t.Errorf("got %d side connections in the status, want 2", n)
+	}
 	wantEnds(t, s)
 	b.wait("no side connection", func() bool { return len(b.sides) == 0 })
 	s = openTo(t, c, echo(t))

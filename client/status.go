@@ -22,6 +22,7 @@ type LinkStatus struct {
 	Since    time.Time  `json:"since"`
 	Sessions int        `json:"sessions"`        // that use it, or wait for it
 	Attempts int        `json:"attempts"`        // to connect, so far
+	Sides    int        `json:"sides,omitempty"` // connections beside it, which long streams are spread over
 	Error    string     `json:"error,omitempty"` // why there is no connection, if somebody has needed one
 	Retry    *time.Time `json:"retry,omitempty"` // when it is tried again
 }
@@ -88,6 +89,9 @@ func (l *link) status() LinkStatus {
 	st := LinkStatus{State: LinkIdle, Since: l.since, Sessions: l.users, Attempts: l.attempts}
 	if l.failed != nil {
 		st.Error = l.failed.Error()
+	}
+	if c, ok := l.up.(*connection); ok {
+		st.Sides = c.sides.count()
 	}
 	need, _ := l.needed()
 	switch {

@@ -59,7 +59,7 @@ func startStriped(t *testing.T, granted uint32) (*stripedBastion, *Config) {
 	if b.host, err = ssh.NewSignerFromKey(private); err != nil {
 		t.Fatal(err)
 	}
-	at := peers.TestTCPServer(t, patience, b.serve)
+	at := peers.TestTCPServer(t, 2*patience, b.serve) // what is waited for must not come of its deadline
 	cfg := NewConfig("", "alice")
 	cfg.Host, cfg.Port = at.Addr().String(), at.Port()
 	cfg.GlobalKnownHosts = nil

@@ -229,7 +229,7 @@ func (k *keeper) status() (tunnels []Tunnel, running *activity.Snapshot) {
 
 // linkOf says the same in activity's words.
 func linkOf(name string, st client.Status) activity.Link {
-	l := activity.Link{Name: name, Bastion: st.Bastion, Since: st.Link.Since, Cause: st.Link.Error}
+	l := activity.Link{Name: name, Bastion: st.Bastion, Since: st.Link.Since, Cause: st.Link.Error, Sides: st.Link.Sides}
 	if l.Cause == "" {
 		_, l.Cause = forwards(st)
 	}
