@@ -28,7 +28,7 @@ func (l *line) cut() { l.tcp.Close() }
 
 // rig is a client and a server with a first connection and side connections.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	key   ssh.Signer
 	first *line
 
@@ -40,7 +40,7 @@ type rig struct {
 	wg      sync.WaitGroup
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {

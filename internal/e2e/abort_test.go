@@ -136,9 +136,9 @@ func words(t peers.Target) []string {
 // file, whole, afterwards.
 func TestABORLeavesTheSessionUsable(t *testing.T) {
 	t.Parallel()
-	for _, a := range aborters {
+	for i, a := range aborters {
 		for j, verb := range []string{"get", "put"} {
-			for k, p := range []path{culvertCulvertd, culvertSSHD} {
+			for k, p := range []path{alternately(i + j), culvertSSHD} {
 				kind := a.with[verb][(j+k)%len(a.with[verb])]
 				t.Run(fmt.Sprintf("%s/%s/%s/%s", a.name, verb, p, kind), func(t *testing.T) {
 					t.Parallel()

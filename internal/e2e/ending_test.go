@@ -33,13 +33,13 @@ func brokenOff(sender *net.TCPConn, _ *gate) { reset(sender) }
 func lost(_ *net.TCPConn, wire *gate)        { wire.cut() }
 
 func always(path) bool              { return true }
-func unlessBothAreOurs(p path) bool { return p != culvertCulvertd }
+func unlessBothAreOurs(p path) bool { return !p.bothAreOurs() }
 
 // TestEndsAndAbortsAreToldApartAsFarAsThePathLets is what each pair of programs makes of each ending. Between culvert and
 // culvertd, what is not complete is never taken to be; OpenSSH's protocol has no word for it.
 func TestEndsAndAbortsAreToldApartAsFarAsThePathLets(t *testing.T) {
 	t.Parallel()
-	for _, p := range []path{culvertCulvertd, culvertSSHD, sshCulvertd, sshSSHD, masterCulvertd, masterSSHD} {
+	for _, p := range []path{culvertCulvertd, culvertStriped, culvertSSHD, sshCulvertd, sshSSHD, masterCulvertd, masterSSHD} {
 		for _, e := range endings {
 			t.Run(string(p)+"/"+e.name, func(t *testing.T) {
 				t.Parallel()

@@ -10,7 +10,7 @@ import (
 	"github.com/culvert-ssh/culvert/internal/stage"
 )
 
-// gate is a TCP proxy that stops when so many bytes have gone through it one way. A test puts it under SSH, so
+// gate is a TCP proxy that stops when so many bytes have gone through it one way, on all connections together. A test puts it under SSH, so
 // that a transfer stands still, surely in its middle, while something happens to it.
 type gate struct {
 	after   int64 // bytes
@@ -80,7 +80,6 @@ func (g *gate) copy(dst, src *net.TCPConn, up bool) {
 			_, _ = g.said.Write(buf[:n]) // never fails
 		}
 		if up == g.up && g.count(n) {
-			close(g.reached)
 			<-g.goOn
 		}
 		if _, werr := dst.Write(buf[:n]); err != nil || werr != nil {
@@ -89,17 +88,37 @@ func (g *gate) copy(dst, src *net.TCPConn, up bool) {
 	}
 }
 
-// count reports whether these n bytes are those at which the gate stops.
+// count reports whether the gate has stopped before the end of these n bytes.
 func (g *gate) count(n int) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	before := g.n
 	g.n += int64(n)
-	return before < g.after && g.n >= g.after
+	if before < g.after && g.n >= g.after {
+		close(g.reached)
+	}
+	return g.n >= g.after
 }
 
 // release lets the bytes go on.
 func (g *gate) release() { close(g.goOn) }
+
+// connections returns how many have been made.
+func (g *gate) connections() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.both) / 2
+}
+
+// cutOne resets the connection that was made as the i-th, from 0 on, and none other.
+func (g *gate) cutOne(i int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, c := range g.both[2*i : 2*i+2] {
+		_ = c.SetLinger(0) // fails, as Close does, if it is closed already
+		_ = c.Close()
+	}
+}
 
 // cut resets what goes through the gate, both ways.
 func (g *gate) cut() {

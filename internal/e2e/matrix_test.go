@@ -21,23 +21,34 @@ const (
 	smallFiles = 300
 )
 
-// TestMatrix is each server, each client, each path and each address family, by the bytes.
+// TestMatrix is each server, each client, each path and each address family, by the bytes. Between culvert and culvertd the clients have stripes by turns: what one
+// of them has with one family it hasn't with the other.
 func TestMatrix(t *testing.T) {
 	files := makeFiles(t)
-	for _, addr := range []string{"127.0.0.1", "::1"} {
+	for i, addr := range []string{"127.0.0.1", "::1"} {
 		for _, p := range []path{culvertCulvertd, culvertSSHD, sshCulvertd} {
-			for _, kind := range peers.FTPServers() {
+			for j, kind := range peers.FTPServers() {
 				t.Run(fmt.Sprintf("%s/%s/%s", addr, p, kind), func(t *testing.T) {
 					t.Parallel()
 					root := t.TempDir()
 					files.linkInto(t, filepath.Join(root, "files"))
 					server := peers.TestFTP(t, kind, peers.FTPConfig{Root: root, Addr: netip.MustParseAddr(addr)})
-					tun := p.open(t, server, nil, nil)
-					for _, client := range p.clients() {
+					open := map[path]*tunnel{p: p.open(t, server, nil, nil)}
+					if p == culvertCulvertd {
+						open[culvertStriped] = culvertStriped.open(t, server, nil, nil)
+					}
+					for k, client := range p.clients() {
 						if server.Addr.Addr().Is6() && !client.IPv6() {
 							continue
 						}
-						t.Run(string(client), func(t *testing.T) { files.cell(t, client, tun.target, root) })
+						way := p
+						if p == culvertCulvertd {
+							way = alternately(i + j + k)
+						}
+						t.Run(string(client), func(t *testing.T) { files.cell(t, client, open[way].target, root) })
+						if way == culvertStriped {
+							open[way].bastion.await(`"event":"channel.closed"[^\n]*"result":"clean","stripes":[1-9]`)
+						}
 					}
 				})
 			}
@@ -63,6 +74,9 @@ var combinations = []combination{
 	{culvertCulvertd, false, false, "1.3", peers.PureFTPD, "::1", peers.Wget},
 	{culvertCulvertd, true, false, "", peers.ProFTPD, "::1", peers.Curl},
 	{culvertCulvertd, true, true, "", peers.PureFTPD, "127.0.0.1", peers.NcFTP},
+	{culvertStriped, false, true, "", peers.PureFTPD, "::1", peers.Ftplib},
+	{culvertStriped, false, false, "1.3", peers.VSFTPD, "127.0.0.1", peers.Curl},
+	{culvertStriped, true, true, "", peers.ProFTPD, "127.0.0.1", peers.NetFTP},
 	{culvertSSHD, false, true, "1.3", peers.VSFTPD, "127.0.0.1", peers.NetFTP},
 	{culvertSSHD, false, true, "1.2", peers.PureFTPD, "::1", peers.Ftplib},
 	{culvertSSHD, false, false, "1.2", peers.ProFTPD, "::1", peers.Curl},

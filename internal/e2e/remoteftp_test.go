@@ -55,6 +55,7 @@ func (r *remote) openTo(t *testing.T, servers ...netip.AddrPort) (at []netip.Add
 	if r.wire != nil {
 		ssh = r.wire.open(t, ssh)
 	}
+	r.culvert = append(slices.Clip(r.culvert), r.flags()...)
 	if r.forward == "" {
 		r.forward = "127.0.0.1:0"
 	}

@@ -70,7 +70,7 @@ func TestResumedTransfersAreWhole(t *testing.T) {
 	t.Parallel()
 	content := make([]byte, 3<<20+7)
 	_, _ = rand.NewChaCha8([32]byte{2}).Read(content)
-	for i, p := range []path{culvertCulvertd, culvertSSHD, sshCulvertd, sshSSHD} {
+	for i, p := range []path{culvertCulvertd, culvertSSHD, sshCulvertd, sshSSHD, culvertStriped} {
 		for j, kind := range peers.FTPServers() {
 			if !p.hasCulvert() && j != i%3 {
 				continue // one client alone can't differ much

@@ -14,8 +14,8 @@ import (
 
 // suddenly are things that go wrong while everything moves.
 func suddenly() []fault {
-	paths := []path{culvertCulvertd, culvertSSHD, masterCulvertd, masterSSHD}
-	masters := paths[2:]
+	paths := []path{culvertCulvertd, culvertStriped, culvertSSHD, masterCulvertd, masterSSHD}
+	masters := paths[3:]
 	signal := func(s syscall.Signal) func(*transfer) { return func(x *transfer) { x.client.signal(s) } }
 	return []fault{
 		{"culvert killed", signal(syscall.SIGKILL), true, paths},

@@ -93,6 +93,7 @@ type path string
 
 const (
 	culvertCulvertd path = "culvert-culvertd"
+	culvertStriped  path = "culvert-culvertd-striped" // the same, with stripes from the first byte of a stream on
 	culvertSSHD     path = "culvert-sshd"
 	sshCulvertd     path = "ssh-culvertd" // expectations alone, with OpenSSH's client
 	sshSSHD         path = "ssh-sshd"     // nothing of ours, to know what is due to us
@@ -104,8 +105,26 @@ const (
 // hasCulvert reports whether any FTP client serves on the path; elsewhere it is curl, over ssh -D.
 func (p path) hasCulvert() bool { return p != sshCulvertd && p != sshSSHD }
 
-func (p path) hasCulvertd() bool {
-	return p == culvertCulvertd || p == sshCulvertd || p == masterCulvertd
+func (p path) hasCulvertd() bool { return p.bothAreOurs() || p == sshCulvertd || p == masterCulvertd }
+
+// bothAreOurs reports whether culvert and culvertd speak with each other, so that they know what is an end.
+func (p path) bothAreOurs() bool { return p == culvertCulvertd || p == culvertStriped }
+
+// flags are what culvert needs to be told.
+func (p path) flags() []string {
+	if p == culvertStriped {
+		return []string{"-o", "Stripes=4"}
+	}
+	return nil
+}
+
+// alternately is culvertCulvertd, without stripes for an even n and with them for an odd one. Where there are many clients, servers and more with each other, each of them
+// comes both ways so, in the time of one.
+func alternately(n int) path {
+	if n%2 == 0 {
+		return culvertCulvertd
+	}
+	return culvertStriped
 }
 
 // hasMaster reports whether the SSH connection is an ssh's that culvert uses.
@@ -193,6 +212,7 @@ func (r route) open(t *testing.T, server *peers.FTP) *tunnel {
 	if r.line != nil {
 		ssh = r.line.open(t, ssh)
 	}
+	r.culvert = append(slices.Clip(r.culvert), r.flags()...)
 	r.onDesk(func() {
 		if r.hasMaster() {
 			tun.master = peers.TestSSH(t, peers.SSHConfig{Server: ssh, User: login, Identity: key.Path, Master: true})
