@@ -41,11 +41,11 @@ func (b *block) free() {
 	pools[pool(len(b.buf))].Put(b)
 }
 
-// packet returns the block as it goes over a stripe. The sender calls it when nothing is added any more.
-func (b *block) packet() []byte {
-	b.put(b.buf)
-	return b.buf[:headerSize+b.length]
-}
+// seal writes the header of a block to send. Nothing may be added any more.
+func (b *block) seal() { b.put(b.buf) }
+
+// packet returns a block that was sealed, as it goes over a stripe. Several may send it at once.
+func (b *block) packet() []byte { return b.buf[:headerSize+b.length] }
 
 // room returns how many bytes can be added to a block to send.
 func (b *block) room() int { return len(b.buf) - headerSize - b.length }

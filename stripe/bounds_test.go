@@ -239,3 +239,47 @@ func TestReceiverRaisesTheLimitForAConsumerThatKeepsUp(t *testing.T) {
 		})
 	}
 }
+
+func TestWhatIsTakenIsSaidWhileNothingComes(t *testing.T) {
+	for name, wait := range map[string]func(s *Stream){
+		"Read":  func(s *Stream) { s.Read(make([]byte, 1)) },
+		"Await": func(s *Stream) { s.Await() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s, primary := newFakeStream()
+				s.peer(fromRequest, from{0})
+				s.striped = true
+				b := newBlock(100)
+				b.header = header{0, 100}
+				if err := errors.Join(s.expect(b.header), s.arrive(b)); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := s.Read(make([]byte, 100)); err != nil {
+					t.Fatal(err)
+				}
+				waited := make(chan struct{})
+				go func() {
+					wait(s)
+					close(waited)
+				}()
+				time.Sleep(2 * lateAck)
+				select {
+				case got := <-primary.said:
+					if m, err := parse[ack](got.name, got.payload); err != nil || m.Taken != 100 {
+						t.Errorf("the sender was told %+v, %v, want that 100 bytes were taken", m, err)
+					}
+				default:
+					t.Error("the sender was told nothing")
+				}
+				select {
+				case <-waited:
+					t.Error("it returned with nothing to read")
+				default:
+				}
+				s.Abort()
+				<-waited
+			})
+		})
+	}
+}

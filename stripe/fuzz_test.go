@@ -102,7 +102,7 @@ func FuzzReceiver(f *testing.F) {
 
 // readable reports whether Read returns at once.
 func (in *receiver) readable() bool {
-	return in.current != nil || in.whole() || len(in.waiting) > 0 && in.waiting[0].offset == in.next
+	return in.current != nil || in.whole() || in.ready()
 }
 
 // FuzzSender has a peer acknowledge anything, while stripes come and die. No block is sent after the limit, what is sent is what was written, and the end is

@@ -97,14 +97,17 @@ func (s *Stream) expect(h header) error {
 func (s *Stream) arrive(b *block) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in := s.in
-	keep, err := in.place(b)
-	if s.over || !keep {
+	if s.over {
+		b.free()
+		return errEnded
+	}
+	keep, err := s.in.place(b)
+	if !keep {
 		b.free()
 		return err
 	}
-	if b.offset == in.next {
-		in.arrived.Signal()
+	if s.in.ready() {
+		s.in.arrived.Signal()
 	}
 	return nil
 }
@@ -172,25 +175,17 @@ func (s *Stream) readBlocks(p []byte) (n int, err error) {
 func (s *Stream) nextBlock(wait bool) (*block, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	in := s.in
-	for !s.over && !in.whole() {
-		if len(in.waiting) > 0 && in.waiting[0].offset == in.next {
-			b := in.waiting[0]
-			in.waiting = slices.Delete(in.waiting, 0, 1)
-			in.next = b.end()
-			in.blocks++
-			return b, nil
-		}
-		if !wait {
-			return nil, nil
-		}
-		if !in.late && in.taken > in.acked {
-			in.late = true
-			time.AfterFunc(lateAck, s.ackLate)
-		}
-		in.arrived.Wait()
+	if wait {
+		s.awaitBlock()
 	}
+	in := s.in
 	switch {
+	case in.ready() && !s.over:
+		b := in.waiting[0]
+		in.waiting = slices.Delete(in.waiting, 0, 1)
+		in.next = b.end()
+		in.blocks++
+		return b, nil
 	case !wait: // the end waits until what is before it was handed on
 		return nil, nil
 	case in.whole() && s.cause == nil:
@@ -198,6 +193,34 @@ func (s *Stream) nextBlock(wait bool) (*block, error) {
 	}
 	return nil, s.ending()
 }
+
+// awaitBlock waits until nextBlock need not. The caller holds the mutex.
+func (s *Stream) awaitBlock() {
+	for in := s.in; !s.over && !in.whole() && !in.ready(); in.arrived.Wait() {
+		if !in.late && in.taken > in.acked {
+			in.late = true
+			time.AfterFunc(lateAck, s.ackLate)
+		}
+	}
+}
+
+// Await is [relay.Channel.Await], wherever the data comes from.
+func (s *Stream) Await() bool {
+	if !s.striped {
+		return s.Channel.Await()
+	}
+	if s.in.current != nil {
+		return true
+	}
+	s.handedOn()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaitBlock()
+	return true
+}
+
+// ready reports whether the next block has come.
+func (in *receiver) ready() bool { return len(in.waiting) > 0 && in.waiting[0].offset == in.next }
 
 // whole reports whether all has come, and is Read's.
 func (in *receiver) whole() bool { return in.said && in.next == in.total }

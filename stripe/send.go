@@ -165,6 +165,9 @@ func (s *Stream) take(st *stripe) *block {
 				b.release()
 				continue
 			}
+			if b.on == nil {
+				b.seal()
+			}
 			b.on = st
 			b.users++
 			return b

@@ -163,6 +163,13 @@ func (s *Stream) fail(why error) error {
 	return s.ending()
 }
 
+// breach has Read and Write return an error of a stripe, unless it is that the stream has ended: what came on the primary channel may be read still.
+func (s *Stream) breach(err error) {
+	if err != errEnded {
+		_ = s.fail(err)
+	}
+}
+
 // ending returns why the stream is over. The caller holds the mutex.
 func (s *Stream) ending() error {
 	switch {
@@ -351,11 +358,8 @@ func (s *Stream) collect(st *stripe) {
 		if err == nil {
 			err = s.expect(h)
 		}
-		if err == errEnded {
-			return
-		}
 		if err != nil {
-			_ = s.fail(err) // Read and Write return it
+			s.breach(err)
 			return
 		}
 		b := newBlock(h.length)
@@ -369,7 +373,7 @@ func (s *Stream) collect(st *stripe) {
 		}
 		have = copy(head[:], b.buf[h.length:n])
 		if err := s.arrive(b); err != nil {
-			_ = s.fail(err)
+			s.breach(err)
 			return
 		}
 	}
