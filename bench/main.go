@@ -56,6 +56,7 @@ func exit(err error) {
 type options struct {
 	bin    string
 	rows   []string
+	only   []string // contenders
 	rounds int
 	docs   string // the folder that is written to, if not ""
 	check  bool
@@ -69,6 +70,10 @@ func flags() (o options) {
 	flag.StringVar(&o.bin, "bin", "bin", "the `folder` with culvertd and culvert")
 	flag.Func("rows", "measure only these, by `id` and comma; an id ending in * stands for all that begin so (see the table for the ids)", func(s string) error {
 		o.rows = append(o.rows, strings.Split(s, ",")...)
+		return nil
+	})
+	flag.Func("contenders", "measure only these, besides "+base+": names as in the tables, with a semicolon between", func(s string) error {
+		o.only = append(o.only, strings.Split(s, ";")...)
 		return nil
 	})
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each measurement is made at most")

@@ -180,6 +180,29 @@ func TestRowsAreWantedByName(t *testing.T) {
 	}
 }
 
+// TestContendersAreWantedByName is about -contenders: what all are compared with takes part always, and nobody who can't.
+func TestContendersAreWantedByName(t *testing.T) {
+	t.Parallel()
+	all := []*contender{{name: base}, {name: baseGCM}, {name: ours}, {name: noTunnel}}
+	m := measurement{who: tunnels}
+	for _, c := range []struct {
+		only []string
+		want []string
+	}{
+		{nil, []string{base, baseGCM, ours}},
+		{[]string{ours}, []string{base, ours}},
+		{[]string{ours, noTunnel}, []string{base, ours}},
+	} {
+		var got []string
+		for _, k := range m.among(all, options{only: c.only}) {
+			got = append(got, k.name)
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("-contenders %q: got %q, want %q", c.only, got, c.want)
+		}
+	}
+}
+
 // TestEveryRowHasANameOfItsOwnAndAPlaceInAChart is about the tables of measurements and charts.
 func TestEveryRowHasANameOfItsOwnAndAPlaceInAChart(t *testing.T) {
 	t.Parallel()

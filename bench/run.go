@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 )
 
@@ -46,7 +47,7 @@ type bench struct {
 func (b *bench) measureAt(ctx context.Context, at place, all []measurement) {
 	if at == fresh {
 		for _, m := range all {
-			who := m.among(absent())
+			who := m.among(absent(), b.o)
 			grown := b.fillAll(ctx, m, who)
 			b.keep(m, 1, who, func(c *contender, row int) []float64 {
 				if v := grown[c.name]; v != nil {
@@ -83,10 +84,10 @@ func (b *bench) stage(ctx context.Context, at place, specs []spec) (*scene, []*c
 	return s, in, nil
 }
 
-// among are those contenders that take part.
-func (m measurement) among(all []*contender) (who []*contender) {
+// among are those contenders that take part, if they were asked for.
+func (m measurement) among(all []*contender, o options) (who []*contender) {
 	for _, c := range all {
-		if m.who == nil || m.who(c) {
+		if (m.who == nil || m.who(c)) && (o.only == nil || c.name == base || slices.Contains(o.only, c.name)) {
 			who = append(who, c)
 		}
 	}
@@ -97,7 +98,7 @@ func (m measurement) among(all []*contender) (who []*contender) {
 // Who fails is out of it.
 func (b *bench) interleave(ctx context.Context, m measurement, all []*contender, run func(c *contender) ([]float64, error)) {
 	begin := time.Now()
-	who := m.among(all)
+	who := m.among(all, b.o)
 	rounds := b.o.rounds
 	if m.rounds > 0 {
 		rounds = min(rounds, m.rounds)
