@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -113,23 +114,31 @@ var ends = map[string]func(*testing.T, *peers.SSH){
 	},
 }
 
-// TestEndOfTheMasterIsNoEndOfData ends masters at random points of downloads.
+// TestEndOfTheMasterIsNoEndOfData ends masters at random points of several downloads each.
 func TestEndOfTheMasterIsNoEndOfData(t *testing.T) {
 	for name, end := range ends {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for range 5 {
+			for range 2 {
 				s := startMaster(t)
 				m := attach(t, s)
-				source := open(t, m, destination(t, func(c *net.TCPConn) {
+				zeros := destination(t, func(c *net.TCPConn) {
 					_, _ = io.Copy(c, zeros{}) // until the master is gone
-				}))
-				idle := open(t, m, destination(t, echo))
-				if _, err := io.CopyN(io.Discard, source, rand.Int64N(4<<20)); err != nil {
-					t.Fatal(err)
+				})
+				streams := []relay.Stream{open(t, m, destination(t, echo))} // and one that is idle
+				var begun sync.WaitGroup
+				for range 4 {
+					source := open(t, m, zeros)
+					streams = append(streams, source)
+					begun.Go(func() {
+						if _, err := io.CopyN(io.Discard, source, rand.Int64N(4<<20)); err != nil {
+							t.Error(err)
+						}
+					})
 				}
+				begun.Wait()
 				end(t, s)
-				for _, stream := range []relay.Stream{source, idle} {
+				for _, stream := range streams {
 					if _, err := io.Copy(io.Discard, stream); !errors.Is(err, relay.ErrAborted) {
 						t.Errorf("got %v, want an abort", err)
 					}
