@@ -27,6 +27,9 @@ const (
 	// lying until there is several times as much as lives, which on a quiet machine is never.
 	quiet = 5 * time.Second
 
+	// shrinks is how many collections come before that: each makes half of a stack that was deep once, as that of a login is.
+	shrinks = 3
+
 	// little is what may be allocated in quiet, in bytes, though nothing happens: keepalives, and whoever looks at the metrics. Of a
 	// large heap, a littlePart may.
 	little     = 1 << 20
@@ -123,6 +126,9 @@ func (k *keeper) look() {
 	}
 	k.own, k.given = true, m.allocated
 	k.mu.Unlock()
+	for range shrinks {
+		runtime.GC()
+	}
 	debug.FreeOSMemory()
 	k.mu.Lock()
 }
