@@ -269,7 +269,7 @@ func bindAll(addrs []netip.Addr, port uint16) (sockets []*net.TCPListener, err e
 		if a.Is6() {
 			network = "tcp6" // IPv6 only
 		}
-		s, err := net.ListenTCP(network, net.TCPAddrFromAddrPort(netip.AddrPortFrom(a, port)))
+		s, err := relay.Listen(context.Background(), network, netip.AddrPortFrom(a, port).String())
 		switch {
 		case err == nil:
 			sockets = append(sockets, s)

@@ -121,7 +121,7 @@ func listen(ctx context.Context, cfg *Config, f Forward) ([]*listener, error) {
 	var ls []*listener
 	port := f.Port
 	for i, host := range hosts {
-		ln, err := listenTCP(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(port))))
+		ln, err := relay.Listen(ctx, network, net.JoinHostPort(host, strconv.Itoa(int(port))))
 		switch {
 		case err == nil:
 			l := &listener{Forward: f, Listener: ln, first: i == 0}
@@ -138,22 +138,6 @@ func listen(ctx context.Context, cfg *Config, f Forward) ([]*listener, error) {
 		}
 	}
 	return ls, nil
-}
-
-// listenTCP listens for plain TCP. Multipath TCP, which Go would offer, has no reset by SO_LINGER that we
-// could count on.
-func listenTCP(ctx context.Context, network, at string) (*net.TCPListener, error) {
-	var lc net.ListenConfig
-	lc.SetMultipathTCP(false)
-	ln, err := lc.Listen(ctx, network, at)
-	if err != nil {
-		return nil, err
-	}
-	tcp, ok := ln.(*net.TCPListener)
-	if !ok {
-		return nil, errors.Join(fmt.Errorf("listen on %s: not a TCP socket", at), ln.Close())
-	}
-	return tcp, nil
 }
 
 func listenError(f Forward, at string, err error) error {

@@ -103,7 +103,7 @@ func (o *opaquePorts) release(at netip.Addr, g *opaqueGroup) {
 func (o *opaquePorts) listen(ctx context.Context, at netip.Addr, host string, own control.Owner, beside *activity.ConnectionMeter, log *slog.Logger) (*opaqueGroup, error) {
 	g := &opaqueGroup{owner: own, host: host, beside: beside, log: log, room: make(chan struct{}, maxOpaqueData)}
 	for _, port := range o.ports {
-		ln, err := listenTCP(ctx, "tcp", netip.AddrPortFrom(at, port).String())
+		ln, err := relay.Listen(ctx, "tcp", netip.AddrPortFrom(at, port).String())
 		if err != nil {
 			g.close()
 			if errors.Is(err, syscall.EADDRINUSE) {

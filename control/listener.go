@@ -34,8 +34,7 @@ type DataListener struct {
 
 // ListenData begins to listen. The caller must call Close or Accept.
 func ListenData(cfg DataListenerConfig) (*DataListener, error) {
-	// Not by a net.ListenConfig, which would offer Multipath TCP: that has no reset by SO_LINGER to be counted on.
-	ln, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(cfg.At))
+	ln, err := relay.Listen(context.Background(), "tcp", cfg.At.String())
 	if err != nil {
 		return nil, fmt.Errorf("listen for the data connection: %w", err)
 	}

@@ -40,7 +40,7 @@ func NewTCP(c *net.TCPConn) *TCP {
 // Dial connects to an address, from a local address if that is valid, for no longer than timeout. One that is given up is a reset to whoever
 // has accepted it already: an end would be that of an empty file.
 func Dial(ctx context.Context, from netip.Addr, to string, timeout time.Duration) (*TCP, error) {
-	d := net.Dialer{Timeout: timeout}
+	d := net.Dialer{Timeout: timeout, KeepAlive: -1} // NewTCP turns it on
 	if from.IsValid() {
 		d.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
