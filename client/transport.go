@@ -314,34 +314,34 @@ func (c *connection) openChannel(ctx context.Context, target, kind string, extra
 	case <-ctx.Done():
 		return nil, nil, context.Cause(ctx)
 	}
-	type opened struct {
-		ch   ssh.Channel
-		reqs <-chan *ssh.Request
-		err  error
-	}
-	answer := make(chan opened)
-	c.wg.Go(func() { // ends with the answer, or with the connection
-		defer func() { <-c.opening }()
-		ch, reqs, err := relay.OpenChannel(c.ssh, c.done, kind, extra)
-		if refused := (*ssh.OpenChannelError)(nil); err != nil && !errors.As(err, &refused) {
+	asked, answer := time.Now(), relay.AskForChannel(c.ssh, kind, extra)
+	select {
+	case o := <-answer:
+		<-c.opening
+		c.log.Log(ctx, logDebug2, "channel answered", "type", kind, "target", target, "opened", o.Err == nil, "after", time.Since(asked).Round(time.Millisecond))
+		if refused := (*ssh.OpenChannelError)(nil); o.Err != nil && !errors.As(o.Err, &refused) {
 			c.Drop() // there is no answer any more, and who asks whether the connection has ended must hear so
 			<-c.done
 		}
-		select {
-		case answer <- opened{ch, reqs, err}:
-		case <-ctx.Done():
-			if err == nil { // too late: nobody wants it any more
-				relay.NewChannel(ch, reqs, c.channel).Abort()
-			}
-		}
-	})
-	asked := time.Now()
+		return o.Channel, o.Requests, o.Err
+	case <-c.done:
+		<-c.opening
+		return nil, nil, c.cause
+	case <-ctx.Done():
+		c.wg.Go(func() { c.late(answer) })
+		return nil, nil, context.Cause(ctx)
+	}
+}
+
+// late closes a channel that nobody wants any more when it is answered.
+func (c *connection) late(answer <-chan relay.Opened) {
+	defer func() { <-c.opening }()
 	select {
 	case o := <-answer:
-		c.log.Log(ctx, logDebug2, "channel answered", "type", kind, "target", target, "opened", o.err == nil, "after", time.Since(asked).Round(time.Millisecond))
-		return o.ch, o.reqs, o.err
-	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
+		if o.Err == nil {
+			relay.NewChannel(o.Channel, o.Requests, c.channel).Abort()
+		}
+	case <-c.done:
 	}
 }
 
