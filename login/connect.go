@@ -81,6 +81,9 @@ type identification struct {
 func shakeHands(ctx context.Context, cfg *Config, way way, id identification) (*Conn, error) {
 	first := &greeted{way: way}
 	c := &Conn{cfg: cfg, way: way, Wire: relay.NewWire(first)}
+	if tcp, ok := way.(tcpWay); ok {
+		c.Wire.Over(tcp.Socket)
+	}
 	stop := context.AfterFunc(ctx, func() { _ = c.Wire.Close() })
 	err := c.handshake(ctx, id)
 	if !stop() && err == nil {

@@ -217,6 +217,7 @@ func (c *Channel) Received() uint64 { return c.received }
 // then by SSH_MSG_CHANNEL_EOF.
 func (c *Channel) CloseWrite() error {
 	if c.cfg.EndOfData {
+		defer c.cfg.Wire.hold()()
 		if _, err := c.ch.SendRequest(EndOfDataRequest, false, ssh.Marshal(endOfData{c.sent.Load()})); err != nil {
 			return fmt.Errorf("%w: %w", ErrAborted, err)
 		}

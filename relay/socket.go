@@ -19,13 +19,23 @@ type Socket struct {
 	net.Conn
 	tcp *net.TCPConn // the same
 
-	gcm    atomic.Bool      // what is sent is encrypted by AES-GCM
+	gcm atomic.Bool // what is sent is encrypted by AES-GCM
+
+	mu     sync.Mutex       // also held while something is written
 	begun  *[pieceSize]byte // of a packet; nil if there is none. Writes come one after another
-	pieces [2][]byte
+	holds  int              // see hold
+	kept   []byte           // is written before anything else; shares memory with buffer, nil if there is nothing
+	buffer *[keptSize]byte
+	pieces [3][]byte
 }
 
 // pieceSize is how much of a packet comes at once if more of it is to come: the buffer of bufio, as x/crypto/ssh has it.
 const pieceSize = 4096
+
+// keptSize is how many bytes of packets are held back. Those that say the end of data have some hundred.
+const keptSize = 512
+
+var keepers = sync.Pool{New: func() any { return new([keptSize]byte) }}
 
 var beginnings = sync.Pool{New: func() any { return new([pieceSize]byte) }}
 
@@ -43,14 +53,50 @@ func (s *Socket) Under(conn ssh.Conn) {
 }
 
 func (s *Socket) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	switch {
-	case s.begun != nil:
-		return s.finish(p)
-	case s.gcm.Load() && isPiece(p):
+	case s.begun == nil && s.gcm.Load() && isPiece(p):
 		s.begun = beginnings.Get().(*[pieceSize]byte)
 		return copy(s.begun[:], p), nil
+	case s.begun == nil && s.holds > 0 && s.keep(p):
+		return len(p), nil
+	case s.begun == nil && s.kept == nil:
+		return s.tcp.Write(p)
 	}
-	return s.tcp.Write(p)
+	return s.finish(p)
+}
+
+// hold has small packets wait for each other, and the peer woken up once for them all, until the caller calls release. In between it may do nothing
+// that waits for a peer.
+func (s *Socket) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds++
+}
+
+// release is the end of hold. If what was held can't be written, the connection ends.
+func (s *Socket) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.holds--; s.holds > 0 || s.kept == nil {
+		return
+	}
+	if _, err := s.finish(nil); err != nil {
+		_ = s.tcp.Close() // who reads is told
+	}
+}
+
+// keep reports whether there was room for p. It needs s.mu.
+func (s *Socket) keep(p []byte) bool {
+	if len(s.kept)+len(p) > keptSize {
+		return false
+	}
+	if s.buffer == nil {
+		s.buffer = keepers.Get().(*[keptSize]byte)
+	}
+	s.kept = append(s.buffer[:len(s.kept)], p...)
+	return true
 }
 
 // isPiece reports whether p begins a packet that it doesn't end. With AES-GCM the length is not encrypted, and a tag of 16 bytes is behind what it
@@ -59,12 +105,23 @@ func isPiece(p []byte) bool {
 	return len(p) == pieceSize && uint64(binary.BigEndian.Uint32(p))+4+16 > pieceSize
 }
 
-// finish writes the packet that was begun, to its end p.
+// finish writes what was kept, the packet that was begun, and p, its end. It needs s.mu.
 func (s *Socket) finish(p []byte) (int, error) {
-	s.pieces = [2][]byte{s.begun[:], p}
-	both := net.Buffers(s.pieces[:])
-	n, err := both.WriteTo(s.tcp)
-	beginnings.Put(s.begun)
-	s.begun, s.pieces = nil, [2][]byte{}
-	return max(0, int(n)-pieceSize), err
+	all := append(net.Buffers(s.pieces[:0]), s.kept)
+	if s.begun != nil {
+		all = append(all, s.begun[:])
+	}
+	all = append(all, p)
+	n, err := all.WriteTo(s.tcp)
+	before := int64(len(s.kept))
+	if s.buffer != nil {
+		keepers.Put(s.buffer)
+		s.buffer, s.kept = nil, nil
+	}
+	if s.begun != nil {
+		beginnings.Put(s.begun)
+		s.begun, before = nil, before+pieceSize
+	}
+	s.pieces = [3][]byte{}
+	return int(max(0, n-before)), err
 }

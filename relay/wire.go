@@ -11,11 +11,24 @@ import (
 // tell them apart, and because of the order the answer is never too early.
 type Wire struct {
 	net.Conn
-	lost atomic.Bool
+	lost   atomic.Bool
+	socket *Socket
 }
 
 // NewWire wraps c. The SSH connection must be made on the Wire, not on c.
 func NewWire(c net.Conn) *Wire { return &Wire{Conn: c} }
+
+// Over tells the wire which socket is under it, before anything else is done with it. One that doesn't know has each packet go out by itself.
+func (w *Wire) Over(s *Socket) { w.socket = s }
+
+// hold is [Socket.hold]. The caller must call release.
+func (w *Wire) hold() (release func()) {
+	if w.socket == nil {
+		return func() {}
+	}
+	w.socket.hold()
+	return w.socket.release
+}
 
 // Lost reports whether reading from the connection has failed or ended.
 func (w *Wire) Lost() bool { return w.lost.Load() }

@@ -107,6 +107,7 @@ func newConnection(s *Server, a arrival) *connection {
 	c.heard = &hearing{Conn: a.Conn, slow: newUnknown(), now: s.cfg.Now, since: c.opened, all: &s.traffic}
 	c.greeting = &greeting{Conn: c.heard, ours: s.version + c.live.addendum()}
 	c.wire = relay.NewWire(c.greeting)
+	c.wire.Over(c.socket)
 	c.client = s.cfg.Auth.Client(c.ctx, a.client, a.local, c.attempted)
 	s.startups.occupy(c.place, func() { c.end(errPutOut) })
 	return c
