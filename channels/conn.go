@@ -61,6 +61,9 @@ type Config struct {
 	// there are no such files.
 	Authorities func(file string) *x509.CertPool
 
+	// Budget is the memory for streams with stripes, which connections share. If nil, there is none beyond the first 2 MiB of each.
+	Budget *stripe.Budget
+
 	// End ends the connection for a reason. If nil, SSH is closed.
 	End func(reason error)
 
@@ -168,6 +171,7 @@ func New(cfg Config) (*Conn, error) {
 		commanding:  rate.NewLimiter(commandRate, commandBurst),
 		asking:      rate.NewLimiter(openRate, openBurst),
 	}
+	c.striped.share = cfg.Budget.Share()
 	c.striped.slots.max = stripesPerChannel * int64(cfg.MaxChannels)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.expectations = newExpectations(c.expired)

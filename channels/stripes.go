@@ -14,8 +14,8 @@ import (
 	"github.com/culvert-ssh/culvert/stripe"
 )
 
-// maxStriped is how many streams of one connection may have stripes at once. Each may hold 16 MiB for either side of what came too early or
-// wasn't taken yet; whoever has more streams than these is fast enough without.
+// maxStriped is how many streams of one connection may have stripes at once. Each may hold 2 MiB in either direction of what came too early or
+// wasn't taken yet, and more out of the budget; whoever has more streams than these is fast enough without.
 const maxStriped = 16
 
 // stripesPerChannel is how many stripes there may be for each of MaxChannels, over all streams, those included that the client doesn't let go: each may
@@ -32,7 +32,8 @@ func (c *Conn) SaysEndOfData() bool { return c.endOfData.Load() }
 // opens nothing but a part of what its own login has open.
 type striped struct {
 	agreed atomic.Bool
-	slots  slots // of stripes
+	slots  slots         // of stripes
+	share  *stripe.Share // of the budget
 
 	mu      sync.Mutex
 	streams map[stripe.Token]*primary // some of which have ended
@@ -80,7 +81,7 @@ func (c *Conn) newPrimary(ch ssh.Channel, reqs <-chan *ssh.Request, cfg relay.Ch
 	p := &primary{of: c}
 	p.made.Lock()
 	defer p.made.Unlock()
-	p.Stream = stripe.New(ch, reqs, stripe.Config{ChannelConfig: cfg, Ask: p.ask})
+	p.Stream = stripe.New(ch, reqs, stripe.Config{ChannelConfig: cfg, Ask: p.ask, Share: c.striped.share})
 	return p
 }
 

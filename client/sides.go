@@ -30,6 +30,7 @@ type sides struct {
 	log    *slog.Logger
 	random func() float64
 	idle   time.Duration // how long they stay that nobody uses
+	share  *stripe.Share // of the memory of streams with stripes
 
 	ctx    context.Context // of all that runs here
 	cancel context.CancelFunc
@@ -64,7 +65,7 @@ func newSides(cfg *Config, conn *login.Conn) *sides {
 		return nil
 	}
 	s := &sides{
-		asked: cfg.Stripes, login: conn.Beside, log: cfg.Logger(), random: mathrand.Float64, idle: sideIdle,
+		asked: cfg.Stripes, login: conn.Beside, log: cfg.Logger(), random: mathrand.Float64, idle: sideIdle, share: budget.Share(),
 		alive:   func(c *connection) { c.keepAlive(cfg.ServerAliveInterval, cfg.ServerAliveCountMax) },
 		changed: make(chan struct{}), agreed: make(chan struct{}),
 	}

@@ -14,13 +14,16 @@ import (
 // spreadTimeout is how long an open waits for stripes that are asked for by their number.
 const spreadTimeout = 10 * time.Second
 
+// budget is the memory of all streams with stripes, in bytes, whatever tunnels they are of. One SSH connection gets half of it: four long transfers at once.
+var budget = stripe.NewBudget(128<<20, 64<<20)
+
 // stream makes a stream of a channel that is carried for somebody: one that may be spread, if the line is worth it.
 func (c *connection) stream(ctx context.Context, ch ssh.Channel, reqs <-chan *ssh.Request) relay.Stream {
 	s := c.sides
 	if !s.mayCarryStripes() || !c.channel.EndOfData {
 		return c.plain(ch, reqs)
 	}
-	cfg := stripe.Config{ChannelConfig: c.channel, Died: func(*stripe.Stream) { s.leave(func() {}) }}
+	cfg := stripe.Config{ChannelConfig: c.channel, Share: s.share, Died: func(*stripe.Stream) { s.leave(func() {}) }}
 	if s.asked == AutoStripes {
 		cfg.After = earlyBytes
 		cfg.Crossed = func(str *stripe.Stream) { s.goes(func() { s.spread(str, func() {}) }) }

@@ -256,7 +256,7 @@ func (c *connection) serve(conn *ssh.ServerConn) *channels.Conn {
 		served, err := channels.New(channels.Config{
 			SSH: conn, Wire: c.wire, Subject: func() policy.Subject { return *c.subject.Load() },
 			Decide: c.s.cfg.Decide, Permitted: c.s.cfg.Permitted(subject),
-			Audit: c.s.cfg.Audit, ID: id, Log: c.log.With("user", subject.User), Now: c.s.cfg.Now,
+			Budget: c.s.budget, Audit: c.s.cfg.Audit, ID: id, Log: c.log.With("user", subject.User), Now: c.s.cfg.Now,
 			MaxChannels: settings.MaxChannels, MaxSessions: settings.MaxSessions, ConnectTimeout: settings.ConnectTimeout,
 			Sessions: func() channels.Sessions {
 				settings := c.s.cfg.Settings(*c.subject.Load())

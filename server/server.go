@@ -22,6 +22,14 @@ import (
 	"github.com/culvert-ssh/culvert/auth"
 	"github.com/culvert-ssh/culvert/channels"
 	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/stripe"
+)
+
+// stripesBudget and stripesShare are the memory, in bytes, for the streams with stripes of all connections and of one. A share is four
+// transfers at 16 MiB at once. What all have is little to a bastion that has use for it, and a bound for the others.
+const (
+	stripesBudget = 256 << 20
+	stripesShare  = 64 << 20
 )
 
 // Config is what a Server needs. Every field is required unless it says otherwise.
@@ -105,6 +113,7 @@ type Server struct {
 	penalties penaltyStore
 	logins    logins
 	sideKeys  sideKeys
+	budget    *stripe.Budget
 	reporter  reporter
 	lastID    atomic.Uint64
 	panics    atomic.Int64
@@ -140,6 +149,7 @@ func New(cfg Config) (*Server, error) {
 		startups:  startups{random: cfg.Random, pending: newPending()},
 		headers:   startups{random: cfg.Random, pending: newPending()},
 		penalties: &lockedPenalties{store: newPenaltyTable()},
+		budget:    stripe.NewBudget(stripesBudget, stripesShare),
 		reporter:  reporter{counts: newRefusals()},
 		listeners: make(map[net.Listener]*loop),
 		open:      make(map[*connection]struct{}),

@@ -26,6 +26,9 @@ var pools [7]sync.Pool // of *block, by the size of buf
 // pool returns the index of the smallest buffers that take n bytes.
 func pool(n int) int { return bits.Len(uint((n - 1) / smallest)) }
 
+// bufferSize is the size of the buffer of a block that takes n bytes.
+func bufferSize(n int) int { return smallest << pool(n) }
+
 // newBlock returns a block whose buffer takes n bytes, which are at most maxLength.
 func newBlock(n int) *block {
 	i := pool(n)

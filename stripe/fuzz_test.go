@@ -36,7 +36,14 @@ func FuzzReceiver(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := script(data)
 		s, primary := newFakeStream()
-		defer s.Abort()
+		budget := NewBudget(1<<30, 1<<30)
+		s.cfg.Share = budget.Share()
+		defer func() {
+			s.Abort()
+			if free := budget.left(); free != 1<<30 {
+				t.Errorf("after the end, %d bytes are drawn", 1<<30-free)
+			}
+		}()
 		go func() {
 			for {
 				select {
@@ -113,7 +120,14 @@ func FuzzSender(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		in := script(data)
 		s, primary := newFakeStream()
-		defer s.Abort()
+		budget := NewBudget(1<<30, 1<<30)
+		s.cfg.Share = budget.Share()
+		defer func() {
+			s.Abort()
+			if free := budget.left(); free != 1<<30 {
+				t.Errorf("after the end, %d bytes are drawn", 1<<30-free)
+			}
+		}()
 		go func() {
 			for {
 				select {
@@ -123,6 +137,7 @@ func FuzzSender(f *testing.F) {
 				}
 			}
 		}()
+		go s.primaryDrained() // where Write goes if the first stripe has died at once
 		bad := make(chan string, 100)
 		attach := func() *fake {
 			side := s.attach(false)

@@ -15,6 +15,9 @@ import (
 // lateAck is how long what was taken may go unsaid while nothing comes. The sender keeps it so long.
 const lateAck = 100 * time.Millisecond
 
+// slowConsumer is after how long a consumer that leaves half of the distance lying is one that doesn't need so much.
+const slowConsumer = 4 * time.Second
+
 // receiver is the direction that comes in, after it has changed over. The Stream's mutex guards it, but for what is Read's.
 type receiver struct {
 	from    uint64
@@ -29,6 +32,7 @@ type receiver struct {
 	acked    uint64 // taken, as the sender was told last
 	limit    uint64
 	distance uint64
+	memory   room // for limit - taken
 	blocks   int  // that Read has got since the last ack
 	late     bool // an ack is due after lateAck
 
@@ -54,7 +58,7 @@ func (s *Stream) peerChangesOver(payload []byte) error {
 	n := m.Bytes
 	s.in = &receiver{
 		from: n, next: n, taken: n, acked: n, limit: n + firstDistance, distance: firstDistance,
-		mark: n, since: time.Now(), read: n,
+		mark: n, since: time.Now(), read: n, memory: room{share: s.cfg.Share},
 	}
 	s.in.arrived.L = &s.mu
 	s.changed.Broadcast()
@@ -73,6 +77,7 @@ func (s *Stream) peerEnds(bytes uint64) error {
 		return fmt.Errorf("the peer ends at %d, and has sent %d", bytes, in.highest())
 	}
 	in.said, in.total = true, bytes
+	in.settle()
 	in.arrived.Signal()
 	return nil
 }
@@ -257,20 +262,38 @@ func (s *Stream) ack() {
 		s.mu.Unlock()
 		return
 	}
-	in.tune(time.Now())
 	in.acked, in.blocks = in.taken, 0
-	in.limit = max(in.limit, in.taken+in.distance)
+	if !in.said && !s.over {
+		in.tune(time.Now())
+		in.limit = max(in.limit, in.taken+in.distance)
+	}
+	in.settle()
 	m := ack{Taken: in.taken, Limit: in.limit}
 	s.mu.Unlock()
 	// A failure means a dying connection, or a peer that has closed; nextBlock says so.
 	_, _ = s.primary.SendRequest(ackRequest, false, ssh.Marshal(m))
 }
 
-// tune raises the distance if a whole one was taken in less than a second, by a consumer that has not left much lying: a longer line than that is rare.
+// tune raises the distance if a whole one was taken in less than a second, by a consumer that has not left much lying: a longer line than that is rare. It lowers it
+// again for one that leaves much lying for long.
 func (in *receiver) tune(now time.Time) {
-	if in.taken-in.mark < in.distance {
+	whole, took := in.taken-in.mark >= in.distance, now.Sub(in.since)
+	if !whole && took < slowConsumer {
 		return
 	}
+	switch lying := in.lying(); {
+	case whole && took < time.Second && lying < in.distance/4:
+		if more := min(2*in.distance, maxDistance); in.memory.cover(max(more, in.limit-in.taken)) {
+			in.distance = more
+		}
+	case took >= slowConsumer && lying >= in.distance/2:
+		in.distance = max(in.distance/2, firstDistance)
+	}
+	in.mark, in.since = in.taken, now
+}
+
+// lying is how much the consumer could take at once.
+func (in *receiver) lying() uint64 {
 	ready := in.next
 	for _, b := range in.waiting {
 		if b.offset != ready {
@@ -278,8 +301,20 @@ func (in *receiver) tune(now time.Time) {
 		}
 		ready = b.end()
 	}
-	if now.Sub(in.since) < time.Second && ready-in.taken < in.distance/4 {
-		in.distance = min(2*in.distance, maxDistance)
+	return ready - in.taken
+}
+
+// settle gives back what can't come any more, as the limit never shrinks, but what is to come behind what was taken does.
+func (in *receiver) settle() {
+	ahead := in.limit
+	if in.said {
+		ahead = min(ahead, in.total)
 	}
-	in.mark, in.since = in.taken, now
+	in.memory.cover(ahead - in.taken)
+}
+
+// letGo gives back what the direction holds. Nothing is read any more.
+func (in *receiver) letGo() {
+	in.waiting = nil
+	in.memory.close()
 }

@@ -25,7 +25,9 @@ type sender struct {
 	next, taken, limit uint64
 	kept               []*block // that were not taken, in order
 	unsent             []*block // of those that are to be sent, in order
-	ended              bool     // finish was called
+	memory             room
+	size               uint64 // of the buffers of kept, and of one that will be
+	ended              bool   // finish was called
 	starving           *time.Timer
 
 	room  sync.Cond // Write or CloseWrite may go on
@@ -39,6 +41,12 @@ func (o *sender) wakeAll() {
 	o.work.Broadcast()
 	o.spare.Broadcast()
 	o.fed()
+}
+
+// letGo gives back what the direction holds. Nothing is sent any more.
+func (o *sender) letGo() {
+	o.kept, o.unsent, o.size = nil, nil, 0
+	o.memory.close()
 }
 
 // fed says that there is a stripe.
@@ -71,7 +79,7 @@ func (s *Stream) changeOver() error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.out = &sender{next: n, taken: n, limit: n + firstDistance}
+	s.out = &sender{next: n, taken: n, limit: n + firstDistance, memory: room{share: s.cfg.Share}}
 	s.out.room.L, s.out.work.L, s.out.spare.L = &s.mu, &s.mu, &s.mu
 	for _, st := range s.stripes {
 		go s.carry(st)
@@ -124,7 +132,7 @@ func (s *Stream) admit(p []byte) (size int, added bool, err error) {
 		if free > 0 && free < uint64(size) && len(o.kept) == 0 {
 			size = int(free)
 		}
-		if free >= uint64(size) && len(o.kept) < maxBlocks && len(o.unsent) < len(s.stripes)+2 {
+		if free >= uint64(size) && len(o.kept) < maxBlocks && len(o.unsent) < len(s.stripes)+2 && o.keep(headerSize+size) {
 			return size, false, nil
 		}
 		o.room.Wait()
@@ -132,10 +140,23 @@ func (s *Stream) admit(p []byte) (size int, added bool, err error) {
 	return 0, false, s.ending()
 }
 
+// keep reports whether there is memory for a block with n bytes, and has it then. If there is none, acks will make some.
+func (o *sender) keep(n int) bool {
+	size := o.size + uint64(bufferSize(n))
+	if !o.memory.cover(size) {
+		return false
+	}
+	o.size = size
+	return true
+}
+
 // queue has b sent, which admit has room for.
 func (s *Stream) queue(b *block) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.over {
+		return
+	}
 	o := s.out
 	b.offset, b.queued = o.next, true
 	o.next += uint64(b.length)
@@ -161,10 +182,6 @@ func (s *Stream) take(st *stripe) *block {
 			o.unsent = o.unsent[1:]
 			b.queued = false
 			o.room.Signal()
-			if b.taken {
-				b.release()
-				continue
-			}
 			if b.on == nil {
 				b.seal()
 			}
@@ -191,7 +208,7 @@ func (s *Stream) carried(b *block) {
 
 // release gives b back if nobody needs it.
 func (b *block) release() {
-	if b.taken && !b.queued && b.users == 0 {
+	if b.taken && b.users == 0 {
 		b.free()
 	}
 }
@@ -242,17 +259,33 @@ func (s *Stream) peerHasTaken(payload []byte) error {
 			break
 		}
 		gone++
+	}
+	o.forget(gone)
+	o.room.Signal()
+	return nil
+}
+
+// forget lets the first n blocks go that were kept, as they were taken.
+func (o *sender) forget(n int) {
+	queued := 0
+	for _, b := range o.kept[:n] {
+		o.size -= uint64(len(b.buf))
+		if b.queued {
+			queued++ // as unsent is in order, too
+			b.queued = false
+		}
 		b.taken = true
 		b.release()
 	}
-	clear(o.kept[:gone])
-	o.kept = o.kept[gone:]
+	clear(o.kept[:n])
+	o.kept = o.kept[n:]
+	clear(o.unsent[:queued])
+	o.unsent = o.unsent[queued:]
+	o.memory.cover(o.size)
 	if len(o.kept) == 0 {
-		o.kept, o.unsent = nil, nil // whatever is queued was taken
+		o.kept, o.unsent = nil, nil
 		o.fed()
 	}
-	o.room.Signal()
-	return nil
 }
 
 // finish is CloseWrite after the change.

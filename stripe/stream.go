@@ -192,9 +192,11 @@ func (s *Stream) end(cause error) {
 	close(s.done)
 	s.changed.Broadcast()
 	if s.out != nil {
+		s.out.letGo()
 		s.out.wakeAll()
 	}
 	if s.in != nil {
+		s.in.letGo()
 		s.in.arrived.Broadcast()
 	}
 	for _, st := range s.stripes {

@@ -66,6 +66,9 @@ type Config struct {
 	Crossed func(*Stream)
 	After   int64
 
+	// Share is what the stream may hold beyond its first 2 MiB in each direction, together with others of its SSH connection. If nil, that is nothing.
+	Share *Share
+
 	// Died is called, in a goroutine of its own, each time that a stripe has ended before the stream: there may be a better one. If nil, nobody is.
 	Died func(*Stream)
 }
