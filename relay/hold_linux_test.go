@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -147,6 +148,25 @@ func split(p []byte) func(yield func([]byte) bool) {
 			p = p[pieceSize:]
 		}
 		yield(p)
+	}
+}
+
+// Whoever holds may come to wait for an exchange of keys, which has small packets to send.
+func TestHeldPacketGoesOutThoughNobodyLetsItGo(t *testing.T) {
+	s, far := holdStage(t)
+	s.hold()
+	defer s.release()
+	for _, want := range []byte("xyz") {
+		if n, err := s.Write([]byte{want}); n != 1 || err != nil {
+			t.Fatalf("wrote %d bytes, %v", n, err)
+		}
+		if err := far.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+			t.Fatal(err)
+		}
+		var got [1]byte
+		if _, err := far.Read(got[:]); err != nil || got[0] != want {
+			t.Fatalf("got %q, %v; want %q", got, err, want)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -26,6 +27,7 @@ type Socket struct {
 	holds  int              // see hold
 	kept   []byte           // is written before anything else; shares memory with buffer, nil if there is nothing
 	buffer *[keptSize]byte
+	late   *time.Timer // runs while something is kept; nil until something was
 	pieces [3][]byte
 }
 
@@ -34,6 +36,10 @@ const pieceSize = 4096
 
 // keptSize is how many bytes of packets are held back. Those that say the end of data have some hundred.
 const keptSize = 512
+
+// keptTime is how long they are held back at most. It is far longer than the end of data takes, unless keys are exchanged just then: whoever says it waits for
+// the end of that once 64 packets do (x/crypto/ssh v0.58.0), and the exchange has small packets as well, without which it doesn't end.
+const keptTime = time.Millisecond
 
 var keepers = sync.Pool{New: func() any { return new([keptSize]byte) }}
 
@@ -67,8 +73,7 @@ func (s *Socket) Write(p []byte) (int, error) {
 	return s.finish(p)
 }
 
-// hold has small packets wait for each other, and the peer woken up once for them all, until the caller calls release. In between it may do nothing
-// that waits for a peer.
+// hold has small packets wait for each other, and the peer woken up once for them all, until the caller calls release, or for keptTime.
 func (s *Socket) hold() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +84,21 @@ func (s *Socket) hold() {
 func (s *Socket) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.holds--; s.holds > 0 || s.kept == nil {
+	if s.holds--; s.holds == 0 {
+		s.flush()
+	}
+}
+
+// overdue is called when something was kept for keptTime.
+func (s *Socket) overdue() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.flush()
+}
+
+// flush writes what was kept, unless a packet was begun behind it: whoever ends that writes both. It needs s.mu.
+func (s *Socket) flush() {
+	if s.kept == nil || s.begun != nil {
 		return
 	}
 	if _, err := s.finish(nil); err != nil {
@@ -94,6 +113,11 @@ func (s *Socket) keep(p []byte) bool {
 	}
 	if s.buffer == nil {
 		s.buffer = keepers.Get().(*[keptSize]byte)
+		if s.late == nil {
+			s.late = time.AfterFunc(keptTime, s.overdue)
+		} else {
+			s.late.Reset(keptTime)
+		}
 	}
 	s.kept = append(s.buffer[:len(s.kept)], p...)
 	return true
@@ -115,6 +139,7 @@ func (s *Socket) finish(p []byte) (int, error) {
 	n, err := all.WriteTo(s.tcp)
 	before := int64(len(s.kept))
 	if s.buffer != nil {
+		s.late.Stop()
 		keepers.Put(s.buffer)
 		s.buffer, s.kept = nil, nil
 	}
