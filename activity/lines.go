@@ -88,7 +88,7 @@ func (s Snapshot) link(l Link, st Style) string {
 	}
 	row.add(state, color)
 	if l.Sides > 0 {
-		row.add(fmt.Sprintf(", %d side connections", l.Sides), "")
+		row.add(", "+count(int64(l.Sides), "side connection", "side connections"), "")
 	}
 	if !l.Retry.IsZero() {
 		row.add(", next try in "+clock(max(0, l.Retry.Sub(s.At))), "")

@@ -103,6 +103,14 @@ func TestShareIsToldOnlyWhereItIsKnown(t *testing.T) {
 	}
 }
 
+func TestSideConnectionsAreCounted(t *testing.T) {
+	for n, want := range map[int]string{0: "", 1: ", 1 side connection", 8: ", 8 side connections"} {
+		if got := (Snapshot{}).link(Link{Name: "a", State: Connected, Sides: n}, Style{}); got != "a    connected"+want {
+			t.Errorf("%d: got %q, want %q at the end", n, got, want)
+		}
+	}
+}
+
 func TestNumbersAreShort(t *testing.T) {
 	for bytes, want := range map[int64]string{
 		0: "0 B", -1: "0 B", 999: "999 B", 1000: "1.00 kB", 9994: "9.99 kB", 9996: "10.0 kB", 99_949: "99.9 kB", 99_960: "100 kB",
