@@ -52,7 +52,7 @@ func measurements(o options) []measurement {
 
 func tunnels(c *contender) bool { return c.forwards() }
 
-// noVariants are the contenders of the long rows: those of the table, without other ways into the same programs.
+// noVariants is for what takes long: without other ways into the same programs.
 func noVariants(c *contender) bool { return !c.always && c.name != byMaster }
 
 func tunnelsOnly(c *contender) bool { return c.forwards() && noVariants(c) }

@@ -28,7 +28,7 @@ const (
 	lineWindow = 2 << 20
 	lineRate   = 320 << 20
 
-	// fewest and most are bounds of what a long line is given.
+	// fewestStripes and mostStripes are bounds of what a long line is given.
 	fewestStripes = 2
 	mostStripes   = 8
 )

@@ -55,7 +55,7 @@ type sideKeys struct {
 	of map[sideID]*sides
 }
 
-// add has a key serve until remove. It reports false if it does already, for whichever connection, or if first ends.
+// add has a key serve until remove. It returns nil if it does already, for whichever connection, or if first ends.
 func (k *sideKeys) add(id sideID, first *connection) *sides {
 	k.mu.Lock()
 	defer k.mu.Unlock()
