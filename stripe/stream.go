@@ -154,10 +154,12 @@ func (s *Stream) Abort() {
 	s.Channel.Abort()
 }
 
-// fail aborts the stream for a reason of ours, and returns what Read and Write say about it from now on.
+// fail aborts the stream for a reason of ours, unless it has ended, and returns what Read and Write say about it from now on. A peer that doesn't read
+// may bring it about again and again.
 func (s *Stream) fail(why error) error {
-	s.end(fmt.Errorf("%w: %w", relay.ErrAborted, why))
-	go s.Channel.Abort() // which may take as long as the peer doesn't read
+	if s.end(fmt.Errorf("%w: %w", relay.ErrAborted, why)) {
+		go s.Channel.Abort() // which may take as long as the peer doesn't read
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ending()
@@ -181,12 +183,12 @@ func (s *Stream) ending() error {
 	return relay.ErrAborted
 }
 
-// end lets the stripes go, and everybody who waits know.
-func (s *Stream) end(cause error) {
+// end lets the stripes go, and everybody who waits know. It reports whether it is the first time.
+func (s *Stream) end(cause error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
-		return
+		return false
 	}
 	s.over, s.cause = true, cause
 	close(s.done)
@@ -203,6 +205,7 @@ func (s *Stream) end(cause error) {
 		go st.ch.Close() // see fail
 	}
 	s.stripes = nil
+	return true
 }
 
 // extension is what a Stream is to its primary channel.
