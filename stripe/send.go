@@ -30,6 +30,10 @@ type sender struct {
 	ended              bool   // finish was called
 	starving           *time.Timer
 
+	watcher  *time.Timer
+	watching bool   // it runs
+	seen     uint64 // taken, when it began to run
+
 	room  sync.Cond // Write or CloseWrite may go on
 	work  sync.Cond // a stripe that is no reserve may go on
 	spare sync.Cond // a reserve may go on
@@ -168,6 +172,7 @@ func (s *Stream) queue(b *block) {
 		o.work.Signal()
 	}
 	s.starved()
+	s.watch()
 }
 
 // take waits for a block that st is to carry, and returns nil when there are none any more. The caller must call carried.

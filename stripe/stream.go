@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -196,6 +197,7 @@ func (s *Stream) end(cause error) bool {
 	if s.out != nil {
 		s.out.letGo()
 		s.out.wakeAll()
+		s.out.rest()
 	}
 	if s.in != nil {
 		s.in.letGo()
@@ -266,7 +268,11 @@ func (e *extension) Closed() { (*Stream)(e).end(nil) }
 type stripe struct {
 	ch      ssh.Channel
 	reserve bool
-	dead    bool // guarded by the Stream's mutex
+
+	// Guarded by the Stream's mutex.
+	dead  bool
+	asked time.Time // for a sign of life that hasn't come yet, or zero
+	heard time.Time // when the last one came, or zero
 }
 
 // Attach has ch, which is of [ChannelType], carry a part of the stream, which owns it from now on, whatever Attach returns. reserve says that it is of

@@ -1,0 +1,82 @@
+package stripe
+
+import "time"
+
+// A connection may stop carrying anything without being broken: its far end is asleep, or a firewall has forgotten it. Nobody is told for minutes, and what was on
+// it holds up all that comes behind. So a sender that nothing is taken from asks all stripes for a sign of life, and lets go of those that give none
+// while others do.
+
+// aliveRequest is the channel request on a stripe that is asked with; any answer will do. It comes behind what was sent before.
+const aliveRequest = "stripe-alive@culvert"
+
+// stuckAfter is how long a sender waits until it asks, and then for the answer.
+const stuckAfter = 3 * time.Second
+
+// watch has the sender look after its stripes while there is something that wasn't taken. The caller holds the mutex.
+func (s *Stream) watch() {
+	o := s.out
+	if o.watching || len(o.kept) == 0 || s.over {
+		return
+	}
+	o.watching, o.seen = true, o.taken
+	if o.watcher == nil {
+		o.watcher = time.AfterFunc(stuckAfter, s.look)
+	} else {
+		o.watcher.Reset(stuckAfter)
+	}
+}
+
+// rest has nobody look any more.
+func (o *sender) rest() {
+	if o.watcher != nil {
+		o.watcher.Stop()
+	}
+}
+
+// look asks the stripes if nothing was taken since the last time, and lets go of those that are stuck.
+func (s *Stream) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.out
+	o.watching = false
+	if o.taken == o.seen && len(o.kept) > 0 && !s.over && len(s.stripes) > 1 {
+		now := time.Now()
+		for _, st := range s.stuck(now) {
+			go s.lose(st) // to close it may take as long as the peer doesn't read
+		}
+		for _, st := range s.stripes {
+			if st.asked.IsZero() {
+				st.asked = now
+				go s.ask(st)
+			}
+		}
+	}
+	s.watch()
+}
+
+// ask returns when st has answered, or has ended.
+func (s *Stream) ask(st *stripe) {
+	_, err := st.ch.SendRequest(aliveRequest, true, nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		st.heard, st.asked = time.Now(), time.Time{}
+	}
+}
+
+// stuck returns the stripes that haven't answered in time, while another has since. If none has, the line has a pause, or the peer. The caller
+// holds the mutex.
+func (s *Stream) stuck(now time.Time) (all []*stripe) {
+	var heard time.Time // the last sign of life
+	for _, st := range s.stripes {
+		if st.heard.After(heard) {
+			heard = st.heard
+		}
+	}
+	for _, st := range s.stripes {
+		if !st.asked.IsZero() && now.Sub(st.asked) >= stuckAfter && !heard.Before(st.asked) {
+			all = append(all, st)
+		}
+	}
+	return all
+}
