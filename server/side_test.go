@@ -135,7 +135,7 @@ func (f *first) open(to net.Addr) *stripe.Stream {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	s := stripe.New(ch, requests, stripe.Config{ChannelConfig: relay.ChannelConfig{EndOfData: true}})
+	s := stripe.New(ch, requests, stripe.Config{ChannelConfig: relay.ChannelConfig{Wire: relay.NewWire(nil), EndOfData: true}})
 	f.t.Cleanup(s.Abort)
 	return s
 }
