@@ -33,6 +33,8 @@ type sender struct {
 	watcher  *time.Timer
 	watching bool   // it runs
 	seen     uint64 // taken, when it began to run
+	from     uint64 // taken, at the beginning
+	began    time.Time
 
 	room  sync.Cond // Write or CloseWrite may go on
 	work  sync.Cond // a stripe that is no reserve may go on
@@ -83,7 +85,7 @@ func (s *Stream) changeOver() error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.out = &sender{next: n, taken: n, limit: n + firstDistance, memory: room{share: s.cfg.Share}}
+	s.out = &sender{from: n, began: time.Now(), next: n, taken: n, limit: n + firstDistance, memory: room{share: s.cfg.Share}}
 	s.out.room.L, s.out.work.L, s.out.spare.L = &s.mu, &s.mu, &s.mu
 	for _, st := range s.stripes {
 		go s.carry(st)

@@ -9,8 +9,16 @@ import "time"
 // aliveRequest is the channel request on a stripe that is asked with; any answer will do. It comes behind what was sent before.
 const aliveRequest = "stripe-alive@culvert"
 
-// stuckAfter is how long a sender waits until it asks, and then for the answer.
-const stuckAfter = 3 * time.Second
+const (
+	// stuckAfter is how long a sender waits until it asks, and then for the answer, at least.
+	stuckAfter = 3 * time.Second
+
+	// slowest is how long it waits for the answer at most.
+	slowest = time.Minute
+
+	// slowRate is what a line is taken to carry as long as it has carried nothing, in bytes a second.
+	slowRate = 128 << 10
+)
 
 // watch has the sender look after its stripes while there is something that wasn't taken. The caller holds the mutex.
 func (s *Stream) watch() {
@@ -64,6 +72,17 @@ func (s *Stream) ask(st *stripe) {
 	}
 }
 
+// answerIn is how long an answer may take, which comes behind what is under way: on a slow line that is long, and whoever was let go of there would have all of it
+// sent again. It is twice the time that the line takes at the rate that it had so far.
+func (o *sender) answerIn(now time.Time) time.Duration {
+	rate := float64(slowRate)
+	if moved := o.taken - o.from; moved > 0 {
+		rate = float64(moved) / max(now.Sub(o.began).Seconds(), 0.001)
+	}
+	seconds := 2 * float64(o.next-o.taken) / rate
+	return max(stuckAfter, time.Duration(min(seconds, slowest.Seconds())*float64(time.Second)))
+}
+
 // stuck returns the stripes that haven't answered in time, while another has since. If none has, the line has a pause, or the peer. The caller
 // holds the mutex.
 func (s *Stream) stuck(now time.Time) (all []*stripe) {
@@ -73,8 +92,9 @@ func (s *Stream) stuck(now time.Time) (all []*stripe) {
 			heard = st.heard
 		}
 	}
+	patience := s.out.answerIn(now)
 	for _, st := range s.stripes {
-		if !st.asked.IsZero() && now.Sub(st.asked) >= stuckAfter && !heard.Before(st.asked) {
+		if !st.asked.IsZero() && now.Sub(st.asked) >= patience && !heard.Before(st.asked) {
 			all = append(all, st)
 		}
 	}

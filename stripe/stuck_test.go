@@ -104,3 +104,33 @@ func TestStripesAreKeptWhileNoneAnswers(t *testing.T) {
 		s.Abort()
 	})
 }
+
+// On a slow line an answer takes its time, as it comes behind what is under way, and another stripe may have had less of that.
+func TestStripeOfASlowLineIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newFakeStream()
+		var got atomic.Int64
+		slow := s.frozen()
+		go slow.blocks(&got)
+		if _, err := s.Write(make([]byte, blockSize)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second) // which is what a block takes
+		s.peer(ackRequest, ack{Taken: blockSize, Limit: blockSize + firstDistance})
+		go s.attach(false).blocks(&got)
+		if _, err := s.Write(make([]byte, 2*blockSize)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		if n := got.Load(); slow.isClosed() || n != 3 {
+			t.Errorf("while the line may still carry what is under way: %d blocks were sent, want 3; the stripe is closed: %t", n, slow.isClosed())
+		}
+		time.Sleep(slowest)
+		synctest.Wait()
+		if !slow.isClosed() {
+			t.Errorf("after %v, the stripe is not closed", slowest)
+		}
+		s.Abort()
+	})
+}
