@@ -81,7 +81,7 @@ test: peers ## everything, with the race detector and real programs
 	$(PATCHED) $(GO) test -race -timeout=$(TIMEOUT) ./...
 
 upstream: ## x/crypto/ssh's own tests, with our patches
-	$(PATCHED) $(GO) test golang.org/x/crypto/ssh golang.org/x/crypto/ssh/agent golang.org/x/crypto/ssh/knownhosts golang.org/x/crypto/ssh/test
+	$(PATCHED) $(GO) test -timeout=5m golang.org/x/crypto/ssh golang.org/x/crypto/ssh/agent golang.org/x/crypto/ssh/knownhosts golang.org/x/crypto/ssh/test
 
 peers: ## get the programs of others that the tests use
 	@internal/peers/fetch.sh
