@@ -188,7 +188,20 @@ const (
 // lockable is an open file with a lock, for which only other openings of it wait.
 type lockable struct {
 	*os.File
-	waiting chan error // gets what comes of waiting for the lock; nil if nobody waits
+	waiting chan error  // gets what comes of waiting for the lock; nil if nobody waits
+	first   os.FileInfo // of the file, when somebody asked first which it is; it stays the same as long as it is open
+}
+
+// is reports whether there is the same file.
+func (l *lockable) is(there os.FileInfo) bool {
+	if l.first == nil {
+		info, err := l.Stat()
+		if err != nil {
+			return false // who asks finds out why
+		}
+		l.first = info
+	}
+	return os.SameFile(l.first, there)
 }
 
 // lock takes the lock. After an error, it may be called again.

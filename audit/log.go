@@ -99,21 +99,25 @@ func (l *Log) Observe(watch func(Event)) {
 	l.watch = watch
 }
 
-// Write writes one event. An error means that the event is not on record; what then
-// happens to the thing that it records is the caller's decision, and must not be nothing.
-func (l *Log) Write(e Event) error {
+// Write writes one event, or several at once, all or none. An error means that they are not on record; what then
+// happens to the thing that they record is the caller's decision, and must not be nothing.
+func (l *Log) Write(events ...Event) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.watch(e)
-	err := l.append(e)
+	for _, e := range events {
+		l.watch(e)
+	}
+	err := l.append(events...)
 	if err == nil {
 		return nil
 	}
-	l.lose(err)
+	for range events {
+		l.lose(err)
+	}
 	if l.goOn {
 		return nil
 	}
-	return fmt.Errorf("write audit event %q: %w", e.EventName(), err)
+	return fmt.Errorf("write audit event %q: %w", events[len(events)-1].EventName(), err)
 }
 
 // Reopen makes the Log write to a new file if the one at its path was moved away. The first line of a new file continues

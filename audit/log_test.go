@@ -59,6 +59,28 @@ func TestEventThatCannotBeWrittenIsAnError(t *testing.T) {
 	}
 }
 
+func TestSeveralEventsAreOneWriteOrNone(t *testing.T) {
+	var writes writeCounter
+	if err := audit.New(&writes, noon).Write(audit.Server{Action: "start"}, audit.Server{Action: "end"}); err != nil {
+		t.Fatal(err)
+	}
+	if len(writes) != 1 || strings.Count(writes[0], "\n") != 2 || strings.Index(writes[0], "start") > strings.Index(writes[0], "end") {
+		t.Errorf("got %q, want two lines in one write", writes)
+	}
+	l := audit.New(failing{errors.New("disk full")}, noon)
+	defer l.Close()
+	if err := l.Write(audit.Server{Action: "start"}, audit.Server{Action: "end"}); err == nil {
+		t.Error("a full disk took two events")
+	}
+	if got := l.State().Lost; got != 2 {
+		t.Errorf("%d events are lost, want 2", got)
+	}
+}
+
+type writeCounter []string
+
+func (w *writeCounter) Write(p []byte) (int, error) { *w = append(*w, string(p)); return len(p), nil }
+
 type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }

@@ -16,16 +16,19 @@ import (
 // new file, as they are.
 func (f *file) follow(now time.Time, create bool) error {
 	for {
-		here, err := f.f.Stat()
-		if err != nil {
-			return err
+		there, err := os.Stat(f.path)
+		if err == nil && f.f.is(there) {
+			if err := f.refresh(there.Size()); err != nil {
+				return err
+			}
+			return f.continuePredecessor()
+		}
+		here, failed := f.f.Stat()
+		if failed != nil {
+			return failed
 		}
 		if err := f.refresh(here.Size()); err != nil {
 			return err
-		}
-		there, err := os.Stat(f.path)
-		if err == nil && os.SameFile(here, there) {
-			return f.continuePredecessor()
 		}
 		gone := errors.Is(err, os.ErrNotExist)
 		if gone || err == nil && there.Size() == 0 {

@@ -56,6 +56,8 @@ type journal struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	full error // what Write fails with
+
+	writes int // that it has taken
 }
 
 func (j *journal) Write(p []byte) (int, error) {
@@ -64,6 +66,7 @@ func (j *journal) Write(p []byte) (int, error) {
 	if j.full != nil {
 		return 0, j.full
 	}
+	j.writes++
 	return j.text.Write(p)
 }
 

@@ -304,12 +304,12 @@ func (c *Conn) nextRequest() string {
 	return fmt.Sprintf("%s-%d", c.cfg.ID.ID, c.requests.Add(1))
 }
 
-// record writes an event and reports whether it is on record. What can't be recorded must not
+// record writes events, all or none, and reports whether they are on record. What can't be recorded must not
 // go on, so otherwise the connection is closed.
-func (c *Conn) record(e audit.Event) bool {
-	err := c.cfg.Audit.Write(e)
+func (c *Conn) record(events ...audit.Event) bool {
+	err := c.cfg.Audit.Write(events...)
 	if err != nil {
-		c.cfg.Log.Error("connection closed: its audit event can't be written", "event", e.EventName(), "err", err)
+		c.cfg.Log.Error("connection closed: its audit event can't be written", "event", events[len(events)-1].EventName(), "err", err)
 		c.end(errNoRecord)
 	}
 	return err == nil
@@ -332,6 +332,7 @@ type refusal struct {
 	target  string
 	rule    string
 	reason  string
+	before  []audit.Event // to be put on record with it
 }
 
 func (c *Conn) refuse(nc ssh.NewChannel, r refusal) {
@@ -339,9 +340,9 @@ func (c *Conn) refuse(nc ssh.NewChannel, r refusal) {
 		r.request = c.nextRequest()
 	}
 	kind := bounded(nc.ChannelType())
-	c.record(audit.ChannelRefused{
+	c.record(append(r.before, audit.ChannelRefused{
 		Conn: c.cfg.ID, Request: r.request, Type: kind, Target: r.target, Rule: r.rule, Reason: r.reason,
-	})
+	})...)
 	c.cfg.Log.Info("channel refused", "request", r.request, "type", kind, "target", r.target,
 		"rule", r.rule, "reason", r.reason)
 	_ = nc.Reject(r.code, r.text+" (request "+r.request+")") // fails only on a dead connection

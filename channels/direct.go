@@ -44,7 +44,22 @@ type opening struct {
 	port    uint16
 
 	generation uint64 // of the policy that decides, or an earlier one
+
+	unsaid []audit.Event // that it was asked for, until that goes on record with what comes next; of the goroutine that opens
 }
+
+// recordNext is record, after what is unsaid.
+func (o *opening) recordNext(e audit.Event) bool { return o.record(append(o.say(), e)...) }
+
+// say returns what is unsaid, which the caller must put on record.
+func (o *opening) say() []audit.Event {
+	unsaid := o.unsaid
+	o.unsaid = nil
+	return unsaid
+}
+
+// said reports whether everything is on record. Nothing may be done outside of this process before.
+func (o *opening) said() bool { return len(o.unsaid) == 0 || o.record(o.say()...) }
 
 // target is how the client spelled it, for people.
 func (o *opening) target() string { return net.JoinHostPort(o.host, strconv.Itoa(int(o.port))) }
@@ -55,10 +70,9 @@ func (c *Conn) directTCPIP(nc ssh.NewChannel) {
 		o.refuse(ssh.ConnectionFailed, "malformed request", "", err.Error())
 		return
 	}
-	if !o.record(audit.ChannelAsked{Conn: c.cfg.ID, Request: o.request, Type: nc.ChannelType(), Target: o.target()}) {
-		o.notOnRecord()
-		return
-	}
+	// It takes one write with the decision, as nothing is done in between, or else before a name is resolved.
+	o.unsaid = []audit.Event{audit.ChannelAsked{Conn: c.cfg.ID, Request: o.request, Type: nc.ChannelType(), Target: o.target()}}
+	defer o.said() // if something panics
 	if !c.channels.take() {
 		o.refuse(ssh.ResourceShortage, "too many channels", c.cfg.Line("MaxChannels"), "MaxChannels is reached")
 		return
@@ -93,7 +107,7 @@ func (o *opening) parse(extra []byte) error {
 }
 
 func (o *opening) refuse(code ssh.RejectionReason, text, rule, reason string) {
-	r := refusal{code: code, text: text, request: o.request, rule: rule, reason: reason}
+	r := refusal{code: code, text: text, request: o.request, rule: rule, reason: reason, before: o.say()}
 	if o.host != "" {
 		r.target = o.target()
 	}
@@ -125,6 +139,10 @@ func (o *opening) ordinary() {
 		return
 	}
 	addrs, err := o.resolve()
+	if err == errNoRecord {
+		o.notOnRecord()
+		return
+	}
 	if err != nil {
 		o.refuse(ssh.ConnectionFailed, "connect failed", "", err.Error())
 		return
@@ -166,7 +184,7 @@ func (o *opening) decided(a netip.Addr, d policy.Decision) bool {
 	if !d.Allowed() {
 		e.Result = "denied"
 	}
-	return o.record(e)
+	return o.recordNext(e)
 }
 
 // notOnRecord rejects a channel that an event of could not be written. The connection is being closed.
@@ -191,6 +209,9 @@ func (o *opening) resolve() ([]netip.Addr, error) {
 			return nil, fmt.Errorf("address %q has a zone, which means nothing on another machine", o.host)
 		}
 		return []netip.Addr{a.Unmap()}, nil
+	}
+	if !o.said() {
+		return nil, errNoRecord
 	}
 	ctx, cancel := context.WithTimeout(o.ctx, o.cfg.ConnectTimeout)
 	defer cancel()

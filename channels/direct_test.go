@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"testing"
@@ -178,6 +179,62 @@ func TestNothingHappensOffTheRecord(t *testing.T) {
 	}
 	if err := b.client.Wait(); err == nil {
 		t.Error("the connection went on")
+	}
+}
+
+func TestNameThatIsNotOnRecordIsNotLookedUp(t *testing.T) {
+	var b *bastion
+	lookedUp := false
+	b = newBastion(t, permit(t, "*.corp:*", ""), func(c *channels.Config) {
+		c.Resolve = func(context.Context, string) ([]netip.Addr, error) {
+			lookedUp = true
+			if b.audit.event("channel.asked") == nil {
+				t.Error("a name was looked up that is not on record")
+			}
+			return nil, errors.New("no such name")
+		}
+	})
+	b.mustRefuse("a.corp", 80, ssh.ConnectionFailed)
+	if !lookedUp {
+		t.Error("the name was not looked up")
+	}
+	lookedUp = false
+	b.audit.fill(errors.New("disk full"))
+	if _, err := b.open("b.corp", 80); err == nil {
+		t.Error("a channel was opened that is not on record")
+	}
+	if lookedUp {
+		t.Error("with a full disk, a name was looked up")
+	}
+}
+
+func TestNothingIsDialledOffTheRecord(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := newBastion(t, permit(t, "*:*", ""), nil)
+	b.audit.fill(errors.New("disk full"))
+	if _, err := b.open("127.0.0.1", uint16(ln.Addr().(*net.TCPAddr).Port)); err == nil {
+		t.Error("a channel was opened that is not on record")
+	}
+	ln.(*net.TCPListener).SetDeadline(time.Now()) // what was dialled before the refusal is there
+	if c, err := ln.Accept(); err == nil {
+		c.Close()
+		t.Error("it was dialled")
+	}
+	ln.Close()
+}
+
+func TestAskedAndDecidedAreOneWrite(t *testing.T) {
+	to := echo(t, "127.0.0.1:0")
+	b := newBastion(t, permit(t, "*:*", ""), nil)
+	b.mustOpen("127.0.0.1", to.Port())
+	b.audit.mu.Lock()
+	defer b.audit.mu.Unlock()
+	asked, decided := strings.Index(b.audit.text.String(), "channel.asked"), strings.Index(b.audit.text.String(), "channel.decided")
+	if b.audit.writes != 2 || asked < 0 || decided < asked {
+		t.Errorf("an open channel took %d writes, want 2: it was asked for and decided on, and it is open; on record is\n%s", b.audit.writes, &b.audit.text)
 	}
 }
 

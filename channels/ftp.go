@@ -275,7 +275,7 @@ func (o *opening) data(e *expectation) {
 		o.prohibit(d)
 		return
 	}
-	if !o.record(audit.FTPConsumed{Conn: o.cfg.ID, Control: e.control, Request: o.request, Address: e.address}) {
+	if !o.recordNext(audit.FTPConsumed{Conn: o.cfg.ID, Control: e.control, Request: o.request, Address: e.address}) {
 		e.drop()
 		o.notOnRecord()
 		return
