@@ -69,6 +69,7 @@ type Channel struct {
 	final endState      // valid once gone is closed
 
 	ended   sync.Once
+	failed  error // what Close returns; valid once ended is
 	aborted atomic.Bool
 }
 
@@ -228,13 +229,25 @@ func (c *Channel) CloseWrite() error {
 	return nil
 }
 
-// Close closes the channel.
-func (c *Channel) Close() (err error) {
-	c.ended.Do(func() { err = c.ch.Close() })
-	if err == io.EOF { // the peer closed first
-		err = nil
+// Close closes the channel. It returns the same each time.
+func (c *Channel) Close() error {
+	c.ended.Do(func() {
+		if err := c.ch.Close(); err != io.EOF { // the peer closed first
+			c.failed = err
+		}
+	})
+	return c.failed
+}
+
+// Finish is CloseWrite and, if that succeeds, Close, which the peer hears of at once. What the peer sends must have ended. Only the
+// error of CloseWrite is returned; Close returns its own again.
+func (c *Channel) Finish() error {
+	defer c.cfg.Wire.hold()()
+	if err := c.CloseWrite(); err != nil {
+		return err
 	}
-	return err
+	_ = c.Close() // as above
+	return nil
 }
 
 // Abort closes the channel without a word. A foreign SSH peer passes that on as an end of

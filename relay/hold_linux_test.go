@@ -64,8 +64,24 @@ func (w words) CloseWrite() error {
 	return err
 }
 
+func (w words) Close() error {
+	_, err := w.to.Write([]byte("CLOSE"))
+	return err
+}
+
 // It isn't parallel: the writes of others would count.
 func TestEndOfDataIsWrittenByOneSystemCall(t *testing.T) {
+	oneSystemCall(t, (*Channel).CloseWrite, "EOF")
+}
+
+// Nor is this.
+func TestEndOfDataAndCloseAreWrittenByOneSystemCall(t *testing.T) {
+	oneSystemCall(t, (*Channel).Finish, "EOFCLOSE")
+}
+
+// oneSystemCall ends channels, and counts.
+func oneSystemCall(t *testing.T, end func(*Channel) error, said string) {
+	t.Helper()
 	s, far := holdStage(t)
 	wire := NewWire(s)
 	wire.Over(s)
@@ -73,7 +89,7 @@ func TestEndOfDataIsWrittenByOneSystemCall(t *testing.T) {
 	before := systemWrites(t)
 	for range channels {
 		c := &Channel{ch: words{to: wire}, cfg: ChannelConfig{Wire: wire, EndOfData: true}}
-		if err := c.CloseWrite(); err != nil {
+		if err := end(c); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +98,7 @@ func TestEndOfDataIsWrittenByOneSystemCall(t *testing.T) {
 	}
 	s.Close()
 	got, err := io.ReadAll(far)
-	if want := bytes.Repeat([]byte(EndOfDataRequest+string(make([]byte, 8))+"EOF"), channels); err != nil || !bytes.Equal(got, want) {
+	if want := bytes.Repeat([]byte(EndOfDataRequest+string(make([]byte, 8))+said), channels); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("got %d bytes, %v; want the %d that were said", len(got), err, len(want))
 	}
 }

@@ -31,6 +31,7 @@ func Join(ctx context.Context, a, b Stream, count *Counters) error {
 	var (
 		wg    sync.WaitGroup
 		once  sync.Once
+		half  atomic.Bool // one direction has ended cleanly
 		first error
 		panik any
 	)
@@ -47,7 +48,7 @@ func Join(ctx context.Context, a, b Stream, count *Counters) error {
 				fail(nil, fmt.Sprintf("%v\n%s", p, debug.Stack()))
 			}
 		}()
-		if err := pump(dst, src, n); err != nil {
+		if err := pump(dst, src, n, &half); err != nil {
 			fail(err, nil)
 		}
 	}
@@ -90,13 +91,25 @@ type DirectionError struct {
 func (e *DirectionError) Error() string { return e.Direction + ": " + e.Err.Error() }
 func (e *DirectionError) Unwrap() error { return e.Err }
 
-// pump copies from src to dst until the end of src, and then ends dst's direction.
-func pump(dst, src Stream, n *atomic.Int64) error {
-	err := move(dst, src, n)
-	if err == io.EOF {
-		return dst.CloseWrite()
+// pump copies from src to dst until the end of src, and then ends dst's direction. half says whether the other one has ended.
+func pump(dst, src Stream, n *atomic.Int64, half *atomic.Bool) error {
+	if err := move(dst, src, n); err != io.EOF {
+		return err
 	}
-	return err
+	if f, ok := dst.(finisher); ok && half.Load() {
+		return f.Finish()
+	}
+	if err := dst.CloseWrite(); err != nil {
+		return err
+	}
+	half.Store(true)
+	return nil
+}
+
+// finisher is a Stream that can say in one piece that its data is complete and that it is closed.
+type finisher interface {
+	// Finish is CloseWrite and, if that succeeds and it can, Close, whose error is left to Close.
+	Finish() error
 }
 
 // move copies until src returns an error. It holds as little as src lets it while there is nothing to read.

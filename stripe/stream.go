@@ -136,6 +136,18 @@ func (s *Stream) CloseWrite() error {
 	return s.finish()
 }
 
+// Finish is [relay.Channel.Finish], and leaves the rest to Close if there are stripes. It is called once Read has returned io.EOF.
+func (s *Stream) Finish() error {
+	if s.out != nil || s.striped {
+		return s.CloseWrite()
+	}
+	err := s.Channel.Finish()
+	if err == nil {
+		s.end(nil)
+	}
+	return err
+}
+
 // count calls Crossed when it is time.
 func (s *Stream) count(moved uint64) {
 	if s.cfg.Crossed != nil && moved >= uint64(s.cfg.After) && !s.crossed.Load() && !s.crossed.Swap(true) {
