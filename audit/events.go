@@ -59,7 +59,7 @@ type SideRefused struct {
 	Reason string `json:"reason"`        // in words
 }
 
-// ChannelAsked: a client asked for a channel. What was decided comes next.
+// ChannelAsked: a client asked for a channel. What was decided comes next, in the same write unless a name is resolved in between.
 type ChannelAsked struct {
 	Conn
 	Request string `json:"request"`          // the number that the client is told if it is refused
