@@ -1,6 +1,8 @@
 package server
 
 import (
+	"time"
+
 	gliderssh "github.com/gliderlabs/ssh"
 	"golang.org/x/crypto/ssh"
 
@@ -31,7 +33,7 @@ func (c *connection) enterAside(user string, key auth.SideKey) error {
 	if s == nil {
 		return errNoSideKey
 	}
-	settings := c.s.cfg.Settings(*s.first.subject.Load())
+	settings := watched(c.s.cfg.Settings(*s.first.subject.Load()))
 	if err := c.s.sideKeys.enter(s, c, settings.MaxStripes); err != nil {
 		return err
 	}
@@ -43,6 +45,24 @@ func (c *connection) enterAside(user string, key auth.SideKey) error {
 	}
 	c.log.Info("side connection", "user", user, "first", s.first.id.ID)
 	return c.letIn(user, key.Fingerprint(), &settings)
+}
+
+// The signs of life that a side connection is asked for if ClientAliveInterval and ClientAliveCountMax ask for none.
+const (
+	sideAliveInterval = 15 * time.Second
+	sideAliveCountMax = 3
+)
+
+// watched returns the settings of a side connection, which is asked for signs of life whether the first is or not: one that nobody hears of any
+// more holds a place of MaxStripes, and the client wants it for the next.
+func watched(s Settings) Settings {
+	if s.ClientAliveInterval <= 0 {
+		s.ClientAliveInterval = sideAliveInterval
+	}
+	if s.ClientAliveCountMax <= 0 {
+		s.ClientAliveCountMax = sideAliveCountMax
+	}
+	return s
 }
 
 // refusedAside puts on record that the connection isn't let in. It tells the client nothing, and works the same for every name.

@@ -251,6 +251,45 @@ func TestSideConnectionHasLoginGraceTime(t *testing.T) {
 }
 
 // Thousands of opens that are refused cost whoever sends them, and nobody else.
+func TestSideConnectionsAreAlwaysAskedForASignOfLife(t *testing.T) {
+	for _, x := range []struct {
+		name                string
+		interval, wantEvery time.Duration
+		count, wantCount    int
+	}{
+		{"the bastion asks nobody", 0, sideAliveInterval, 3, 3},
+		{"and disconnects nobody", 0, sideAliveInterval, 0, sideAliveCountMax},
+		{"it asks, and disconnects nobody", time.Minute, time.Minute, 0, sideAliveCountMax},
+		{"it has its own clock", time.Minute, time.Minute, 5, 5},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			got := watched(Settings{ClientAliveInterval: x.interval, ClientAliveCountMax: x.count})
+			if got.ClientAliveInterval != x.wantEvery || got.ClientAliveCountMax != x.wantCount {
+				t.Errorf("got %v and %d, want %v and %d", got.ClientAliveInterval, got.ClientAliveCountMax, x.wantEvery, x.wantCount)
+			}
+		})
+	}
+}
+
+func TestSilentSideConnectionIsDisconnectedAlone(t *testing.T) {
+	b := striping(t)
+	key, _ := b.user("alice")
+	b.start()
+	f := b.first("alice", ssh.PublicKeys(key))
+	b.all.ClientAliveInterval, b.all.ClientAliveCountMax = 20*time.Millisecond, 2 // from here on, and the first has come
+	cfg := b.clientConfig("alice", ssh.PublicKeys(f.key))
+	cfg.ClientVersion = "SSH-2.0-culvert " + stripe.ChannelType
+	side, _, _, err := ssh.NewClientConn(b.connect(), b.addr, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = side.Wait() // nobody answers its requests
+	b.events.wait("connection.closed", "reason", "didn't answer")
+	if _, _, err := f.SendRequest("keepalive@openssh.com", true, nil); err != nil {
+		t.Errorf("the first connection: got %v, want it alive", err)
+	}
+}
+
 func TestFloodOfStripesIsRefused(t *testing.T) {
 	b := striping(t)
 	key, _ := b.user("alice")
