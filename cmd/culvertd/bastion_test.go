@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"encoding/json"
 	"encoding/pem"
@@ -42,17 +43,19 @@ type entry struct {
 	Bound   []netip.AddrPort
 }
 
-func (l *ledger) Write(line []byte) (int, error) {
-	var e entry
-	if err := json.Unmarshal(line, &e); err != nil {
-		return 0, err
+func (l *ledger) Write(lines []byte) (int, error) {
+	for line := range bytes.Lines(lines) {
+		var e entry
+		if err := json.Unmarshal(line, &e); err != nil {
+			return 0, err
+		}
+		if slices.Contains([]string{"authentication", "channel.opened", "channel.refused", "listen.opened", "listen.refused"}, e.Event) {
+			l.mu.Lock()
+			l.last = e
+			l.mu.Unlock()
+		}
 	}
-	if slices.Contains([]string{"authentication", "channel.opened", "channel.refused", "listen.opened", "listen.refused"}, e.Event) {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.last = e
-	}
-	return len(line), nil
+	return len(lines), nil
 }
 
 func (l *ledger) take() entry {
