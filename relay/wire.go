@@ -3,6 +3,7 @@ package relay
 import (
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // Wire is the network connection under an SSH connection. It remembers that reading
@@ -37,6 +38,7 @@ func (w *Wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if err != nil {
 		w.lost.Store(true)
+		_ = w.Conn.SetWriteDeadline(time.Unix(1, 0)) // a Write that is under way ends as well: x/crypto/ssh waits for it before it tells anybody
 	}
 	return n, err
 }
