@@ -19,6 +19,7 @@ import (
 
 func TestLaterEndpointsOpenTheirChannelWhileTheClientHearsOfThem(t *testing.T) {
 	e, d := testEndpoints(t)
+	e.early = true
 	wantData(t, dial(t, openEndpoint(t, e, ftp.PASV)))
 	asked, answer := make(chan struct{}), make(chan struct{})
 	d.answer = func() { asked <- struct{}{}; <-answer }
@@ -35,6 +36,7 @@ func TestLaterEndpointsOpenTheirChannelWhileTheClientHearsOfThem(t *testing.T) {
 func TestChannelThatNobodyTakesIsGivenBack(t *testing.T) {
 	for name, after := range map[string]bool{"after the answer": true, "before the answer": false} {
 		e, d := testEndpoints(t)
+		e.early = true
 		var log logBuffer
 		e.log = slog.New(slog.NewTextHandler(&log, nil))
 		wantData(t, dial(t, openEndpoint(t, e, ftp.PASV)))
@@ -92,6 +94,7 @@ func TestWhoComesIsDueAnAttemptOfTheirOwn(t *testing.T) {
 		{ssh.Prohibited, false},
 	} {
 		e, d := testEndpoints(t)
+		e.early = true
 		f := &fickle{d, make(chan error, 1)}
 		e.transport = f
 		wantData(t, dial(t, openEndpoint(t, e, ftp.PASV)))
@@ -132,6 +135,7 @@ func TestModeThatHasFailedIsEagerAgain(t *testing.T) {
 func TestSOCKSDataIsGrantedBeforeTheBastionAnswers(t *testing.T) {
 	for _, fails := range []bool{false, true} {
 		e, d := testEndpoints(t)
+		e.early = true
 		e.names = new(dataNames).session("ftp.corp", loopback)
 		e.proven.note(ftp.PASV, nil)
 		answer := make(chan struct{})
@@ -164,6 +168,7 @@ func TestSOCKSDataIsGrantedBeforeTheBastionAnswers(t *testing.T) {
 // A refusal that is known by the time that the client comes is told.
 func TestSOCKSDataIsRefusedIfThatIsKnown(t *testing.T) {
 	e, d := testEndpoints(t)
+	e.early = true
 	e.names = new(dataNames).session("ftp.corp", loopback)
 	e.proven.note(ftp.PASV, nil)
 	d.fail.Store(true)

@@ -35,6 +35,7 @@ type endpointsConfig struct {
 	told      netip.Addr    // what a server that connects is told, if the transport doesn't know better (FTPActiveAddress)
 	hop       netip.Addr    // the control connection's own local address
 	owner     control.Owner // of the control connection
+	early     bool          // ask for data when the client is told of it, and not when it comes: that saves a round trip where it waits for an answer
 	names     *sessionNames // if not nil, what the client asks for its data connections by: nobody listens then
 	claims    *claims       // of the ports that are announced; if nil, nobody asks for others
 	log       *slog.Logger
@@ -212,7 +213,7 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 			return s, nil, err
 		}
 		s.ahead = arrived(stream)
-	case !end.Client.IsValid(): // a client in active mode waits already, and is connected to from here
+	case e.early && !end.Client.IsValid(): // a client in active mode waits already, and is connected to from here
 		s.ahead = e.ahead(s.open, origin)
 	}
 	return s, log, nil
