@@ -114,7 +114,7 @@ func newEndpoints(ctx context.Context, cfg endpointsConfig) *endpoints {
 // dial either that or what the reply says. A client in active mode is dialled later.
 //
 // A local connect always succeeds, which would rob the client of its own fall-back from EPSV to PASV. So the
-// channel is opened before the client hears of it, until that has worked for the mode; and from then on while it hears.
+// channel is opened before the client hears of it, until that has worked for the mode; and from then on, if it asks to be connected (early), while it hears.
 func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPort, err error) {
 	arrival := e.listening
 	e.listening = nil // it is the one that is announced
