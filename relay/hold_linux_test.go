@@ -34,14 +34,18 @@ func holdStage(t *testing.T) (s *Socket, far *net.TCPConn) {
 	return NewSocket(near.(*net.TCPConn)), far
 }
 
-// systemWrites returns how many system calls of this process have written something (proc(5), /proc/PID/io).
-func systemWrites(t *testing.T) int {
+// SystemWrites returns how many system calls of this process have written something (proc(5), /proc/PID/io).
+func SystemWrites(t *testing.T) int {
 	t.Helper()
 	text, err := os.ReadFile("/proc/self/io")
 	if err != nil {
 		t.Skip(err) // as in some containers
 	}
-	n, err := strconv.Atoi(string(regexp.MustCompile(`(?m)^syscw: (\d+)$`).FindSubmatch(text)[1]))
+	found := regexp.MustCompile(`(?m)^syscw: (\d+)$`).FindSubmatch(text)
+	if found == nil {
+		t.Fatalf("no syscw in %q", text)
+	}
+	n, err := strconv.Atoi(string(found[1]))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,14 +90,14 @@ func oneSystemCall(t *testing.T, end func(*Channel) error, said string) {
 	wire := NewWire(s)
 	wire.Over(s)
 	const channels = 100
-	before := systemWrites(t)
+	before := SystemWrites(t)
 	for range channels {
 		c := &Channel{ch: words{to: wire}, cfg: ChannelConfig{Wire: wire, EndOfData: true}}
 		if err := end(c); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if got, most := float64(systemWrites(t)-before)/channels, 1.3; got > most { // some are the Go runtime's
+	if got, most := float64(SystemWrites(t)-before)/channels, 1.3; got > most { // some are the Go runtime's
 		t.Errorf("%.2f system calls for an end, want %.1f at most", got, most)
 	}
 	s.Close()

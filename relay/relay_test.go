@@ -23,21 +23,28 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // tcpPair returns the two ends of a TCP connection on loopback.
 func tcpPair(t *testing.T) (near *relay.TCP, far *net.TCPConn) {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	far, a := socketPair(t)
+	t.Cleanup(func() { far.Close(); a.Close() })
+	return relay.NewTCP(a), far
+}
+
+// socketPair returns the two ends of a TCP connection.
+func socketPair(t *testing.T) (*net.TCPConn, *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	d, err := net.Dial("tcp", l.Addr().String())
+	defer ln.Close()
+	left, err := net.Dial("tcp", ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := l.Accept()
+	right, err := ln.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { d.Close(); a.Close() })
-	return relay.NewTCP(a.(*net.TCPConn)), d.(*net.TCPConn)
+	return left.(*net.TCPConn), right.(*net.TCPConn)
 }
 
 // sshPair is an SSH connection over loopback with one direct-tcpip channel in it.

@@ -4,10 +4,6 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
-	"net"
-	"os"
-	"regexp"
-	"strconv"
 	"sync"
 	"testing"
 
@@ -15,24 +11,6 @@ import (
 
 	"github.com/culvert-ssh/culvert/relay"
 )
-
-// writes returns how many system calls of this process have written something (proc(5), /proc/PID/io).
-func writes(t *testing.T) int {
-	t.Helper()
-	text, err := os.ReadFile("/proc/self/io")
-	if err != nil {
-		t.Skip(err) // as in some containers
-	}
-	found := regexp.MustCompile(`(?m)^syscw: (\d+)$`).FindSubmatch(text)
-	if found == nil {
-		t.Fatalf("no syscw in %q", text)
-	}
-	n, err := strconv.Atoi(string(found[1]))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
 
 // It isn't parallel: the writes of others would count.
 func TestPacketIsWrittenByOneSystemCall(t *testing.T) {
@@ -48,11 +26,11 @@ func TestPacketIsWrittenByOneSystemCall(t *testing.T) {
 				t.Fatal(err)
 			}
 			go ssh.DiscardRequests(reqs)
-			before := writes(t)
+			before := relay.SystemWrites(t)
 			if _, err := ch.Write(make([]byte, packets*32<<10)); err != nil {
 				t.Fatal(err)
 			}
-			got := float64(writes(t)-before) / packets
+			got := float64(relay.SystemWrites(t)-before) / packets
 			if ok, err := ch.SendRequest("read", true, nil); err != nil || !ok {
 				t.Fatal(ok, err)
 			}
@@ -162,23 +140,4 @@ func sshOverSockets(t *testing.T, cipher string) ssh.Conn {
 		}
 	}()
 	return conn
-}
-
-// socketPair returns the two ends of a TCP connection.
-func socketPair(t *testing.T) (*net.TCPConn, *net.TCPConn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	left, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	right, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return left.(*net.TCPConn), right.(*net.TCPConn)
 }
