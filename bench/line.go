@@ -8,7 +8,6 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"time"
 
 	"github.com/culvert-ssh/culvert/internal/lan"
 )
@@ -49,15 +48,15 @@ type line struct {
 }
 
 // newLine stretches one. The caller must close it.
-func newLine(rtt time.Duration) (*line, error) {
+func newLine(w lan.Way) (*line, error) {
 	l := new(line)
-	if err := l.stretch(rtt); err != nil {
+	if err := l.stretch(w); err != nil {
 		return nil, errors.Join(err, l.Close())
 	}
 	return l, nil
 }
 
-func (l *line) stretch(rtt time.Duration) (err error) {
+func (l *line) stretch(w lan.Way) (err error) {
 	if l.near, err = lan.Here(); err != nil {
 		return err
 	}
@@ -66,7 +65,7 @@ func (l *line) stretch(rtt time.Duration) (err error) {
 	}
 	s, err := lan.Stretch(
 		lan.End{Namespace: l.near, Name: "line0", Addrs: []string{nearAddr + "/24"}},
-		lan.End{Namespace: l.far, Name: "line0", Addrs: []string{farAddr + "/24"}}, rtt/2)
+		lan.End{Namespace: l.far, Name: "line0", Addrs: []string{farAddr + "/24"}}, w)
 	if err == nil {
 		l.stretched = s
 	}
@@ -87,19 +86,28 @@ func (l *line) Close() error {
 	return errors.Join(errs...)
 }
 
+const lineUsage = `usage: bench line RTT[,WHAT=VALUE…] COMMAND [ARGUMENT…], as in: bench line 50ms,loss=0.1%,rate=20M sh -c '$FAR sshd …; curl …'
+In either direction:
+	loss=0.1%	of all packets are lost
+	rate=20M	bits a second go over the line; what comes faster waits
+	queue=250K	bytes wait at most, and what comes beyond is lost (as many as go in 100 ms)
+	bad=4		each fourth TCP connection, as they begin, is on a bad path:
+	badloss=5%	of its packets are lost besides
+	badrate=1M	bits a second of it go; what comes faster is lost`
+
 // runLine runs a command at the near end of a line.
 func runLine(ctx context.Context, args []string) error {
 	if len(args) < 2 {
-		return errors.New("usage: bench line RTT COMMAND [ARGUMENT…], as in: bench line 50ms sh -c '$FAR sshd …; curl …'")
+		return errors.New(lineUsage)
 	}
-	rtt, err := time.ParseDuration(args[0])
+	way, err := lan.ParseWay(args[0])
 	if err != nil {
-		return fmt.Errorf("the round trip: %w", err)
+		return fmt.Errorf("%w\n%s", err, lineUsage)
 	}
 	if os.Getenv(apart) == "" {
 		return again()
 	}
-	l, err := newLine(rtt)
+	l, err := newLine(way)
 	if err != nil {
 		return err
 	}

@@ -9,7 +9,8 @@
 //
 //	go run ./bench line 50ms sh -c '$FAR bin/culvertd -f … & bin/culvert -L … user@$FAR_ADDR & curl …'
 //
-// Nothing of it is left when the command ends. Tests have the same by [lan.Line].
+// Nothing of it is left when the command ends. Tests have the same by [lan.Line]. Lines that lose packets, are slow, or have a bad path: "bench line" without more
+// says how.
 package main
 
 import (

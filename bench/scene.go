@@ -79,7 +79,7 @@ func (s *scene) stay() error {
 
 // moveAway puts the servers at the far end of a line.
 func (s *scene) moveAway() error {
-	l, err := newLine(s.rtt)
+	l, err := newLine(lan.Way{Delay: s.rtt / 2})
 	if err != nil {
 		return err
 	}

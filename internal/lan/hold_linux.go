@@ -12,10 +12,10 @@ import (
 // packetMax is the size of the largest packet: one of IP, and what stands in front of it.
 const packetMax = 1<<16 + 16
 
-// hold passes packets on, from one Read to one Write each, delay after they were read, in their order, until either fails. At most room bytes
+// hold passes packets on, from one Read to one Write each, when meet says that they arrive, in their order, until either fails. At most room bytes
 // are held; while there are so many, nothing is read. What the far side doesn't take, as it is down or its queue is full, is lost.
 // It returns when the packets that were held are gone, too.
-func hold(from io.Reader, to io.Writer, room int, delay time.Duration, sleepUntil func(time.Time)) error {
+func hold(from io.Reader, to io.Writer, room int, meet meeting, sleepUntil func(time.Time)) error {
 	r := &ring{buf: make([]byte, max(room, 2*packetMax)), held: make(chan packet, 1<<14)}
 	r.freed.L = &r.mu
 	var late error
@@ -33,7 +33,7 @@ func hold(from io.Reader, to io.Writer, room int, delay time.Duration, sleepUnti
 			r.free(p)
 		}
 	})
-	err := r.fill(from, delay)
+	err := r.fill(from, meet)
 	close(r.held)
 	wg.Wait()
 	return errors.Join(err, late)
@@ -64,8 +64,11 @@ type ring struct {
 	ended bool  // nobody frees any more
 }
 
+// meeting says when a packet arrives that is sent now, or that it is lost: [direction.meet].
+type meeting func(now time.Time, packet []byte) (due time.Time, arrives bool)
+
 // fill reads packets into the ring.
-func (r *ring) fill(from io.Reader, delay time.Duration) error {
+func (r *ring) fill(from io.Reader, meet meeting) error {
 	size := int64(len(r.buf))
 	for head := int64(0); ; {
 		if left := size - head%size; left < packetMax {
@@ -79,8 +82,12 @@ func (r *ring) fill(from io.Reader, delay time.Duration) error {
 		if err != nil {
 			return fmt.Errorf("take a packet: %w", err)
 		}
+		due, arrives := meet(time.Now(), at[:n])
+		if !arrives {
+			continue
+		}
 		head += int64(n)
-		r.held <- packet{due: time.Now().Add(delay), data: at[:n], end: head}
+		r.held <- packet{due: due, data: at[:n], end: head}
 	}
 }
 

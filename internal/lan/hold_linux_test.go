@@ -53,6 +53,9 @@ func (c *target) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// after is a way on which nothing happens.
+func after(delay time.Duration) meeting { return Way{Delay: delay}.newDirection(1, newFlows()).meet }
+
 func sleepVirtually(due time.Time) { time.Sleep(time.Until(due)) }
 
 // TestHeldPacketsComeWholeInOrderAndNotBeforeTheirTime has room for all that is under way.
@@ -67,7 +70,7 @@ func TestHeldPacketsComeWholeInOrderAndNotBeforeTheirTime(t *testing.T) {
 			}
 			return nil
 		}}
-		if err := hold(from, to, 64<<20, delay, sleepVirtually); !errors.Is(err, io.EOF) {
+		if err := hold(from, to, 64<<20, after(delay), sleepVirtually); !errors.Is(err, io.EOF) {
 			t.Errorf("got %v, want the end of what is read", err)
 		}
 		if len(to.got) != len(from.sent) {
@@ -93,7 +96,7 @@ func TestHeldBytesAreBounded(t *testing.T) {
 		const room, delay = 4 * packetMax, time.Second
 		from := &packets{rand: rand.New(rand.NewPCG(3, 4)), left: 500}
 		to := &target{fail: func(int) error { return nil }}
-		if err := hold(from, to, room, delay, sleepVirtually); !errors.Is(err, io.EOF) {
+		if err := hold(from, to, room, after(delay), sleepVirtually); !errors.Is(err, io.EOF) {
 			t.Errorf("got %v, want the end of what is read", err)
 		}
 		if len(to.got) != len(from.sent) {
@@ -126,7 +129,7 @@ func TestHoldEndsWithTheFarSide(t *testing.T) {
 			}
 			return nil
 		}}
-		if err := hold(from, to, 4*packetMax, time.Millisecond, sleepVirtually); !errors.Is(err, broken) {
+		if err := hold(from, to, 4*packetMax, after(time.Millisecond), sleepVirtually); !errors.Is(err, broken) {
 			t.Errorf("got %v, want what broke", err)
 		}
 		if len(to.got) != 11 {

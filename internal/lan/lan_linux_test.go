@@ -54,27 +54,47 @@ func TestLineIsLongAndLosesNothing(t *testing.T) {
 	if Apart(t) {
 		return
 	}
-	const delay, size = 10 * time.Millisecond, 8 << 20
+	w := Way{Delay: 10 * time.Millisecond}
 	near, far := NewMachine(t, "near"), NewMachine(t, "far")
-	Line(Plug{near, []string{"10.9.0.1/24", "fd09::1/64"}}, Plug{far, []string{"10.9.0.2/24", "fd09::2/64"}}, delay)
+	Line(Plug{near, []string{"10.9.0.1/24", "fd09::1/64"}}, Plug{far, []string{"10.9.0.2/24", "fd09::2/64"}}, w)
 	for _, there := range []string{"10.9.0.2", "fd09::2"} {
-		at, _ := serve(t, far, there, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
-		begin := time.Now()
-		conn, err := dial(near, at)
-		if took := time.Since(begin); err != nil || took < 2*delay {
-			t.Fatalf("connect to %v: %v in %v, want at least %v", at, err, took, 2*delay)
-		}
-		defer conn.Close()
-		sent := make([]byte, size)
-		rand.NewChaCha8([32]byte{1}).Read(sent)
-		go func() {
-			_, _ = conn.Write(sent) // what is missing is missed
-			_ = conn.(*net.TCPConn).CloseWrite()
-		}()
-		_ = conn.SetDeadline(time.Now().Add(patience))
-		if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, sent) {
-			t.Errorf("%v: got %d bytes, %v; want the %d that were sent", at, len(got), err, size)
-		}
+		thereAndBack(t, near, far, there, 8<<20, w)
+	}
+}
+
+// TestLineThatLosesPacketsIsMendedByTCP has the packets cut before they are lost.
+func TestLineThatLosesPacketsIsMendedByTCP(t *testing.T) {
+	t.Parallel()
+	if Apart(t) {
+		return
+	}
+	w := Way{Delay: time.Millisecond, Loss: 0.01, Rate: 10_000_000, Bad: 1, BadLoss: 0.01}
+	near, far := NewMachine(t, "near"), NewMachine(t, "far")
+	Line(Plug{near, []string{"10.9.0.1/24", "fd09::1/64"}}, Plug{far, []string{"10.9.0.2/24", "fd09::2/64"}}, w)
+	for _, there := range []string{"10.9.0.2", "fd09::2"} {
+		thereAndBack(t, near, far, there, 1<<20, w)
+	}
+}
+
+// thereAndBack has a server send back what it is sent.
+func thereAndBack(t *testing.T, near, far *Machine, there string, size int, w Way) {
+	t.Helper()
+	at, _ := serve(t, far, there, func(c *net.TCPConn) { _, _ = io.Copy(c, c) })
+	begin := time.Now()
+	conn, err := dial(near, at)
+	if took := time.Since(begin); err != nil || took < 2*w.Delay {
+		t.Fatalf("connect to %v: %v in %v, want at least %v", at, err, took, 2*w.Delay)
+	}
+	defer conn.Close()
+	sent := make([]byte, size)
+	rand.NewChaCha8([32]byte{1}).Read(sent)
+	go func() {
+		_, _ = conn.Write(sent) // what is missing is missed
+		_ = conn.(*net.TCPConn).CloseWrite()
+	}()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if got, err := io.ReadAll(conn); err != nil || !bytes.Equal(got, sent) {
+		t.Errorf("%v: got %d bytes, %v; want the %d that were sent", at, len(got), err, size)
 	}
 }
 

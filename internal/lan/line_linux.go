@@ -33,14 +33,14 @@ const inFlight = 64 << 20
 // queue is how many packets wait in an interface's queue before some are lost: as many as the fastest sender makes while we are not given a processor.
 const queue = 10_000
 
-// Stretch joins two namespaces by a line on which a packet arrives delay after it was sent: two TUN devices, and this process between them.
+// Stretch joins two namespaces by a line on which packets meet what w says: two TUN devices, and this process between them.
 // Their MTU is that of Ethernet, and TCP is given no other bounds than those of this machine. As with every network card that is worth
-// its name, segments are cut late: what TCP hands over at once, up to 64 KiB, is held and delivered as one packet.
+// its name, segments are cut late: what TCP hands over at once, up to 64 KiB, is held and delivered as one packet, unless packets are lost or bounded by w.
 // The caller must close it.
-func Stretch(a, b End, delay time.Duration) (*Stretched, error) {
+func Stretch(a, b End, w Way) (*Stretched, error) {
 	l := new(Stretched)
 	for i, e := range []End{a, b} {
-		tun, err := e.openTUN()
+		tun, err := e.openTUN(w.plain())
 		if err == nil {
 			l.ends[i] = tun
 			err = errors.Join(e.ip("link", "set", e.Name, "txqueuelen", fmt.Sprint(queue)), e.addAddrs(e.Name, e.Addrs))
@@ -49,10 +49,11 @@ func Stretch(a, b End, delay time.Duration) (*Stretched, error) {
 			return nil, errors.Join(fmt.Errorf("stretch a line: %w", err), l.Close())
 		}
 	}
+	connections := newFlows()
 	for i, from := range l.ends {
-		to := l.ends[1-i]
+		to, d := l.ends[1-i], w.newDirection(uint64(i), connections)
 		l.running.Go(func() {
-			err := hold(from, to, inFlight, delay, sleepUntil)
+			err := hold(from, to, inFlight, d.meet, sleepUntil)
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if !errors.Is(err, os.ErrClosed) {
@@ -75,15 +76,15 @@ func (l *Stretched) Close() error {
 }
 
 // openTUN makes the interface, and returns the descriptor of its packets. Each has a virtio_net_hdr in front, which the far end is given
-// as it is: so neither side has to compute checksums and cut segments.
-func (e End) openTUN() (tun *os.File, err error) {
-	if failed := e.Do(func() { tun, err = openTUN(e.Name) }); failed != nil {
+// as it is: so neither side has to compute checksums, and cut segments if they may be whole.
+func (e End) openTUN(whole bool) (tun *os.File, err error) {
+	if failed := e.Do(func() { tun, err = openTUN(e.Name, whole) }); failed != nil {
 		return nil, failed
 	}
 	return tun, err
 }
 
-func openTUN(name string) (*os.File, error) {
+func openTUN(name string, whole bool) (*os.File, error) {
 	const device = "/dev/net/tun"
 	fd, err := unix.Open(device, unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
 	if err != nil {
@@ -95,7 +96,11 @@ func openTUN(name string) (*os.File, error) {
 		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, request)
 	}
 	if err == nil {
-		err = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, unix.TUN_F_CSUM|unix.TUN_F_TSO4|unix.TUN_F_TSO6)
+		offload := unix.TUN_F_CSUM
+		if whole {
+			offload |= unix.TUN_F_TSO4 | unix.TUN_F_TSO6
+		}
+		err = unix.IoctlSetInt(fd, unix.TUNSETOFFLOAD, offload)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the interface %s: %w", name, err), unix.Close(fd))

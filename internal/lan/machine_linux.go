@@ -3,7 +3,6 @@ package lan
 import (
 	"fmt"
 	"testing"
-	"time"
 )
 
 // A Machine is a network namespace for a test, with a loopback interface and what [Cable] and [Line] have put into it.
@@ -50,11 +49,10 @@ func Cable(a, b Plug) {
 	b.plugIn()
 }
 
-// Line joins two machines as [Cable] does, by a line that is so long that a packet arrives delay after it was sent: half of the
-// round trip. It carries as much at once as [Stretch] says.
-func Line(a, b Plug, delay time.Duration) {
+// Line joins two machines as [Cable] does, by a line on which packets meet what w says. It carries as much at once as [Stretch] says.
+func Line(a, b Plug, w Way) {
 	a.t.Helper()
-	l, err := Stretch(End{a.Namespace, a.next(), a.Addrs}, End{b.Namespace, b.next(), b.Addrs}, delay)
+	l, err := Stretch(End{a.Namespace, a.next(), a.Addrs}, End{b.Namespace, b.next(), b.Addrs}, w)
 	if err != nil {
 		a.t.Fatal(err)
 	}
