@@ -58,7 +58,11 @@ func (l *Live) negotiable(client string) ssh.Config {
 	instead(&kex, l.KexAlgorithms)
 	instead(&ciphers, l.Ciphers)
 	instead(&macs, l.MACs)
-	return ssh.Config{KeyExchanges: kex, Ciphers: ciphers, MACs: macs, RekeyThreshold: l.RekeyBytes}
+	cfg := ssh.Config{KeyExchanges: kex, Ciphers: ciphers, MACs: macs}
+	if l.RekeyBytes > 0 {
+		cfg.RekeyThreshold = max(l.RekeyBytes, minRekey)
+	}
+	return cfg
 }
 
 // knowsGCM reports whether the client is an OpenSSH that has AES-GCM, as it does from 6.2 on. It would choose something slower if it

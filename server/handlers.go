@@ -76,8 +76,9 @@ func (c *connection) serverConfig() *ssh.ServerConfig {
 		MaxAuthTries:  c.maxAuthTries(),
 		ServerVersion: c.greeting.ours,
 	}
+	exchanges := &exchanges{known: c.known}
 	for _, key := range c.live.usable {
-		cfg.AddHostKey(key)
+		cfg.AddHostKey(exchanges.signer(key))
 	}
 	cfg.PreAuthConnCallback = c.authenticating
 	if c.isAside {

@@ -23,7 +23,7 @@ type Live struct {
 	// that can do better gets the fastest ciphers only.
 	KexAlgorithms, Ciphers, MACs []string
 
-	RekeyBytes      uint64 // sent or received, until keys are exchanged anew; if zero, what suits the cipher
+	RekeyBytes      uint64 // sent or received, until keys are exchanged anew, 1 MiB at least; if zero, what suits the cipher
 	VersionAddendum string // what our identification goes on with; if empty, nothing
 
 	LoginGraceTime time.Duration // from accept to authentication; if zero, there is no limit
