@@ -38,7 +38,8 @@ if [ ! -d "$copy" ]; then
 			exit 1
 		fi
 	done
-	mv "$new" "$copy" 2>/dev/null || [ -d "$copy" ] # somebody else was faster
+	mv "$new" "$copy" 2>/dev/null || [ -d "$copy" ] # somebody else was faster,
+	rm -rf "$new" "$copy/${new##*/}"               # and then ours is in theirs
 fi
 if [ ! -f "$modfile" ]; then
 	new=$(mktemp -d "$copy/new.XXXXXX")
@@ -46,6 +47,6 @@ if [ ! -f "$modfile" ]; then
 	cp go.mod go.sum "$new/"
 	[ -z "$patches" ] || go mod edit -replace $module="./$copy/crypto" "$new/go.mod"
 	mv "$new/go.sum" "${modfile%.mod}.sum"
-	mv "$new/go.mod" "$modfile"
+	mv "$new/go.mod" "$modfile" # last: who finds it takes it
 fi
 echo "$PWD/$modfile"

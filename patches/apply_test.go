@@ -71,3 +71,43 @@ func TestPatchThatDoesNotExistIsNamed(t *testing.T) {
 		t.Errorf("%v, %q; want a failure that names it", err, out)
 	}
 }
+
+// TestPatchesAreAppliedByManyAtOnce holds that all get the same, and nothing else is left.
+func TestPatchesAreAppliedByManyAtOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "patches"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"go.mod", "go.sum", "patches/apply.sh", "patches/10-gcm.patch"} {
+		content, err := os.ReadFile(filepath.Join("..", name))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(dir, name), content, 0o700)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	const many = 4
+	made := make(chan string, many)
+	for range many {
+		go func() {
+			out, err := exec.Command(filepath.Join(dir, "patches", "apply.sh")).Output()
+			if err != nil {
+				t.Error(err)
+			}
+			made <- string(out)
+		}()
+	}
+	first := <-made
+	for range many - 1 {
+		if other := <-made; other != first {
+			t.Errorf("got %q and %q, want the same", first, other)
+		}
+	}
+	for _, pattern := range []string{".cache/crypto/new.*", ".cache/crypto/*/new.*"} {
+		if left, err := filepath.Glob(filepath.Join(dir, pattern)); err != nil || len(left) > 0 {
+			t.Errorf("left behind: %q, %v", left, err)
+		}
+	}
+}
