@@ -72,8 +72,10 @@ func (c *connection) announce(conn ssh.Conn) {
 // The answers to global requests have an order, so those that come meanwhile wait. x/crypto/ssh holds 16 of them before anything
 // else does; and an agent that gives no answer is asked no second time.
 func (c *connection) proved(conn *ssh.ServerConn, payload []byte) (ok bool, answer []byte) {
-	c.proofs++
-	if c.proofs > maxProofs {
+	if c.proofs == maxProofs+1 {
+		return false, nil // which the log says once
+	}
+	if c.proofs++; c.proofs > maxProofs {
 		c.log.Warn("host keys are not proven: the client has asked too often", "limit", maxProofs)
 		return false, nil
 	}

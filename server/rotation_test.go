@@ -3,11 +3,13 @@ package server
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -233,8 +235,23 @@ func TestProofsAreForTheKeysThatAreAskedFor(t *testing.T) {
 	}
 }
 
+// proofsLog counts how often the log says that proofs were asked for too often.
+type proofsLog struct {
+	testLog
+	said atomic.Int64
+}
+
+func (l *proofsLog) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("asked too often")) {
+		l.said.Add(1)
+	}
+	return l.testLog.Write(p)
+}
+
 func TestProofsAreRefused(t *testing.T) {
 	r := newRotating(t, false)
+	log := &proofsLog{testLog: testLog{t}}
+	r.cfg.Log = slog.New(slog.NewTextHandler(log, nil))
 	signer, _ := r.user("alice")
 	r.start()
 	_, foreign := newKey(t)
@@ -251,13 +268,16 @@ func TestProofsAreRefused(t *testing.T) {
 		}
 	}
 	conn, _ := r.connect("ssh-ed25519", signer)
-	for i := range maxProofs + 2 {
+	for i := range maxProofs + 20 {
 		if ok, _, err := conn.SendRequest(proveRequest, true, blobs(r.old)); err != nil || ok != (i < maxProofs) {
 			t.Errorf("question %d: got %t, %v, want %t", i+1, ok, err, i < maxProofs)
 		}
 	}
 	if ok, _, err := conn.SendRequest("keepalive@openssh.com", true, nil); err != nil || ok {
 		t.Errorf("after that: got %t, %v, want the connection to live", ok, err)
+	}
+	if n := log.said.Load(); n != 1 {
+		t.Errorf("the log says %d times that it was too often, want 1", n)
 	}
 }
 
