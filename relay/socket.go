@@ -139,10 +139,18 @@ func (s *Socket) keep(p []byte) bool {
 	return true
 }
 
+// longestPacket is more than the length of any packet that x/crypto/ssh sends.
+const longestPacket = 1 << 19
+
 // isPiece reports whether p begins a packet that it doesn't end. With AES-GCM the length is not encrypted, and a tag of 16 bytes is behind what it
-// counts (RFC 5647, section 7.3).
+// counts (RFC 5647, section 7.3). A peer may choose another cipher when keys are exchanged again, of which the socket isn't told: then it is a random number, and
+// next to always one that no length is, so that no packet waits for a rest that doesn't come.
 func isPiece(p []byte) bool {
-	return len(p) == pieceSize && uint64(binary.BigEndian.Uint32(p))+4+16 > pieceSize
+	if len(p) != pieceSize {
+		return false
+	}
+	length := binary.BigEndian.Uint32(p)
+	return length+4+16 > pieceSize && length < longestPacket
 }
 
 // finish writes what was kept, the packet that was begun, and p, its end. It needs s.mu.
