@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
 
 	"github.com/culvert-ssh/culvert/admin"
 	"github.com/culvert-ssh/culvert/audit"
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // overseers are what looks at this process from outside.
@@ -25,7 +25,7 @@ type overseers struct {
 // if it takes over from the one that had taken over.
 func (d *daemon) oversee() error {
 	if at := d.started.MetricsListen; at.IsValid() {
-		l, err := net.Listen("tcp", at.String())
+		l, err := relay.Listen(context.Background(), "tcp", at.String())
 		if err != nil {
 			return fmt.Errorf("MetricsListen: %w", err)
 		}

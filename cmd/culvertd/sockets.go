@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -10,6 +11,8 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // socket is one that the bastion listens on.
@@ -82,11 +85,8 @@ func listenOn(a netip.AddrPort) (socket, error) {
 	if a.Addr().Is6() {
 		network = "tcp6" // IPv6 only
 	}
-	l, err := net.Listen(network, a.String())
-	if err != nil {
-		return socket{}, err
-	}
-	return socket{named: a, listener: l.(*net.TCPListener)}, nil
+	l, err := relay.Listen(context.Background(), network, a.String())
+	return socket{named: a, listener: l}, err
 }
 
 // change is from some sockets to others.

@@ -48,7 +48,7 @@ var arrows = map[string][]string{
 	"admin":      {"server", "audit", "peercred"},
 	"server":     {"auth", "channels", "policy", "audit", "relay", "stripe", "algorithms"},
 
-	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin", "heap"},
+	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin", "heap", "relay"},
 	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "environs", "sshconfig", "heap"},
 }
 
