@@ -14,10 +14,6 @@ import (
 	"github.com/culvert-ssh/culvert/stripe"
 )
 
-// maxStriped is how many streams of one connection may have stripes at once. Each may hold 2 MiB in either direction of what came too early or
-// wasn't taken yet, and more out of the budget; whoever has more streams than these is fast enough without.
-const maxStriped = 16
-
 // stripesPerChannel is how many stripes there may be for each of MaxChannels, over all streams, those included that the client doesn't let go: each may
 // hold a window, as a channel may.
 const stripesPerChannel = 2
@@ -48,7 +44,7 @@ func (s *striped) put(t stripe.Token, p *primary) bool {
 			delete(s.streams, other)
 		}
 	}
-	if len(s.streams) == maxStriped || s.streams[t] != nil {
+	if len(s.streams) == stripe.MaxStreams || s.streams[t] != nil {
 		return false
 	}
 	if s.streams == nil {
@@ -128,7 +124,7 @@ func (c *Conn) attach(nc ssh.NewChannel, reserve bool) error {
 		c.striped.slots.give()
 		return nil // the connection is gone, and with it whom to refuse it to
 	}
-	if err := p.Attach(ch, c.counted(reqs), reserve); err != nil {
+	if err := p.Attach(ch, c.counted(reqs), reserve, nil); err != nil {
 		p.attached.Add(-1)
 		c.cfg.Log.Debug("a stripe came too late, or is one too many", "err", err)
 	}

@@ -49,6 +49,8 @@ type Config struct {
 	OpaquePorts    []uint16    // may be listened on for FTP clients that speak TLS with the server themselves; if empty, they can't (FTPOpaqueTLS)
 
 	Stripes Stripes // how many SSH connections a stream may be spread over
+	// StripesBudget is the memory for streams with stripes, which is shared by those who have the same one. If nil, there is none beyond the first 2 MiB of each.
+	StripesBudget *Budget
 
 	IdleTimeout  time.Duration // how long a standing SSH connection stays that nobody uses; if 0, for good
 	QueueTimeout time.Duration // how long a connection to a standing forward waits for the SSH connection
@@ -131,7 +133,7 @@ func (c *Config) Verbose() {
 func NewConfig(home, user string) *Config {
 	return &Config{
 		Config: *login.NewConfig(home, user),
-		Active: ftp.ActiveTranslated, Stripes: AutoStripes,
+		Active: ftp.ActiveTranslated, Stripes: AutoStripes, StripesBudget: NewBudget(),
 
 		IdleTimeout:  5 * time.Minute,
 		QueueTimeout: 45 * time.Second, // FTP clients wait a minute for the greeting, or longer

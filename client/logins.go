@@ -190,7 +190,7 @@ func (l *logins) start(w who) *loginLink {
 
 // config is the configuration of the SSH connection of w.
 func (l *logins) config(w who) *Config {
-	cfg := &Config{Config: l.cfg.Config, Stripes: l.cfg.Stripes}
+	cfg := &Config{Config: l.cfg.Config, Stripes: l.cfg.Stripes, StripesBudget: l.cfg.StripesBudget}
 	if w.host != "" {
 		cfg.Host, cfg.HostName, cfg.HostKeyAlias = w.host, "", ""
 	}

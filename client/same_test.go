@@ -29,6 +29,10 @@ func TestConfigsThatSayTheSameAreTheSame(t *testing.T) {
 	if !all.Same(config(-1)) {
 		t.Error("two that were read from the same lines differ")
 	}
+	other := config(-1)
+	if other.StripesBudget = nil; !all.Same(other) {
+		t.Error("what is shared with others makes a difference")
+	}
 	for i, line := range lines {
 		if all.Same(config(i)) || config(i).Same(all) {
 			t.Errorf("the lack of %q makes no difference", line)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
-	"errors"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"sync"
@@ -30,6 +29,7 @@ type sides struct {
 	log    *slog.Logger
 	random func() float64
 	idle   time.Duration // how long they stay that nobody uses
+	denial time.Duration // how long the first refusal of one of ours counts
 	share  *stripe.Share // of the memory of streams with stripes
 
 	ctx    context.Context // of all that runs here
@@ -44,19 +44,18 @@ type sides struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed, and replaced, when something below has changed
 	closed   bool
-	refused  bool // the server lets no more in
 	there    []*side
-	keepers  int // goroutines that make one and keep it
-	making   int // those of them that have none yet
-	users    int // streams that have stripes, or want some
+	keepers  int                // goroutines that make one and keep it
+	making   int                // those of them that have none yet
+	refused  bool               // the server lets no more in, for good
+	denials  int                // one of ours has let nobody in so often, on end
+	denied   bool               // a keeper waits until it may be asked again
+	users    map[*user]struct{} // streams that have some, or want some
 	lastUsed time.Time
 }
 
 // side is one of them.
-type side struct {
-	*connection
-	load int // streams that it carries, or stripes; guarded by the mu of its sides
-}
+type side struct{ *connection }
 
 // newSides returns what conn may have beside it, or nil if cfg wants nothing of that.
 func newSides(cfg *Config, conn *login.Conn) *sides {
@@ -65,7 +64,7 @@ func newSides(cfg *Config, conn *login.Conn) *sides {
 		return nil
 	}
 	s := &sides{
-		asked: cfg.Stripes, login: conn.Beside, log: cfg.Logger(), random: mathrand.Float64, idle: sideIdle, share: budget.Share(),
+		asked: cfg.Stripes, login: conn.Beside, log: cfg.Logger(), random: mathrand.Float64, idle: sideIdle, denial: leastDenial, share: cfg.StripesBudget.Share(),
 		alive:   func(c *connection) { c.keepAlive(cfg.ServerAliveInterval, cfg.ServerAliveCountMax) },
 		changed: make(chan struct{}), agreed: make(chan struct{}),
 	}
@@ -185,49 +184,6 @@ func (s *sides) need() {
 	s.hire()
 }
 
-// hire has as many keepers as there are to be: one, as long as it isn't known whether the server lets anybody in. It needs s.mu.
-func (s *sides) hire() {
-	most := s.most
-	if len(s.there) == 0 {
-		most = 1
-	}
-	for ; s.keepers < most && !s.refused && !s.closed; s.keepers++ {
-		s.making++
-		s.wg.Go(s.keep)
-	}
-}
-
-// keep makes a side connection, makes it again when it has ended, and returns when nobody needs it.
-func (s *sides) keep() {
-	defer s.leave(func() { s.keepers-- })
-	tries := backoff{random: s.random}
-	for {
-		began := time.Now()
-		x, err := s.make()
-		s.mu.Lock()
-		s.making--
-		if err == nil {
-			s.there = append(s.there, x)
-			s.hire()
-		} else if !errors.Is(err, login.ErrUnreachable) {
-			s.refused = true
-		}
-		s.tell()
-		s.mu.Unlock()
-		switch {
-		case err == nil:
-			s.hold(x)
-			tries.recovered(time.Since(began))
-		case s.ctx.Err() == nil:
-			s.log.Debug("a side connection was not made", "err", err)
-		}
-		tries.failed()
-		if !s.again(tries.delay(false)) {
-			return
-		}
-	}
-}
-
 // count returns how many there are.
 func (s *sides) count() int {
 	if s == nil {
@@ -244,74 +200,4 @@ func (s *sides) leave(do func()) {
 	defer s.mu.Unlock()
 	do()
 	s.tell()
-}
-
-// make makes a side connection, and serves it. Whatever the server opens or asks for on it is refused.
-func (s *sides) make() (*side, error) {
-	word := ""
-	if s.key != nil {
-		word = stripe.ChannelType
-	}
-	conn, err := s.login(s.ctx, s.key, word)
-	if err != nil {
-		return nil, err
-	}
-	c := newConnection(conn, s.log, nil)
-	c.wg.Go(func() { s.alive(c) })
-	return &side{connection: c}, nil
-}
-
-// hold returns when x has ended, or was ended because nobody needs it.
-func (s *sides) hold(x *side) {
-	for {
-		s.mu.Lock()
-		changed, idle := s.changed, time.Until(s.lastUsed.Add(s.idle))
-		if s.users > 0 {
-			idle = s.idle
-		}
-		over := idle <= 0 || s.ctx.Err() != nil || hasEnded(x)
-		if over {
-			s.there = without(s.there, x)
-			s.tell()
-		}
-		s.mu.Unlock()
-		if over {
-			break
-		}
-		late := time.NewTimer(idle)
-		select {
-		case <-late.C:
-		case <-changed:
-		case <-x.Done():
-		case <-s.ctx.Done():
-		}
-		late.Stop()
-	}
-	x.Close()
-}
-
-func without(all []*side, x *side) (left []*side) {
-	for _, other := range all {
-		if other != x {
-			left = append(left, other)
-		}
-	}
-	return left
-}
-
-// again waits for the time of the next attempt, and reports whether somebody needs it.
-func (s *sides) again(after time.Duration) bool {
-	late := time.NewTimer(after)
-	defer late.Stop()
-	select {
-	case <-late.C:
-	case <-s.ctx.Done():
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.ctx.Err() != nil || s.refused || s.users == 0 && time.Since(s.lastUsed) >= s.idle {
-		return false
-	}
-	s.making++
-	return true
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -216,32 +217,6 @@ func TestSideConnectionsThatNobodyUsesAreLetGoAndComeAgain(t *testing.T) {
 	wantEnds(t, s)
 }
 
-// TestManyStreamsShareTheSideConnections has as many streams at once as there are side connections: each new one is on fewer.
-func TestManyStreamsShareTheSideConnections(t *testing.T) {
-	s := &sides{asked: AutoStripes, most: 4, users: 1, changed: make(chan struct{})}
-	for range 4 {
-		s.there = append(s.there, &side{connection: &connection{done: make(chan struct{})}})
-	}
-	var got []int
-	for range 5 {
-		x := &spreading{sides: s, on: make(map[*side]bool)}
-		next, _, _ := x.choose()
-		got = append(got, len(next))
-		s.users++
-	}
-	want := []int{4, 2, 2, 1, 1}
-	for i := range want {
-		if got[i] != want[i] {
-			t.Fatalf("got %v side connections for each, want %v", got, want)
-		}
-	}
-	for i, x := range s.there {
-		if x.load > 3 {
-			t.Errorf("side connection %d carries %d of 10 stripes, want that all carry nearly the same", i, x.load)
-		}
-	}
-}
-
 func TestControlConnectionKeepsToTheFirst(t *testing.T) {
 	b, cfg := startStriped(t, 2)
 	cfg.Stripes = 2
@@ -292,21 +267,24 @@ func TestForeignServerIsLoggedInToSeveralTimes(t *testing.T) {
 	for range 4 {
 		all = append(all, openTo(t, c, f))
 	}
-	var loads []int
-	for _, x := range c.sides.there {
-		loads = append(loads, x.load)
+	loads := func() (all []int) {
+		c.sides.mu.Lock()
+		defer c.sides.mu.Unlock()
+		loads := c.sides.loads(time.Now())
+		for _, x := range c.sides.there {
+			all = append(all, loads[x].all)
+		}
+		return all
 	}
-	if len(loads) != 2 || loads[0] != 2 || loads[1] != 2 {
-		t.Errorf("got %v streams on the side connections, want two on each", loads)
+	if got, want := loads(), []int{2, 2}; !slices.Equal(got, want) {
+		t.Errorf("got %v streams on the side connections, want %v", got, want)
 	}
 	for _, s := range append(all, control) {
 		wantEcho(t, s, 1<<20)
 		wantEnds(t, s)
 	}
-	for _, x := range c.sides.there {
-		if x.load != 0 {
-			t.Errorf("got %d streams on a side connection at the end, want none", x.load)
-		}
+	if got, want := loads(), []int{0, 0}; !slices.Equal(got, want) {
+		t.Errorf("got %v streams on the side connections at the end, want %v", got, want)
 	}
 	if n := strings.Count(sshd.Log(), "Accepted publickey"); n != 3 {
 		t.Errorf("got %d logins, want 3", n)

@@ -11,27 +11,41 @@ import (
 	"github.com/culvert-ssh/culvert/stripe"
 )
 
-// spreadTimeout is how long an open waits for stripes that are asked for by their number.
-const spreadTimeout = 10 * time.Second
+const (
+	// spreadTimeout is how long an open waits for stripes that are asked for by their number.
+	spreadTimeout = 10 * time.Second
 
-// budget is the memory of all streams with stripes, in bytes, whatever tunnels they are of. One SSH connection gets half of it: four long transfers at once.
-var budget = stripe.NewBudget(128<<20, 64<<20)
+	// lightStreams is how many streams have stripes because they have crossed earlyBytes once. A bastion lets stripe.MaxStreams, and the rest of them is
+	// left to heavy ones: a pool of connections to a database would have all otherwise, for as long as it stands.
+	lightStreams = 12
+
+	// stripeTries is how often a stripe is opened on one side connection where it is refused, or ends soon, again and again. The delays before them come to
+	// a quarter of a minute.
+	stripeTries = 5
+)
+
+// Budget is memory for streams with stripes.
+type Budget = stripe.Budget
+
+// NewBudget returns what all tunnels of a process should share: 128 MiB. One SSH connection gets half of it, which is four long transfers at once.
+func NewBudget() *Budget { return stripe.NewBudget(128<<20, 64<<20) }
 
 // stream makes a stream of a channel that is carried for somebody: one that may be spread, if the line is worth it.
 func (c *connection) stream(ctx context.Context, ch ssh.Channel, reqs <-chan *ssh.Request) relay.Stream {
 	s := c.sides
-	if !s.mayCarryStripes() || !c.channel.EndOfData {
+	if use := s.use(); use != useUnknown && use != useStripes || !c.channel.EndOfData {
 		return c.plain(ch, reqs)
 	}
-	cfg := stripe.Config{ChannelConfig: c.channel, Share: s.share, Died: func(*stripe.Stream) { s.leave(func() {}) }}
+	x := &spreading{sides: s}
+	cfg := stripe.Config{ChannelConfig: c.channel, Share: s.share, Moved: x.moved}
 	if s.asked == AutoStripes {
 		cfg.After = earlyBytes
-		cfg.Crossed = func(str *stripe.Stream) { s.goes(func() { s.spread(str, func() {}) }) }
+		cfg.Crossed = func(str *stripe.Stream) { s.goes(func() { x.spread(str, func() {}) }) }
 		return stripe.New(ch, reqs, cfg)
 	}
 	str := stripe.New(ch, reqs, cfg)
 	all := make(chan struct{})
-	s.goes(func() { s.spread(str, sync.OnceFunc(func() { close(all) })) })
+	s.goes(func() { x.spread(str, sync.OnceFunc(func() { close(all) })) })
 	late := time.NewTimer(spreadTimeout)
 	defer late.Stop()
 	select {
@@ -48,131 +62,154 @@ func (c *connection) offeredStream(ch ssh.Channel, reqs <-chan *ssh.Request) rel
 	return c.stream(context.Background(), ch, reqs)
 }
 
-// mayCarryStripes reports whether there may be stripes, as far as that is known.
-func (s *sides) mayCarryStripes() bool {
-	if s == nil {
-		return false
-	}
-	select {
-	case <-s.agreed:
-		return s.key != nil && s.most > 0
-	default:
-		return true
+// spreading is a stream that is given stripes, or may be.
+type spreading struct {
+	user
+	*sides
+	*stripe.Stream // nil until there is something to do
+	token          stripe.Token
+	reserve        *side         // the first connection, as one that has a stripe as well
+	settled        chan struct{} // has something in it when a seat is another's or nobody's; nil before
+}
+
+// moved takes note of bytes that have moved. Whoever moves again after a while, or more than was thought, may be due more stripes.
+func (x *spreading) moved(bytes uint64) {
+	if x.move(bytes) {
+		x.leave(func() {})
 	}
 }
 
-// spread gives a stream its stripes, and others in the place of those that end, until it has ended itself. It calls enough when the stream has
+// spread gives the stream its stripes, and others in the place of those that end, until it has ended itself. It calls enough when the stream has
 // as many as it is to have, or as there are to be had now.
-func (s *sides) spread(str *stripe.Stream, enough func()) {
+func (x *spreading) spread(str *stripe.Stream, enough func()) {
 	defer enough()
-	if !s.known() || s.key == nil {
+	x.Stream = str
+	if !x.known() || x.key == nil {
 		return
 	}
-	s.leave(func() { s.users++ })
-	defer s.leave(func() { s.users--; s.lastUsed = time.Now() })
-	s.need()
-	token, err := str.Offer()
-	if err != nil {
-		s.log.Debug("a stream is not spread", "err", err)
+	x.starts()
+	if !x.admitted(enough) {
 		return
 	}
-	x := &spreading{sides: s, Stream: str, token: token, on: make(map[*side]bool), attached: make(chan error)}
+	defer x.part(&x.user)
+	x.need()
+	var err error
+	if x.token, err = str.Offer(); err != nil {
+		x.log.Debug("a stream is not spread", "err", err)
+		return
+	}
+	x.reserve = &side{connection: x.first}
 	x.run(enough)
 }
 
-// spreading is a stream that is given stripes.
-type spreading struct {
-	*sides
-	*stripe.Stream
-	token    stripe.Token
-	on       map[*side]bool // the side connections that have one of its stripes, or have refused one
-	attached chan error     // what has become of each stripe that was opened
+// admitted waits until the stream is one of those that may have stripes, and reports false if it has ended.
+func (x *spreading) admitted(enough func()) bool {
+	for now := true; ; now = false {
+		x.mu.Lock()
+		most := stripe.MaxStreams
+		if x.asked == AutoStripes && !x.isHeavy() {
+			most = lightStreams
+		}
+		admitted := len(x.users) < most && (now || x.moves(time.Now()))
+		if admitted {
+			x.join(&x.user)
+		}
+		changed := x.changed
+		x.mu.Unlock()
+		if admitted {
+			return true
+		}
+		enough()
+		select {
+		case <-changed:
+		case <-x.Done():
+			return false
+		case <-x.ctx.Done():
+			return false
+		}
+	}
 }
 
-// run gives the stream its stripes.
+// run has stripes opened. It sleeps while nothing has changed, but to try again where one was refused or has ended, and to see who has become quiet while
+// the stream moves and has fewer than there could be.
 func (x *spreading) run(enough func()) {
-	opening, reserved := 0, false
 	ctx, cancel := context.WithCancel(x.ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer cancel()
-	open := func(c *connection, reserve bool) {
-		opening++
-		wg.Go(func() {
-			err := x.attach(ctx, c, reserve)
-			select {
-			case x.attached <- err:
-			case <-ctx.Done():
-			}
-		})
-	}
-	defer x.letGo()
+	x.settled = make(chan struct{}, 1)
 	for {
-		next, changed, more := x.choose()
-		for _, side := range next {
-			open(side.connection, false)
+		p := x.choose()
+		for _, side := range p.next {
+			wg.Go(func() { x.attach(ctx, side) })
 		}
-		if opening == 0 && !more {
+		if !p.more {
 			enough()
 		}
-		select {
-		case <-changed:
-		case err := <-x.attached:
-			if opening--; err == nil && !reserved {
-				reserved = true
-				open(x.first, true)
-			}
-		case <-x.Done():
-			return
-		case <-ctx.Done():
+		if !x.wait(ctx, p) {
 			return
 		}
 	}
 }
 
-// choose takes the side connections that the stream is to be on besides, those with the fewest stripes first. Of many streams at once each is
-// on some. more says that others are being made.
-func (x *spreading) choose() (next []*side, changed <-chan struct{}, more bool) {
+// wait returns when the plan is to be made anew, and reports false if the stream has ended.
+func (x *spreading) wait(ctx context.Context, p plan) bool {
+	var again <-chan time.Time
+	if p.after > 0 {
+		late := time.NewTimer(p.after)
+		defer late.Stop()
+		again = late.C
+	}
+	select {
+	case <-p.changed:
+	case <-x.settled:
+	case <-again:
+	case <-x.Done():
+		return false
+	case <-ctx.Done():
+		return false
+	}
+	return true
+}
+
+// attach opens a stripe on a side connection, in the seat that it has there.
+func (x *spreading) attach(ctx context.Context, at *side) {
+	ch, reqs, err := at.openChannel(ctx, "a stripe", stripe.ChannelType, x.token.Payload())
+	if err == nil {
+		x.sit(at) // before it can end
+		err = x.Attach(ch, reqs, at == x.reserve, func() { x.lose(at) })
+	}
+	if err != nil {
+		x.log.Debug("a stream has one stripe less", "err", err)
+		x.lose(at)
+	}
+}
+
+// settle does something with s.mu held that only the stream itself has to know.
+func (x *spreading) settle(do func()) {
 	x.mu.Lock()
-	defer x.mu.Unlock()
-	for side := range x.on {
-		if hasEnded(side) {
-			delete(x.on, side)
-		}
+	do()
+	x.mu.Unlock()
+	select {
+	case x.settled <- struct{}{}:
+	default:
 	}
-	want := x.most
-	if x.asked == AutoStripes {
-		want = (x.most + x.users - 1) / x.users
-	}
-	for len(x.on) < want {
-		side := leastOf(x.there, x.on)
-		if side == nil {
-			break
-		}
-		side.load++
-		x.on[side] = true
-		next = append(next, side)
-	}
-	return next, x.changed, len(x.on) < want && x.making > 0
 }
 
-// letGo gives up what was chosen.
-func (x *spreading) letGo() {
-	x.leave(func() {
-		for side := range x.on {
-			side.load--
+// sit takes note that there is a stripe.
+func (x *spreading) sit(at *side) {
+	x.settle(func() {
+		if seat := x.on[at]; seat != nil {
+			seat.since = time.Now()
 		}
 	})
 }
 
-// attach opens a stripe on c.
-func (x *spreading) attach(ctx context.Context, c *connection, reserve bool) error {
-	ch, reqs, err := c.openChannel(ctx, "a stripe", stripe.ChannelType, x.token.Payload())
-	if err == nil {
-		err = x.Attach(ch, reqs, reserve)
-	}
-	if err != nil {
-		c.log.Debug("a stream has one stripe less", "err", err)
-	}
-	return err
+// lose takes note that there is none, or none any more.
+func (x *spreading) lose(at *side) {
+	x.settle(func() {
+		if seat := x.on[at]; seat != nil {
+			seat.leave(time.Now())
+		}
+	})
 }

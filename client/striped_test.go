@@ -40,6 +40,9 @@ type stripedBastion struct {
 	tried    int                     // attempts to log in as one
 	logins   int                     // those that were let in
 	opened   map[*ssh.ServerConn]int // stripes, so far
+	carried  []ssh.Channel           // those on side connections, in the order in which they came
+	full     int                     // so many more stripes are refused
+	turned   int                     // stripes that were refused, so far
 }
 
 // sideVersion is how a side connection identifies itself.
@@ -123,9 +126,9 @@ func (b *stripedBastion) config() *ssh.ServerConfig {
 			return nil, nil
 		},
 		PublicKeyCallback: func(m ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
+			b.with(func() { b.tried++ })
 			b.mu.Lock()
 			defer b.mu.Unlock()
-			b.tried++
 			if b.turnAway == nil && (!isSide(m) || b.key == nil || string(key.Marshal()) != string(b.key.Marshal())) {
 				return nil, errors.New("unknown key")
 			}
@@ -199,20 +202,31 @@ func (b *stripedBastion) stripe(conn *ssh.ServerConn, nc ssh.NewChannel) {
 	token, err := stripe.ParseToken(nc.ExtraData())
 	b.mu.Lock()
 	s, reserve := b.streams[token], conn == b.first
+	full := b.full > 0 && !reserve
 	b.mu.Unlock()
 	if err != nil || s == nil {
 		_ = nc.Reject(ssh.Prohibited, "no such stream")
+		return
+	}
+	if full {
+		b.with(func() { b.full--; b.turned++ })
+		_ = nc.Reject(ssh.ResourceShortage, "full")
 		return
 	}
 	ch, reqs, err := nc.Accept()
 	if err != nil {
 		return
 	}
-	if err := s.Attach(ch, reqs, reserve); err != nil {
+	if err := s.Attach(ch, reqs, reserve, nil); err != nil {
 		b.t.Logf("attach: %v", err)
 		return
 	}
-	b.with(func() { b.opened[conn]++ })
+	b.with(func() {
+		b.opened[conn]++
+		if !reserve {
+			b.carried = append(b.carried, ch)
+		}
+	})
 }
 
 // forward carries one stream, which may be spread.

@@ -240,12 +240,13 @@ type directTCPIP struct {
 
 // Open is [Transport.Open].
 func (c *connection) Open(ctx context.Context, host string, port uint16, origin netip.AddrPort) (relay.Stream, error) {
-	if side, leave := c.sides.least(); side != nil {
+	if side, carried := c.sides.least(); side != nil {
 		s, err := side.openTCPIP(ctx, host, port, origin, side.plain)
 		if err == nil {
-			return &carried{s, leave}, nil
+			carried.Stream = s
+			return carried, nil
 		}
-		leave()
+		carried.leave()
 		if !hasEnded(side) {
 			return nil, err
 		}

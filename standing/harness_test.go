@@ -34,6 +34,7 @@ type process struct {
 
 	mu    sync.Mutex
 	lines map[string][]string // of each tunnel's configuration
+	read  []*client.Config    // so far
 	env   map[string]string   // what the last caller has brought
 }
 
@@ -125,6 +126,9 @@ func (x *process) load(string) (profiles []Profile, err error) {
 					return nil, err
 				}
 			}
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			x.read = append(x.read, cfg)
 			return cfg, nil
 		}})
 	}

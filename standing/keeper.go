@@ -24,8 +24,9 @@ type Profile struct {
 
 // keeper has the tunnels that are up.
 type keeper struct {
-	cfg   Config
-	board *activity.Board
+	cfg    Config
+	board  *activity.Board
+	budget *client.Budget
 
 	one sync.Mutex // held by who brings up or takes down
 
@@ -122,7 +123,7 @@ func (k *keeper) raise(ctx context.Context, p Profile) (Outcome, error) {
 	}
 	t := &tunnel{Profile: p, since: time.Now(), asked: asked, person: &present{log: log, askpass: k.cfg.Ask}}
 	cfg.Log, cfg.Ask, cfg.Notice = log, t.person.ask, t.person.notice
-	cfg.Activity, cfg.LinkName = k.board, p.Name
+	cfg.Activity, cfg.LinkName, cfg.StripesBudget = k.board, p.Name, k.budget
 	if t.standing, err = client.Stand(cfg); err != nil {
 		return Failed, err
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/culvert-ssh/culvert/activity"
+	"github.com/culvert-ssh/culvert/client"
 )
 
 // Config is what [Serve] needs. Place, Load, Log and Environment are required.
@@ -56,7 +57,7 @@ func Serve(ctx context.Context, cfg Config) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	s := &server{
-		cfg: cfg, keeper: &keeper{cfg: cfg, board: new(activity.Board)}, since: time.Now(), stop: stop,
+		cfg: cfg, keeper: &keeper{cfg: cfg, board: new(activity.Board), budget: client.NewBudget()}, since: time.Now(), stop: stop,
 		room: make(chan struct{}, maxCalls),
 	}
 	var wg sync.WaitGroup

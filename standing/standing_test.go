@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/culvert-ssh/culvert/client"
 )
 
 func TestTunnelsComeUpAndGoDown(t *testing.T) {
@@ -35,6 +37,24 @@ func TestTunnelsComeUpAndGoDown(t *testing.T) {
 	wantOpen(t, b, false)
 	if _, err := x.call(up("a"), Person{}); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("a call after the end: got %v, want that nobody is there", err)
+	}
+}
+
+func TestTunnelsShareTheMemoryOfStripes(t *testing.T) {
+	x := startProcess(t, nil)
+	x.want(up("a", "b"), "a up", "b up")
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	have := make(map[*client.Budget]int)
+	for _, cfg := range x.read {
+		have[cfg.StripesBudget]++
+	}
+	shared := 0
+	for _, n := range have {
+		shared = max(shared, n)
+	}
+	if shared != 2 { // others were read to compare
+		t.Errorf("got %d configurations with one budget, of %d, want those of both tunnels", shared, len(x.read))
 	}
 }
 

@@ -72,12 +72,18 @@ func newFakeStream() (*Stream, *fake) {
 
 // attach attaches a stripe that is not SSH's either.
 func (s *Stream) attach(reserve bool) *fake {
-	f, reqs := newFake(), make(chan *ssh.Request)
-	close(reqs)
-	if err := s.Attach(f, reqs, reserve); err != nil {
+	f := newFake()
+	if err := s.Attach(f, closedRequests(), reserve, nil); err != nil {
 		panic(err)
 	}
 	return f
+}
+
+// closedRequests are those of a channel that nobody says anything on.
+func closedRequests() <-chan *ssh.Request {
+	reqs := make(chan *ssh.Request)
+	close(reqs)
+	return reqs
 }
 
 // block reads one block that the stream has sent.

@@ -262,6 +262,7 @@ func (s *Stream) ack() {
 		s.mu.Unlock()
 		return
 	}
+	bytes := in.taken - in.acked
 	in.acked, in.blocks = in.taken, 0
 	if !in.said && !s.over {
 		in.tune(time.Now())
@@ -270,6 +271,7 @@ func (s *Stream) ack() {
 	in.settle()
 	m := ack{Taken: in.taken, Limit: in.limit}
 	s.mu.Unlock()
+	s.moved(bytes)
 	// A failure means a dying connection, or a peer that has closed; nextBlock says so.
 	_, _ = s.primary.SendRequest(ackRequest, false, ssh.Marshal(m))
 }

@@ -122,7 +122,7 @@ func (r *rig) serve(c *line, chans <-chan ssh.NewChannel) {
 			continue
 		}
 		if ch, reqs, err := nc.Accept(); err == nil {
-			s.Attach(ch, reqs, c == r.first)
+			s.Attach(ch, reqs, c == r.first, nil)
 		}
 	}
 }
@@ -171,7 +171,7 @@ func (r *rig) tryAttach(s *stripe.Stream, t stripe.Token, c *line) error {
 	if err != nil {
 		return err
 	}
-	return s.Attach(ch, reqs, c == r.first)
+	return s.Attach(ch, reqs, c == r.first, nil)
 }
 
 // striped opens a stream with stripes on so many side connections, which it returns.

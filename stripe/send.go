@@ -241,26 +241,27 @@ func (o *sender) resend(st *stripe) {
 	o.spare.Broadcast()
 }
 
-// peerHasTaken is told of an ack.
-func (s *Stream) peerHasTaken(payload []byte) error {
+// peerHasTaken is told of an ack, and returns how many bytes it is of.
+func (s *Stream) peerHasTaken(payload []byte) (bytes uint64, err error) {
 	m, err := parse[ack](ackRequest, payload)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	o := s.out
 	if o == nil {
-		return errors.New("an ack of what was never sent")
+		return 0, errors.New("an ack of what was never sent")
 	}
 	if m.Taken < o.taken || m.Taken > o.next || m.Limit < o.limit || m.Limit > m.Taken+maxDistance {
-		return fmt.Errorf("an ack of %d with the limit %d, after %d and %d; %d were sent", m.Taken, m.Limit, o.taken, o.limit, o.next)
+		return 0, fmt.Errorf("an ack of %d with the limit %d, after %d and %d; %d were sent", m.Taken, m.Limit, o.taken, o.limit, o.next)
 	}
+	bytes = m.Taken - o.taken
 	o.taken, o.limit = m.Taken, m.Limit
 	gone := 0
 	for _, b := range o.kept {
 		if b.offset < m.Taken && b.on == nil {
-			return fmt.Errorf("an ack of %d, before that was sent", m.Taken)
+			return 0, fmt.Errorf("an ack of %d, before that was sent", m.Taken)
 		}
 		if b.end() > m.Taken {
 			break
@@ -269,7 +270,7 @@ func (s *Stream) peerHasTaken(payload []byte) error {
 	}
 	o.forget(gone)
 	o.room.Signal()
-	return nil
+	return bytes, nil
 }
 
 // forget lets the first n blocks go that were kept, as they were taken.

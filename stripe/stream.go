@@ -3,11 +3,8 @@ package stripe
 import (
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -91,7 +88,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 	}
 	n, err := s.Channel.Read(p)
 	if n > 0 {
-		s.count(s.Received())
+		s.count(s.Received(), n)
 	}
 	if err == nil {
 		return n, nil
@@ -124,7 +121,7 @@ func (s *Stream) Write(p []byte) (int, error) {
 		return s.writeBlocks(p)
 	}
 	n, err := s.Channel.Write(p)
-	s.count(s.Sent())
+	s.count(s.Sent(), n)
 	return n, err
 }
 
@@ -148,10 +145,23 @@ func (s *Stream) Finish() error {
 	return err
 }
 
-// count calls Crossed when it is time.
-func (s *Stream) count(moved uint64) {
-	if s.cfg.Crossed != nil && moved >= uint64(s.cfg.After) && !s.crossed.Load() && !s.crossed.Swap(true) {
-		go s.cfg.Crossed(s)
+// count takes note of n bytes on the primary channel, of all that it has moved in their direction, and calls Crossed when it is time.
+func (s *Stream) count(all uint64, n int) {
+	if s.cfg.Crossed != nil && !s.crossed.Load() {
+		if all < uint64(s.cfg.After) {
+			return
+		}
+		if !s.crossed.Swap(true) {
+			go s.cfg.Crossed(s)
+		}
+	}
+	s.moved(uint64(n))
+}
+
+// moved tells of bytes that have gone.
+func (s *Stream) moved(bytes uint64) {
+	if s.cfg.Moved != nil && bytes > 0 {
+		s.cfg.Moved(bytes)
 	}
 }
 
@@ -235,7 +245,9 @@ func (e *extension) Request(name string, payload []byte) bool {
 	case fromRequest:
 		err = s.peerChangesOver(payload)
 	case ackRequest:
-		err = s.peerHasTaken(payload)
+		var taken uint64
+		taken, err = s.peerHasTaken(payload)
+		s.moved(taken)
 	default:
 		return false
 	}
@@ -275,129 +287,3 @@ func (e *extension) EndOfData(bytes uint64) {
 
 // Closed is [relay.Extension.Closed].
 func (e *extension) Closed() { (*Stream)(e).end(nil) }
-
-// stripe is a channel that was attached.
-type stripe struct {
-	ch      ssh.Channel
-	reserve bool
-
-	// Guarded by the Stream's mutex.
-	dead  bool
-	asked time.Time // for a sign of life that hasn't come yet, or zero
-	heard time.Time // when the last one came, or zero
-}
-
-// Attach has ch, which is of [ChannelType], carry a part of the stream, which owns it from now on, whatever Attach returns. reserve says that it is of
-// the primary's connection: it carries something only while there is no other.
-func (s *Stream) Attach(ch ssh.Channel, reqs <-chan *ssh.Request, reserve bool) error {
-	go ssh.DiscardRequests(reqs) // ends with ch, as do the others here
-	st := &stripe{ch: ch, reserve: reserve}
-	if err := s.add(st); err != nil {
-		_ = ch.Close() // fails only if it is closed already
-		return err
-	}
-	return nil
-}
-
-func (s *Stream) add(st *stripe) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.over:
-		return errEnded
-	case !s.agreed:
-		return errRefused
-	case len(s.stripes) == Max:
-		return errTooMany
-	}
-	s.stripes = append(s.stripes, st)
-	if !st.reserve {
-		s.useful.Store(true)
-	}
-	go s.collect(st)
-	if s.out != nil {
-		s.out.fed()
-		go s.carry(st)
-	}
-	return nil
-}
-
-// lose takes note that st has ended.
-func (s *Stream) lose(st *stripe) {
-	s.mu.Lock()
-	if st.dead || s.over {
-		s.mu.Unlock()
-		return
-	}
-	st.dead = true
-	s.stripes = slices.DeleteFunc(s.stripes, func(other *stripe) bool { return other == st })
-	if s.out != nil {
-		s.out.resend(st)
-		s.starved()
-	}
-	died := s.cfg.Died != nil && !s.served()
-	s.mu.Unlock()
-	_ = st.ch.Close() // fails if it is closed
-	if died {
-		go s.cfg.Died(s)
-	}
-}
-
-// served reports whether what went over stripes has ended, and whoever has closed one was right. The caller holds the mutex.
-func (s *Stream) served() bool {
-	return s.in != nil && s.in.whole() || s.out != nil && s.out.ended && s.out.taken == s.out.next
-}
-
-// onlyReserves reports whether there are none but reserves. The caller holds the mutex.
-func (s *Stream) onlyReserves() bool {
-	return !slices.ContainsFunc(s.stripes, func(st *stripe) bool { return !st.reserve })
-}
-
-// carry sends blocks over st until it, or the stream, ends.
-func (s *Stream) carry(st *stripe) {
-	for {
-		b := s.take(st)
-		if b == nil {
-			return
-		}
-		_, err := st.ch.Write(b.packet())
-		s.carried(b)
-		if err != nil {
-			s.lose(st)
-			return
-		}
-	}
-}
-
-// collect receives blocks from st until it, or the stream, ends.
-func (s *Stream) collect(st *stripe) {
-	defer s.lose(st)
-	var head [headerSize]byte
-	for have := 0; ; {
-		if _, err := io.ReadFull(st.ch, head[have:]); err != nil {
-			return
-		}
-		h, err := parseHeader(head[:])
-		if err == nil {
-			err = s.expect(h)
-		}
-		if err != nil {
-			s.breach(err)
-			return
-		}
-		b := newBlock(h.length)
-		b.header = h
-		// One read for the block and the header of the next, as each sends a window adjustment.
-		ahead := min(h.length+headerSize, len(b.buf))
-		n, err := io.ReadAtLeast(st.ch, b.buf[:ahead], h.length)
-		if err != nil {
-			b.free()
-			return
-		}
-		have = copy(head[:], b.buf[h.length:n])
-		if err := s.arrive(b); err != nil {
-			s.breach(err)
-			return
-		}
-	}
-}

@@ -23,6 +23,10 @@ const ChannelType = "stripe@culvert"
 // Max is how many stripes a stream has at most.
 const Max = 16
 
+// MaxStreams is how many streams of one SSH connection may have stripes at once. Each may hold 2 MiB in either direction of what came too early or
+// wasn't taken yet, and more out of the budget; whoever has more streams than these is fast enough without.
+const MaxStreams = 16
+
 // Token names one stream to whoever attaches stripes to it. Nobody else can guess it.
 type Token [32]byte
 
@@ -66,9 +70,10 @@ type Config struct {
 	Crossed func(*Stream)
 	After   int64
 
+	// Moved is told how many bytes have gone in either direction since it was told last, from Crossed on: as they are read and written, and over stripes when
+	// they were handed on. It may be called by several goroutines at once, and must return soon. If nil, nobody is.
+	Moved func(bytes uint64)
+
 	// Share is what the stream may hold beyond its first 2 MiB in each direction, together with others of its SSH connection. If nil, that is nothing.
 	Share *Share
-
-	// Died is called, in a goroutine of its own, each time that a stripe has ended before the stream: there may be a better one. If nil, nobody is.
-	Died func(*Stream)
 }
