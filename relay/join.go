@@ -8,6 +8,8 @@ import (
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
+
+	"github.com/culvert-ssh/culvert/processors"
 )
 
 // Counters are the bytes that a Join has moved so far; they may be read while it runs.
@@ -168,5 +170,6 @@ func burst(dst, src Stream, n *atomic.Int64) error {
 func write(dst Stream, p []byte, n *atomic.Int64) error {
 	m, err := dst.Write(p)
 	n.Add(int64(m))
+	processors.Moved(m)
 	return err
 }

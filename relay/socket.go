@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/processors"
 )
 
 // Socket is a TCP connection under an SSH connection. It is read as [QuickACK] says unless both programs are ours, packets go out whole, and little of what was written waits
@@ -21,8 +23,9 @@ type Socket struct {
 	net.Conn
 	tcp *net.TCPConn // the same
 
-	gcm  atomic.Bool // what is sent is encrypted by AES-GCM
-	ours atomic.Bool // the peer sends small segments without waiting for an ACK
+	known atomic.Bool // the SSH connection is authenticated
+	gcm   atomic.Bool // what is sent is encrypted by AES-GCM
+	ours  atomic.Bool // the peer sends small segments without waiting for an ACK
 
 	mu     sync.Mutex       // also held while something is written
 	begun  *[pieceSize]byte // of a packet; nil if there is none. Writes come one after another
@@ -55,6 +58,7 @@ func NewSocket(c *net.TCPConn) *Socket {
 
 // Under tells the socket which SSH connection it is under, once that is authenticated. Before that, nothing waits.
 func (s *Socket) Under(conn ssh.Conn) {
+	s.known.Store(true)
 	s.ours.Store(isOurs(conn.ServerVersion()) && isOurs(conn.ClientVersion()))
 	if meta, ok := conn.(ssh.AlgorithmsConnMetadata); ok {
 		s.gcm.Store(strings.HasSuffix(meta.Algorithms().Write.Cipher, "-gcm@openssh.com"))
@@ -67,11 +71,18 @@ func isOurs(identification []byte) bool {
 	return bytes.HasPrefix(identification, []byte("SSH-2.0-culvert"))
 }
 
-func (s *Socket) Read(p []byte) (int, error) {
+func (s *Socket) Read(p []byte) (n int, err error) {
 	if s.ours.Load() {
-		return s.tcp.Read(p)
+		n, err = s.tcp.Read(p)
+	} else {
+		n, err = s.Conn.Read(p)
 	}
-	return s.Conn.Read(p)
+	if s.known.Load() {
+		processors.Moved(n)
+	} else {
+		processors.Need() // keys are exchanged, and passwords hashed
+	}
+	return n, err
 }
 
 func (s *Socket) Write(p []byte) (int, error) {

@@ -15,6 +15,7 @@ import (
 	"github.com/culvert-ssh/culvert/client"
 	"github.com/culvert-ssh/culvert/heap"
 	"github.com/culvert-ssh/culvert/login"
+	"github.com/culvert-ssh/culvert/processors"
 	"github.com/culvert-ssh/culvert/sshconfig"
 )
 
@@ -167,6 +168,7 @@ func (c *call) serve(cfg *client.Config) error {
 		return &usageError{"there is nothing to forward: give at least one -L, -R or -D"}
 	}
 	heap.Keep()
+	processors.Keep()
 	switch {
 	case cfg.Stdio != nil:
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) // so that a write says it, and nothing else

@@ -12,6 +12,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/culvert-ssh/culvert/heap"
+	"github.com/culvert-ssh/culvert/processors"
 	"github.com/culvert-ssh/culvert/profile"
 	"github.com/culvert-ssh/culvert/standing"
 )
@@ -119,6 +120,7 @@ func (t *tunnels) serve(first *standing.Up, ready func(error)) error {
 	ctx, stop := untilSignal()
 	defer stop()
 	heap.Keep()
+	processors.Keep()
 	err := t.serveUntil(ctx, first, ready)
 	if ready != nil {
 		ready(err) // unless it was

@@ -13,6 +13,7 @@ import (
 	"github.com/culvert-ssh/culvert/client"
 	"github.com/culvert-ssh/culvert/environs"
 	"github.com/culvert-ssh/culvert/heap"
+	"github.com/culvert-ssh/culvert/processors"
 )
 
 // Exit statuses for a command that can't be run, and what is added to the number of a signal that has ended one, as shells have them.
@@ -47,6 +48,7 @@ func runWithin(c *call) error {
 	// What files say of tunnels is for a culvert without a command, which may be running.
 	cfg.Forwards, cfg.RemoteForwards, cfg.ClearForwards = append(slices.Clip(tunnels), ownProxies...), remotes, false
 	heap.Keep()
+	processors.Keep()
 	w := &within{call: c, program: program, command: command}
 	return w.run(cfg)
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/culvert-ssh/culvert/config"
 	"github.com/culvert-ssh/culvert/heap"
 	"github.com/culvert-ssh/culvert/policy"
+	"github.com/culvert-ssh/culvert/processors"
 	"github.com/culvert-ssh/culvert/server"
 )
 
@@ -148,6 +149,7 @@ func (d *daemon) start(g *generation, given sockets) (err error) {
 		return errors.Join(err, d.unoversee())
 	}
 	heap.Keep()
+	processors.Keep()
 	boundMemory()
 	d.lead()
 	return nil

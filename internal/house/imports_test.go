@@ -19,7 +19,7 @@ var arrows = map[string][]string{
 	"policy":     {},
 	"algorithms": {},
 	"ftp":        {},
-	"relay":      {},
+	"relay":      {"processors"},
 	"audit":      {},
 	"hostkeys":   {},
 	"krl":        {},
@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"sshconfig":  {},
 	"peercred":   {},
 	"heap":       {},
+	"processors": {},
 	"dist":       {},
 	"patches":    {},
 	"auth":       {"policy", "krl"},
@@ -48,8 +49,8 @@ var arrows = map[string][]string{
 	"admin":      {"server", "audit", "peercred"},
 	"server":     {"auth", "channels", "policy", "audit", "relay", "stripe", "algorithms"},
 
-	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin", "heap", "relay"},
-	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "environs", "sshconfig", "heap"},
+	"cmd/culvertd": {"config", "hostkeys", "ftps", "auth", "policy", "channels", "server", "audit", "admin", "heap", "relay", "processors"},
+	"cmd/culvert":  {"client", "login", "profile", "standing", "activity", "redirect", "screen", "environs", "sshconfig", "heap", "processors"},
 }
 
 // outside are packages that look at the house from outside: they may import all of it and what tests use.
