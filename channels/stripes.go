@@ -138,7 +138,7 @@ func (c *Conn) counted(reqs <-chan *ssh.Request) <-chan *ssh.Request {
 	go func() {
 		defer c.striped.slots.give()
 		defer close(none)
-		ssh.DiscardRequests(reqs)
+		relay.Refuse(reqs)
 	}()
 	return none
 }

@@ -93,7 +93,10 @@ func NewChannel(ch ssh.Channel, reqs <-chan *ssh.Request, cfg ChannelConfig) *Ch
 // through c.sync; what was sent before that EOF is then in reqs already, because
 // x/crypto/ssh queues packets in their order.
 func (c *Channel) serve(reqs <-chan *ssh.Request) {
-	var st endState
+	var (
+		st      endState
+		answers answers
+	)
 	handle := func(r *ssh.Request, ok bool) {
 		if !ok {
 			st.closed = true
@@ -111,9 +114,7 @@ func (c *Channel) serve(reqs <-chan *ssh.Request) {
 		} else if c.cfg.Extension != nil {
 			known = c.cfg.Extension.Request(r.Type, r.Payload)
 		}
-		if r.WantReply {
-			_ = r.Reply(known, nil) // a failing reply means a dying connection; Read reports it
-		}
+		answers.give(r, known)
 	}
 	for !st.closed {
 		select {

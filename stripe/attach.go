@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/culvert-ssh/culvert/relay"
 )
 
 // stripe is a channel that was attached.
@@ -24,7 +26,7 @@ type stripe struct {
 // the primary's connection: it carries something only while there is no other. died is called, in a goroutine of its own, if the stripe ends before the stream,
 // perhaps before Attach returns, but not if that returns an error. If nil, nobody is told.
 func (s *Stream) Attach(ch ssh.Channel, reqs <-chan *ssh.Request, reserve bool, died func()) error {
-	go ssh.DiscardRequests(reqs) // ends with ch, as do the others here
+	go relay.Refuse(reqs) // ends with ch, as do the others here
 	st := &stripe{ch: ch, reserve: reserve, died: died}
 	if err := s.add(st); err != nil {
 		_ = ch.Close() // fails only if it is closed already
