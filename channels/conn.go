@@ -75,11 +75,6 @@ type Config struct {
 }
 
 const (
-	// maxWaiting is how many channel opens of one connection may be in hand at once, those that are about
-	// to be refused included. A client that sends opens and doesn't read the refusals
-	// would otherwise pile up a goroutine for each.
-	maxWaiting = 1024
-
 	// announcementRate and announcementBurst bound how fast one connection's FTP servers may announce,
 	// over all its control channels. Honest clients fetching small files reach several
 	// hundred a second on a fast network. Over the rate, a reply waits; it is not refused.
@@ -119,7 +114,7 @@ type Conn struct {
 	striped   striped
 	noMore    atomic.Bool // no-more-sessions@openssh.com was asked for
 
-	waiting     atomic.Int64
+	waiting     inHand
 	channels    slots
 	sessions    slots
 	controls    slots
@@ -139,7 +134,7 @@ type Conn struct {
 
 var (
 	errClosed   = errors.New("SSH connection closed")
-	errTooMany  = fmt.Errorf("more than %d channels were asked for at once", maxWaiting)
+	errTooMany  = fmt.Errorf("more than %d channels, or %d bytes of them, were asked for at once", maxWaiting, maxWaitingBytes)
 	errNoRecord = errors.New("an audit event can't be written")
 	errSilent   = fmt.Errorf("the client did not answer within %v", aliveTimeout)
 )
@@ -201,12 +196,13 @@ func (c *Conn) Serve(nc ssh.NewChannel) {
 		return
 	}
 	defer c.wg.Done()
-	if c.waiting.Add(1) > maxWaiting {
-		c.cfg.Log.Warn("connection closed: too many channels asked for at once", "limit", maxWaiting)
+	answered, ok := c.waiting.take(nc)
+	defer answered()
+	if !ok {
+		c.cfg.Log.Warn("connection closed: too many channels asked for at once", "limit", maxWaiting, "bytes", maxWaitingBytes)
 		c.end(errTooMany)
 	}
-	w := &waiting{nc, sync.OnceFunc(func() { c.waiting.Add(-1) })}
-	defer w.answered()
+	w := &waiting{nc, answered}
 	nc = w
 	_ = c.asking.Wait(c.ctx) // at the end of the connection, what comes next fails
 
@@ -258,22 +254,6 @@ func (c *Conn) recovered(where string) {
 	if p := recover(); p != nil {
 		c.cfg.Panicked(where, p)
 	}
-}
-
-// waiting is a channel that has no answer yet.
-type waiting struct {
-	ssh.NewChannel
-	answered func()
-}
-
-func (w *waiting) Accept() (ssh.Channel, <-chan *ssh.Request, error) {
-	defer w.answered()
-	return w.NewChannel.Accept()
-}
-
-func (w *waiting) Reject(reason ssh.RejectionReason, text string) error {
-	defer w.answered()
-	return w.NewChannel.Reject(reason, text)
 }
 
 // GlobalRequest answers a global request (RFC 4254, section 4), at once. Where it has sent the answer itself, r wants no

@@ -99,6 +99,8 @@ func (o *opening) parse(extra []byte) error {
 	switch {
 	case m.Host == "" || len(m.Host) > maxHostLength:
 		return fmt.Errorf("host of %d bytes", len(m.Host))
+	case len(m.OriginatorHost) > maxHostLength: // it is held as long as the channel is open
+		return fmt.Errorf("originator of %d bytes", len(m.OriginatorHost))
 	case m.Port == 0 || m.Port > 65535:
 		return fmt.Errorf("port %d is out of range", m.Port)
 	}

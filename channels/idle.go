@@ -197,7 +197,7 @@ func (c *Conn) endUnused() {
 	defer c.use.mu.Unlock()
 	switch {
 	case c.use.unused == nil, c.use.closed: // somebody was faster
-	case c.waiting.Load() > 0: // something is being opened
+	case c.waiting.opens.Load() > 0: // something is being opened
 		c.wait()
 	default:
 		c.end(ErrUnused)

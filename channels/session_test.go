@@ -150,6 +150,7 @@ func TestSessionThatIsNotReadEndsWithItsConnection(t *testing.T) {
 type dead struct{ ssh.NewChannel }
 
 func (dead) ChannelType() string { return "session" }
+func (dead) ExtraData() []byte   { return nil }
 
 func (dead) Accept() (ssh.Channel, <-chan *ssh.Request, error) { return nil, nil, io.EOF }
 

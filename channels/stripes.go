@@ -172,7 +172,7 @@ type Side struct {
 	cfg      SideConfig
 	first    *Conn
 	requests atomic.Uint64
-	waiting  atomic.Int64
+	waiting  inHand
 }
 
 // Side returns the channels of a side connection of c. There is nothing to be closed: stripes are their stream's, and end with their connection.
@@ -185,9 +185,10 @@ func (s *Side) Serve(nc ssh.NewChannel) {
 		return
 	}
 	defer s.first.wg.Done()
-	defer s.waiting.Add(-1)
-	if s.waiting.Add(1) > maxWaiting {
-		s.cfg.Log.Warn("connection closed: too many channels asked for at once", "limit", maxWaiting)
+	answered, ok := s.waiting.take(nc)
+	defer answered()
+	if !ok {
+		s.cfg.Log.Warn("connection closed: too many channels asked for at once", "limit", maxWaiting, "bytes", maxWaitingBytes)
 		s.cfg.End(errTooMany)
 	}
 	_ = s.first.asking.Wait(s.first.ctx) // at the end of the connection, what comes next fails
