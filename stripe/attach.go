@@ -17,9 +17,13 @@ type stripe struct {
 	died    func() // nil for nobody
 
 	// Guarded by the Stream's mutex.
-	dead  bool
-	asked time.Time // for a sign of life that hasn't come yet, or zero
-	heard time.Time // when the last one came, or zero
+	dead    bool
+	asked   time.Time     // for a sign of life that hasn't come yet, or zero
+	heard   time.Time     // when the last one came, or zero
+	took    time.Duration // how long that has taken
+	resting bool          // as it was slow
+	until   time.Time     // until then at least
+	pause   time.Duration // so long
 }
 
 // Attach has ch, which is of [ChannelType], carry a part of the stream, which owns it from now on, whatever Attach returns. reserve says that it is of

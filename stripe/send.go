@@ -31,22 +31,37 @@ type sender struct {
 	starving           *time.Timer
 
 	watcher  *time.Timer
-	watching bool   // it runs
-	seen     uint64 // taken, when it began to run
-	from     uint64 // taken, at the beginning
+	watching bool          // it runs
+	pace     time.Duration // after which it calls look
+	seen     uint64        // taken, when that was called last
+	moved    time.Time     // when that was another
+	waiting  bool          // Write or CloseWrite waits
+	from     uint64        // taken, at the beginning
 	began    time.Time
 
 	room  sync.Cond // Write or CloseWrite may go on
-	work  sync.Cond // a stripe that is no reserve may go on
-	spare sync.Cond // a reserve may go on
+	work  sync.Cond // a stripe of rank 0 may go on
+	spare sync.Cond // another may go on
 }
 
 // wakeAll has everybody look again.
 func (o *sender) wakeAll() {
 	o.room.Broadcast()
+	o.wakeStripes()
+	o.fed()
+}
+
+// wakeStripes has all stripes look again.
+func (o *sender) wakeStripes() {
 	o.work.Broadcast()
 	o.spare.Broadcast()
-	o.fed()
+}
+
+// wait returns when there may be room. The caller holds the mutex.
+func (o *sender) wait() {
+	o.waiting = true
+	o.room.Wait()
+	o.waiting = false
 }
 
 // letGo gives back what the direction holds. Nothing is sent any more.
@@ -85,7 +100,8 @@ func (s *Stream) changeOver() error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.out = &sender{from: n, began: time.Now(), next: n, taken: n, limit: n + firstDistance, memory: room{share: s.cfg.Share}}
+	now := time.Now()
+	s.out = &sender{from: n, began: now, next: n, taken: n, limit: n + firstDistance, memory: room{share: s.cfg.Share}, seen: n, moved: now, pace: glance}
 	s.out.room.L, s.out.work.L, s.out.spare.L = &s.mu, &s.mu, &s.mu
 	for _, st := range s.stripes {
 		go s.carry(st)
@@ -141,7 +157,7 @@ func (s *Stream) admit(p []byte) (size int, added bool, err error) {
 		if free >= uint64(size) && len(o.kept) < maxBlocks && len(o.unsent) < len(s.stripes)+2 && o.keep(headerSize+size) {
 			return size, false, nil
 		}
-		o.room.Wait()
+		o.wait()
 	}
 	return 0, false, s.ending()
 }
@@ -168,8 +184,8 @@ func (s *Stream) queue(b *block) {
 	o.next += uint64(b.length)
 	o.kept = append(o.kept, b)
 	o.unsent = append(o.unsent, b)
-	if s.onlyReserves() {
-		o.spare.Signal()
+	if s.least() > 0 {
+		o.spare.Broadcast()
 	} else {
 		o.work.Signal()
 	}
@@ -183,7 +199,7 @@ func (s *Stream) take(st *stripe) *block {
 	defer s.mu.Unlock()
 	o := s.out
 	for !s.over && !st.dead {
-		if len(o.unsent) > 0 && (!st.reserve || s.onlyReserves()) {
+		if len(o.unsent) > 0 && st.rank() == s.least() {
 			b := o.unsent[0]
 			o.unsent[0] = nil
 			o.unsent = o.unsent[1:]
@@ -196,7 +212,7 @@ func (s *Stream) take(st *stripe) *block {
 			b.users++
 			return b
 		}
-		if st.reserve {
+		if st.rank() > 0 {
 			o.spare.Wait()
 		} else {
 			o.work.Wait()
@@ -237,8 +253,7 @@ func (o *sender) resend(st *stripe) {
 		}
 		return 1
 	})
-	o.work.Broadcast()
-	o.spare.Broadcast()
+	o.wakeStripes()
 }
 
 // peerHasTaken is told of an ack, and returns how many bytes it is of.
@@ -308,7 +323,7 @@ func (s *Stream) finish() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for o.taken < total && !s.over {
-		o.room.Wait()
+		o.wait()
 	}
 	if o.taken != total {
 		return s.ending()

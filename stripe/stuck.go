@@ -26,11 +26,11 @@ func (s *Stream) watch() {
 	if o.watching || len(o.kept) == 0 || s.over {
 		return
 	}
-	o.watching, o.seen = true, o.taken
+	o.watching = true
 	if o.watcher == nil {
-		o.watcher = time.AfterFunc(stuckAfter, s.look)
+		o.watcher = time.AfterFunc(glance, s.look)
 	} else {
-		o.watcher.Reset(stuckAfter)
+		o.watcher.Reset(o.pace)
 	}
 }
 
@@ -41,25 +41,44 @@ func (o *sender) rest() {
 	}
 }
 
-// look asks the stripes if nothing was taken since the last time, and lets go of those that are stuck.
+// look has the stripes examined if nothing was taken since the last time, and the sender waits for that or has done without for long.
 func (s *Stream) look() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o := s.out
+	o, now := s.out, time.Now()
 	o.watching = false
-	if o.taken == o.seen && len(o.kept) > 0 && !s.over && len(s.stripes) > 1 {
-		now := time.Now()
-		for _, st := range s.stuck(now) {
-			go s.lose(st) // to close it may take as long as the peer doesn't read
-		}
-		for _, st := range s.stripes {
-			if st.asked.IsZero() {
-				st.asked = now
-				go s.ask(st)
-			}
-		}
+	if len(o.kept) == 0 || s.over {
+		o.pace = glance
+		return
+	}
+	s.rouse(now)
+	if o.taken != o.seen {
+		o.seen, o.moved, o.pace = o.taken, now, glance
+		s.watch()
+		return
+	}
+	paused := now.Sub(o.moved) >= stuckAfter
+	if len(s.stripes) > 1 && (o.waits() || paused) {
+		s.examine(now)
+	}
+	if paused {
+		o.pace = stuckAfter // the consumer may take hours
 	}
 	s.watch()
+}
+
+// examine lets go of stripes that are stuck, has others carry what is on one that is slow, and asks all. The caller holds the mutex.
+func (s *Stream) examine(now time.Time) {
+	for _, st := range s.stuck(now) {
+		go s.lose(st) // to close it may take as long as the peer doesn't read
+	}
+	s.relieve(now)
+	for _, st := range s.stripes {
+		if st.asked.IsZero() {
+			st.asked = now
+			go s.ask(st)
+		}
+	}
 }
 
 // ask returns when st has answered, or has ended.
@@ -68,7 +87,8 @@ func (s *Stream) ask(st *stripe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil {
-		st.heard, st.asked = time.Now(), time.Time{}
+		st.heard = time.Now()
+		st.took, st.asked = st.heard.Sub(st.asked), time.Time{}
 	}
 }
 

@@ -105,7 +105,8 @@ func TestStripesAreKeptWhileNoneAnswers(t *testing.T) {
 	})
 }
 
-// On a slow line an answer takes its time, as it comes behind what is under way, and another stripe may have had less of that.
+// On a slow line an answer takes its time, as it comes behind what is under way, and another stripe may have had less of that. What is on the one that holds
+// everything up goes over the other as well, but it lives.
 func TestStripeOfASlowLineIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newFakeStream()
@@ -123,8 +124,8 @@ func TestStripeOfASlowLineIsKept(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		if n := got.Load(); slow.isClosed() || n != 3 {
-			t.Errorf("while the line may still carry what is under way: %d blocks were sent, want 3; the stripe is closed: %t", n, slow.isClosed())
+		if n := got.Load(); slow.isClosed() || n > 5 {
+			t.Errorf("while the line may still carry what is under way: %d blocks were sent of 3, want two twice at most; the stripe is closed: %t", n, slow.isClosed())
 		}
 		time.Sleep(slowest)
 		synctest.Wait()
