@@ -13,21 +13,47 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/culvert-ssh/culvert/control"
 	"github.com/culvert-ssh/culvert/ftp"
 	"github.com/culvert-ssh/culvert/relay"
 )
 
-func TestLaterEndpointsOpenTheirChannelWhileTheClientHearsOfThem(t *testing.T) {
+// namedEndpoints are those of a client that asks for its data connections.
+func namedEndpoints(t *testing.T) (*endpoints, *direct) {
+	t.Helper()
 	e, d := testEndpoints(t)
-	e.early = true
-	wantData(t, dial(t, openEndpoint(t, e, ftp.PASV)))
+	e.names = new(dataNames).session("ftp.corp", loopback)
+	return e, d
+}
+
+// askFor asks for the data connection that was announced at addr. What fails is a reset.
+func askFor(t *testing.T, e *endpoints, addr string) *net.TCPConn {
+	t.Helper()
+	data := askedFor(e, addr)
+	if data == nil {
+		t.Fatalf("nobody waits for a client that asks for %s", addr)
+	}
+	local, client := pairOfTCP(t)
+	data.hand(handed{local: local})
+	return client
+}
+
+// askedFor is who waits for a client that asks for addr, or nil. Nobody does any more.
+func askedFor(e *endpoints, addr string) *namedData {
+	at := netip.MustParseAddrPort(addr)
+	return e.names.claim(at.Addr().String(), at.Port(), netip.AddrPort{}, func(control.Owner) error { return nil })
+}
+
+func TestLaterEndpointsOpenTheirChannelWhileTheClientHearsOfThem(t *testing.T) {
+	e, d := namedEndpoints(t)
+	wantData(t, askFor(t, e, openEndpoint(t, e, ftp.PASV)))
 	asked, answer := make(chan struct{}), make(chan struct{})
 	d.answer = func() { asked <- struct{}{}; <-answer }
 	before := d.opened.Load()
 	addr := openEndpoint(t, e, ftp.PASV) // returns before there is an answer
 	<-asked
 	close(answer)
-	wantData(t, dial(t, addr))
+	wantData(t, askFor(t, e, addr))
 	if n := d.opened.Load() - before; n != 1 {
 		t.Errorf("got %d channels, want 1", n)
 	}
@@ -35,11 +61,10 @@ func TestLaterEndpointsOpenTheirChannelWhileTheClientHearsOfThem(t *testing.T) {
 
 func TestChannelThatNobodyTakesIsGivenBack(t *testing.T) {
 	for name, after := range map[string]bool{"after the answer": true, "before the answer": false} {
-		e, d := testEndpoints(t)
-		e.early = true
+		e, d := namedEndpoints(t)
 		var log logBuffer
 		e.log = slog.New(slog.NewTextHandler(&log, nil))
-		wantData(t, dial(t, openEndpoint(t, e, ftp.PASV)))
+		wantData(t, askFor(t, e, openEndpoint(t, e, ftp.PASV)))
 		ended := make(chan error, 1)
 		d.to = destination(t, func(c *net.TCPConn) {
 			_, err := io.Copy(io.Discard, c)
@@ -48,7 +73,7 @@ func TestChannelThatNobodyTakesIsGivenBack(t *testing.T) {
 		asked, answer := make(chan struct{}), make(chan struct{})
 		d.answer = func() { close(asked); <-answer }
 		addr := openEndpoint(t, e, ftp.PASV)
-		ahead := e.current.(*dataListener).ahead
+		ahead := e.current.(*namedData).ahead
 		<-asked
 		if after {
 			close(answer)
@@ -61,7 +86,9 @@ func TestChannelThatNobodyTakesIsGivenBack(t *testing.T) {
 		if err := <-ended; !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("%s: the server saw %v, want a reset", name, err)
 		}
-		wantRefused(t, addr)
+		if askedFor(e, addr) != nil {
+			t.Errorf("%s: somebody waits for the client still", name)
+		}
 		e.wg.Wait()
 		if log.String() != "" {
 			t.Errorf("%s: got a word in the log:\n%s", name, log.String())
@@ -93,18 +120,17 @@ func TestWhoComesIsDueAnAttemptOfTheirOwn(t *testing.T) {
 		{ssh.ConnectionFailed, true}, // the server may be there by now, and the bastion permits one attempt more
 		{ssh.Prohibited, false},
 	} {
-		e, d := testEndpoints(t)
-		e.early = true
+		e, d := namedEndpoints(t)
 		f := &fickle{d, make(chan error, 1)}
 		e.transport = f
-		wantData(t, dial(t, openEndpoint(t, e, ftp.PASV)))
+		wantData(t, askFor(t, e, openEndpoint(t, e, ftp.PASV)))
 		f.answers <- openError("ftp.corp:1548", &ssh.OpenChannelError{Reason: test.reason})
 		before := d.opened.Load()
 		addr := openEndpoint(t, e, ftp.PASV)
 		if test.again {
-			wantData(t, dial(t, addr))
+			wantData(t, askFor(t, e, addr))
 		} else {
-			wantResetFrom(t, "127.0.0.1", addr)
+			wantReset(t, askFor(t, e, addr))
 		}
 		e.wg.Wait()
 		want := int32(1)
@@ -134,9 +160,7 @@ func TestModeThatHasFailedIsEagerAgain(t *testing.T) {
 
 func TestSOCKSDataIsGrantedBeforeTheBastionAnswers(t *testing.T) {
 	for _, fails := range []bool{false, true} {
-		e, d := testEndpoints(t)
-		e.early = true
-		e.names = new(dataNames).session("ftp.corp", loopback)
+		e, d := namedEndpoints(t)
 		e.proven.note(ftp.PASV, nil)
 		answer := make(chan struct{})
 		d.answer = func() { <-answer }
@@ -167,9 +191,7 @@ func TestSOCKSDataIsGrantedBeforeTheBastionAnswers(t *testing.T) {
 
 // A refusal that is known by the time that the client comes is told.
 func TestSOCKSDataIsRefusedIfThatIsKnown(t *testing.T) {
-	e, d := testEndpoints(t)
-	e.early = true
-	e.names = new(dataNames).session("ftp.corp", loopback)
+	e, d := namedEndpoints(t)
 	e.proven.note(ftp.PASV, nil)
 	d.fail.Store(true)
 	at, err := e.Open(context.Background(), ftp.Endpoint{Mode: ftp.PASV, Port: 1548})

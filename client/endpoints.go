@@ -35,7 +35,6 @@ type endpointsConfig struct {
 	told      netip.Addr    // what a server that connects is told, if the transport doesn't know better (FTPActiveAddress)
 	hop       netip.Addr    // the control connection's own local address
 	owner     control.Owner // of the control connection
-	early     bool          // ask for data when the client is told of it, and not when it comes: that saves a round trip where it waits for an answer
 	names     *sessionNames // if not nil, what the client asks for its data connections by: nobody listens then
 	claims    *claims       // of the ports that are announced; if nil, nobody asks for others
 	log       *slog.Logger
@@ -114,7 +113,8 @@ func newEndpoints(ctx context.Context, cfg endpointsConfig) *endpoints {
 // dial either that or what the reply says. A client in active mode is dialled later.
 //
 // A local connect always succeeds, which would rob the client of its own fall-back from EPSV to PASV. So the
-// channel is opened before the client hears of it, until that has worked for the mode; and from then on, if it asks to be connected (early), while it hears.
+// channel is opened before the client hears of it, until that has worked for the mode; and from then on, if it asks to be connected (names), while it hears:
+// it waits for an answer, and a round trip less.
 func (e *endpoints) Open(ctx context.Context, end ftp.Endpoint) (at netip.AddrPort, err error) {
 	arrival := e.listening
 	e.listening = nil // it is the one that is announced
@@ -213,7 +213,7 @@ func (e *endpoints) serverSide(ctx context.Context, end ftp.Endpoint, arrival Ar
 			return s, nil, err
 		}
 		s.ahead = arrived(stream)
-	case e.early && !end.Client.IsValid(): // a client in active mode waits already, and is connected to from here
+	case e.names != nil && !end.Client.IsValid(): // a client in active mode waits already, and is connected to from here
 		s.ahead = e.ahead(s.open, origin)
 	}
 	return s, log, nil

@@ -130,7 +130,7 @@ func (x *ftpSession) run(ctx context.Context, server relay.Stream) {
 	follow := newFollower(meter)
 	e := newEndpoints(ctx, endpointsConfig{
 		transport: x.transport, upstream: x.up, host: host, announced: x.cfg.AnnouncedDataAddress, told: x.cfg.ActiveAddress,
-		hop: x.hop, owner: x.owner, names: x.names, early: x.names != nil, claims: x.claims, log: x.log, drain: drainTimeout, follow: follow,
+		hop: x.hop, owner: x.owner, names: x.names, claims: x.claims, log: x.log, drain: drainTimeout, follow: follow,
 		proven: x.proven,
 	})
 	defer e.end()
