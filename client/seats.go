@@ -3,6 +3,8 @@ package client
 import (
 	"maps"
 	"time"
+
+	"github.com/culvert-ssh/culvert/stripe"
 )
 
 // leave frees a seat whose stripe was refused or has ended.
@@ -55,7 +57,7 @@ func (x *spreading) choose() plan {
 // wants is on how many side connections the stream is to be. One that doesn't move keeps what it has, which costs little, and gets more when it moves again.
 func (x *spreading) wants(now time.Time) int {
 	if x.asked != AutoStripes {
-		return x.most
+		return min(x.most, stripe.Max-1) // and the reserve
 	}
 	if have := x.seats(); have > 0 && !x.moves(now) {
 		return have

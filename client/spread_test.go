@@ -57,6 +57,16 @@ func TestManyStreamsShareTheSideConnections(t *testing.T) {
 	}
 }
 
+func TestReserveIsOneOfTheMostStripesThatThereMayBe(t *testing.T) {
+	s := testSides(stripe.Max, stripe.Max)
+	x := s.spreads()
+	got := len(x.chosen())
+	x.chosen()
+	if all := x.choose(); got != stripe.Max-1 || len(x.on) != stripe.Max || len(all.next) != 0 {
+		t.Errorf("got %d side connections and %d stripes, and %d to be opened still; want %d of %d, and none", got, len(x.on), len(all.next), stripe.Max-1, stripe.Max)
+	}
+}
+
 func TestStreamThatStandsStillLeavesItsShareToOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := testSides(AutoStripes, 8)
