@@ -18,6 +18,13 @@ func BenchmarkWrite(b *testing.B) {
 		Control: "1-1", Request: "1-2", Command: "RETR", Direction: "download", Path: "/pub/reports/2026/november.csv",
 		Bytes: 123456, Seconds: 0.123456, Result: "complete", Code: 226,
 	}
+	asked := audit.ChannelAsked{Conn: e.Conn, Request: "1-2", Type: "direct-tcpip", Target: "ftp.example.com:21"}
+	b.Run("encode a channel's", func(b *testing.B) {
+		b.ReportAllocs()
+		for log := audit.New(io.Discard, time.Now); b.Loop(); {
+			write(b, log, asked)
+		}
+	})
 	run := func(b *testing.B, logs ...*audit.Log) {
 		b.ReportAllocs()
 		for i := 0; b.Loop(); i++ {

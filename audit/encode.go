@@ -18,12 +18,21 @@ const maxLine = 4 << 20
 // timeLayout is that of every time in the log: UTC, with milliseconds.
 const timeLayout = "2006-01-02T15:04:05.000Z07:00"
 
-func timestamp(t time.Time) string { return t.UTC().Format(timeLayout) }
+func timestamp(t time.Time) string { return string(appendTime(nil, t)) }
+
+// appendTime appends a time in timeLayout. Package time is several times as fast with a layout of its own.
+func appendTime(b []byte, t time.Time) []byte {
+	t = t.UTC()
+	b = t.AppendFormat(b, time.RFC3339)
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(b[:len(b)-len("Z")], '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z')
+}
 
 // encoder makes lines of events.
 type encoder struct {
 	lines bytes.Buffer
 	json  *json.Encoder // into lines
+	plain plainFields   // of the event that is being encoded
 }
 
 func (c *encoder) reset() {
@@ -64,10 +73,17 @@ func (c *encoder) open(now time.Time, e Event) error {
 	start := c.lines.Len()
 	b := c.lines.AvailableBuffer()
 	b = append(b, `{"time":"`...)
-	b = now.UTC().AppendFormat(b, timeLayout)
+	b = appendTime(b, now)
 	b = append(b, `","event":"`...)
 	b = append(b, e.EventName()...)
 	b = append(b, '"')
+	if many, ok := e.(plain); ok {
+		c.plain = plainFields{b: b}
+		if many.appendFields(&c.plain); !c.plain.odd && len(c.plain.b) <= maxLine {
+			c.lines.Write(c.plain.b)
+			return nil
+		}
+	}
 	c.lines.Write(b)
 	at := c.lines.Len()
 	err := c.json.Encode(e)
