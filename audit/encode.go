@@ -70,6 +70,9 @@ func (c *encoder) chain(now time.Time, e Event, at link) (link, error) {
 // open adds a line but for its end. It puts the time and the name in front of the event's own fields, so that a person
 // who reads the file sees them in the same column. After an error the lines are unchanged.
 func (c *encoder) open(now time.Time, e Event) error {
+	if then, ok := e.(stamped); ok {
+		now, e = then.at, then.Event
+	}
 	start := c.lines.Len()
 	b := c.lines.AvailableBuffer()
 	b = append(b, `{"time":"`...)

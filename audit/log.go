@@ -26,6 +26,10 @@ type Log struct {
 	log    *slog.Logger
 	closed bool
 
+	behind []stamped   // see Later
+	soon   *time.Timer // writes them; nil until there were some
+	armed  bool        // soon runs
+
 	// What could not be written since the last event that could.
 	lost  uint64
 	since time.Time
@@ -111,9 +115,7 @@ func (l *Log) Write(events ...Event) error {
 	if err == nil {
 		return nil
 	}
-	for range events {
-		l.lose(err)
-	}
+	l.loseAll(len(events), err)
 	if l.goOn {
 		return nil
 	}
@@ -142,6 +144,7 @@ func (l *Log) Close() error {
 	if l.closed {
 		return nil
 	}
+	l.catchUp()
 	var err error
 	if l.lost > 0 {
 		if failed := l.append(); failed != nil {
@@ -149,8 +152,10 @@ func (l *Log) Close() error {
 		}
 	}
 	l.closed = true
-	if l.retry != nil {
-		l.retry.Stop()
+	for _, t := range []*time.Timer{l.retry, l.soon} {
+		if t != nil {
+			t.Stop()
+		}
 	}
 	return errors.Join(err, l.out.Close())
 }
@@ -187,12 +192,19 @@ const (
 // errLogClosed is what writing to a closed Log ends with.
 var errLogClosed = errors.New("the audit log is closed")
 
-// append writes events, after what there is to say of events that were lost.
+// append writes events, after what there is to say of events that were lost, and what is behind.
 func (l *Log) append(events ...Event) error {
 	if l.closed {
 		return errLogClosed
 	}
 	now := l.now()
+	if len(l.behind) > 0 {
+		all := make([]Event, 0, len(l.behind)+len(events))
+		for _, e := range l.behind {
+			all = append(all, e)
+		}
+		events = append(all, events...)
+	}
 	if l.lost > 0 {
 		lost := Lost{Lost: l.lost, Since: timestamp(l.since), Reason: l.why.Error()}
 		events = append([]Event{lost}, events...)
@@ -200,11 +212,20 @@ func (l *Log) append(events ...Event) error {
 	if err := l.out.append(now, events...); err != nil {
 		return err
 	}
+	l.behind = l.behind[:0]
 	if l.lost > 0 {
 		l.log.Warn("audit log can be written again", "lost", l.lost)
 		l.lost, l.why, l.said = 0, nil, time.Time{}
 	}
 	return nil
+}
+
+// loseAll counts so many events that could not be written, and what was behind with them.
+func (l *Log) loseAll(n int, err error) {
+	for range n + len(l.behind) {
+		l.lose(err)
+	}
+	l.behind = l.behind[:0]
 }
 
 // lose counts an event that could not be written.

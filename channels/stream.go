@@ -108,7 +108,7 @@ func (s *stream) closed(err error) error {
 	if r := (*revoked)(nil); errors.As(err, &r) {
 		e.Rule = r.Rule
 	}
-	s.record(e)
+	s.cfg.Audit.Later(e) // it isn't open any more, whatever becomes of the record
 	s.cfg.Log.Debug("channel closed", "request", s.request, "up", e.Up, "down", e.Down, "result", e.Result, "reason", e.Reason)
 	return err
 }
