@@ -87,9 +87,11 @@ const (
 	commandRate  = 4 * announcementRate
 	commandBurst = 4 * announcementRate
 
-	// openRate and openBurst do the same for channels and listeners that are asked for, and for connections that come to a listener.
-	openRate  = 2 * announcementRate
-	openBurst = 2 * announcementRate
+	// openRate and openBurst do the same for channels and listeners that are asked for, and for connections that come to a listener. Whoever waits for
+	// answers comes as fast as both ends can, which is 5,100 a second for the fastest pair on two processors, and isn't to be held. With three lines of
+	// the log for each, of 1.3 KB, a client that only asks makes culvertd write 8 MB a second.
+	openRate  = 6 * announcementRate
+	openBurst = 6 * announcementRate
 
 	// aliveTimeout is how long a client may take to show that the connection lives, when nothing else tells the
 	// end of its data from a loss. The answer may stand behind data that is queued on a slow line.
