@@ -188,6 +188,9 @@ func refuse(err error) *refusal { return &refusal{reason: err.Error()} }
 // reported before.
 func (c *Client) decided(meta ssh.ConnMetadata, method string, err error) {
 	c.offered = nil
+	if err == nil {
+		c.accounts, c.proven = accountCache{}, nil // nobody asks again, and the connection may live for long
+	}
 	var partial *ssh.PartialSuccessError
 	if err == nil || method == "none" || errors.As(err, &partial) {
 		return

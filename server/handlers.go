@@ -14,15 +14,36 @@ import (
 	"github.com/culvert-ssh/culvert/stripe"
 )
 
+// What serves the channels and global requests of all connections, and of all side connections: a table for each would be a part of what an
+// idle one holds.
+var (
+	channelHandlers = map[string]gliderssh.ChannelHandler{"default": func(srv *gliderssh.Server, conn *ssh.ServerConn, nc ssh.NewChannel, ctx gliderssh.Context) {
+		connectionOf(ctx).channel(srv, conn, nc, ctx)
+	}}
+	requestHandlers = map[string]gliderssh.RequestHandler{"default": func(ctx gliderssh.Context, srv *gliderssh.Server, r *ssh.Request) (ok bool, payload []byte) {
+		return connectionOf(ctx).globalRequest(ctx, srv, r)
+	}}
+	asideChannelHandlers = map[string]gliderssh.ChannelHandler{"default": func(srv *gliderssh.Server, conn *ssh.ServerConn, nc ssh.NewChannel, ctx gliderssh.Context) {
+		connectionOf(ctx).serveAside(srv, conn, nc, ctx)
+	}}
+	asideRequestHandlers = map[string]gliderssh.RequestHandler{"default": refuseAside}
+)
+
+// connectionKey is where a connection is in its context.
+type connectionKey struct{}
+
+func connectionOf(ctx gliderssh.Context) *connection { return ctx.Value(connectionKey{}).(*connection) }
+
 // handler returns a gliderlabs/ssh server for this one connection. It authenticates nobody and serves no
 // channel by itself; it calls back here for all of it.
 func (c *connection) handler() *gliderssh.Server {
-	channel, globalRequest := gliderssh.ChannelHandler(c.channel), gliderssh.RequestHandler(c.globalRequest)
+	channel, globalRequest := channelHandlers, requestHandlers
 	if c.isAside {
-		channel, globalRequest = c.serveAside, refuseAside
+		channel, globalRequest = asideChannelHandlers, asideRequestHandlers
 	}
 	return &gliderssh.Server{
 		ConnCallback: func(ctx gliderssh.Context, wire net.Conn) net.Conn {
+			ctx.SetValue(connectionKey{}, c)
 			c.sshCtx = ctx
 			return &greeted{Conn: wire, c: c}
 		},
@@ -31,8 +52,8 @@ func (c *connection) handler() *gliderssh.Server {
 			c.failed = err
 			c.client.Failed(err)
 		},
-		ChannelHandlers: map[string]gliderssh.ChannelHandler{"default": channel},
-		RequestHandlers: map[string]gliderssh.RequestHandler{"default": globalRequest},
+		ChannelHandlers: channel,
+		RequestHandlers: globalRequest,
 	}
 }
 

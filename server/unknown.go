@@ -20,8 +20,11 @@ const (
 	// unknownPause is the time between two chunks, in which x/crypto/ssh empties its queue.
 	unknownPause = 200 * time.Microsecond
 
-	// unknownAhead is how many bytes are read at once. An identification is handed on byte by byte, and the rest as far as it may be.
+	// unknownAhead is how many bytes are read at once of what comes in the clear. The identification of it is handed on byte by byte.
 	unknownAhead = 2048
+
+	// unknownRest is the same of what comes after. Whoever is let in and then says nothing holds it as long.
+	unknownRest = 512
 )
 
 var errTooMuch = fmt.Errorf("more than %d bytes before authentication", maxUnknown)
@@ -55,7 +58,10 @@ func (u *unknown) giveTurn() { <-u.turn }
 
 func (u *unknown) read(from io.Reader, p []byte) (int, error) {
 	if len(u.ahead) == 0 {
-		if u.buf == nil {
+		switch {
+		case u.clear.over && len(u.buf) > unknownRest:
+			u.buf = make([]byte, unknownRest)
+		case u.buf == nil:
 			u.buf = make([]byte, unknownAhead)
 		}
 		n, err := from.Read(u.buf)
