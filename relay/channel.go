@@ -64,89 +64,21 @@ type Channel struct {
 	sent     atomic.Uint64
 	received uint64 // owned by the reader
 
-	sync  chan chan endState
-	gone  chan struct{} // closed when the requests have ended
-	final endState      // valid once gone is closed
+	requests requests
 
 	ended   sync.Once
 	failed  error // what Close returns; valid once ended is
 	aborted atomic.Bool
 }
 
-// endState is what the peer has said so far about the end of its data.
-type endState struct {
-	said   bool   // EndOfDataRequest came
-	bytes  uint64 // with this count
-	closed bool   // no more requests: the channel was closed, or the connection died
-}
-
 // NewChannel makes ch a Stream. It answers the channel's requests from now on, refusing
-// those that it doesn't know, and its goroutine ends with the channel; the caller must call Close or
+// those that it doesn't know, and what it starts for that ends with the channel; the caller must call Close or
 // Abort.
 func NewChannel(ch ssh.Channel, reqs <-chan *ssh.Request, cfg ChannelConfig) *Channel {
-	c := &Channel{ch: ch, cfg: cfg, sync: make(chan chan endState), gone: make(chan struct{})}
-	go c.serve(reqs)
+	c := &Channel{ch: ch, cfg: cfg}
+	c.requests.from, c.requests.cfg = reqs, &c.cfg
+	c.requests.hear(ch)
 	return c
-}
-
-// serve owns what the peer says in channel requests. A reader that has met EOF asks it
-// through c.sync; what was sent before that EOF is then in reqs already, because
-// x/crypto/ssh queues packets in their order.
-func (c *Channel) serve(reqs <-chan *ssh.Request) {
-	var (
-		st      endState
-		answers answers
-	)
-	handle := func(r *ssh.Request, ok bool) {
-		if !ok {
-			st.closed = true
-			return
-		}
-		known := false
-		if r.Type == EndOfDataRequest && c.cfg.EndOfData {
-			var m endOfData
-			if ssh.Unmarshal(r.Payload, &m) == nil && !st.said {
-				st.said, st.bytes, known = true, m.Bytes, true
-				if c.cfg.Extension != nil {
-					c.cfg.Extension.EndOfData(m.Bytes)
-				}
-			}
-		} else if c.cfg.Extension != nil {
-			known = c.cfg.Extension.Request(r.Type, r.Payload)
-		}
-		answers.give(r, known)
-	}
-	for !st.closed {
-		select {
-		case r, ok := <-reqs:
-			handle(r, ok)
-		case answer := <-c.sync:
-			for drained := false; !drained && !st.closed; {
-				select {
-				case r, ok := <-reqs:
-					handle(r, ok)
-				default:
-					drained = true
-				}
-			}
-			answer <- st
-		}
-	}
-	c.final = st
-	if c.cfg.Extension != nil {
-		c.cfg.Extension.Closed()
-	}
-	close(c.gone)
-}
-
-func (c *Channel) said() endState {
-	answer := make(chan endState, 1)
-	select {
-	case c.sync <- answer:
-		return <-answer
-	case <-c.gone:
-		return c.final
-	}
 }
 
 // Read reads from the channel. It returns io.EOF if the peer's data is complete,
@@ -174,7 +106,7 @@ func (c *Channel) Await() bool {
 
 // end tells what an EOF from the SSH library was.
 func (c *Channel) end() error {
-	st := c.said()
+	st := c.requests.said()
 	switch {
 	case c.aborted.Load():
 		return ErrAborted

@@ -181,21 +181,24 @@ func TestWhatIsIdleNeedsLittle(t *testing.T) {
 	c.do("connections", 1) // what the first one makes is for all
 	c.do("channels", 1)
 
-	// The patched library holds less after traffic.
-	used, stalled := 300<<10, 3<<20
-	if patched() {
-		used = 64 << 10
-	}
-	for _, step := range []struct {
-		what    string
-		n       int
+	// The patched library holds less, and has fewer goroutines.
+	type bound struct {
 		most    int // bytes for each
 		threads float64
+	}
+	connection, channel, used, stalled := bound{42 << 10, 5}, bound{22 << 10, 3}, bound{278 << 10, 0}, bound{3 << 20, 0}
+	if patched() {
+		connection, channel, used = bound{33 << 10, 4}, bound{16 << 10, 2}, bound{40 << 10, 0}
+	}
+	for _, step := range []struct {
+		what string
+		n    int
+		bound
 	}{
-		{"connections", connections, 44 << 10, 5},
-		{"channels", channels - 1, 24 << 10, 3},
-		{"traffic", busy, used - 24<<10, 0},
-		{"stall", stuck, stalled, 0},
+		{"connections", connections, connection},
+		{"channels", channels - 1, channel},
+		{"traffic", busy, used},
+		{"stall", stuck, stalled},
 	} {
 		before, moved := holds(), b.traffic.up.Load()
 		c.do(step.what, step.n)
