@@ -268,6 +268,8 @@ func TestActiveUploadCutShort(t *testing.T) {
 	_ = up.SetLinger(0)
 	_ = up.Close()
 	d.reply(426)
+	d.send("NOOP") // vsftpd removes the file after it has said so
+	d.reply(200)
 	if _, err := os.Stat(filepath.Join(root, "half")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("half a file was kept under its name: %v", err)
 	}
