@@ -108,8 +108,12 @@ func TestOneProcessorIsUsedAfterARest(t *testing.T) {
 	s := newScene(t)
 	s.need(s.now())
 	s.changed(t, true)
-	s.mu.Lock() // that change is over
+	s.mu.Lock() // until that change is over
+	looked := s.last.now
 	s.mu.Unlock()
+	if got := s.now(); looked != got {
+		t.Errorf("it was looked at %v what was used, want %v, at the change", looked, got)
+	}
 	for _, busy := range []struct {
 		what     string
 		d, used  time.Duration
