@@ -86,7 +86,7 @@ upstream: ## x/crypto/ssh's own tests, with our patches
 peers: ## get the programs of others that the tests use
 	@internal/peers/fetch.sh
 
-bench: build peers ## side by side with OpenSSH, a quarter of an hour; into docs/performance
+bench: build peers ## side by side with OpenSSH, some twenty minutes; into docs/performance
 	$(PATCHED) $(GO) run ./bench -docs docs $(BENCHFLAGS)
 
 bench-check: build peers ## the same, and whether a ratio is worse than the committed one
