@@ -114,10 +114,10 @@ func (s *Server) banned(a *arrival) bool {
 	return refused
 }
 
-// refuse closes the connection with these words.
+// refuse closes the connection with these words, once it is counted.
 func (s *Server) refuse(a *arrival, reason, words string) {
+	s.refused(a.live.sharing.blocks.source(a.client.Addr()), audit.ConnectionRefused{Client: a.client, Proxy: a.proxy, Reason: reason})
 	_ = a.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)) // the socket is new and takes them
 	_, _ = a.Write([]byte(words))
 	_ = a.Close()
-	s.refused(a.live.sharing.blocks.source(a.client.Addr()), audit.ConnectionRefused{Client: a.client, Proxy: a.proxy, Reason: reason})
 }
