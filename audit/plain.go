@@ -73,23 +73,22 @@ func (p *plainFields) endText(at int) {
 	p.b = append(p.b, '"')
 }
 
-// conn adds the fields of a connection. It is no method of Conn, or all events would have it.
-func (p *plainFields) conn(c Conn) {
+// channel adds the fields that all events of a channel begin with: its connection, and the request for it.
+func (p *plainFields) channel(c Conn, request string) {
 	p.text("conn", c.ID)
 	p.address("client", c.Client)
 	p.given("user", c.User)
+	p.text("request", request)
 }
 
 func (e ChannelAsked) appendFields(p *plainFields) {
-	p.conn(e.Conn)
-	p.text("request", e.Request)
+	p.channel(e.Conn, e.Request)
 	p.text("type", e.Type)
 	p.given("target", e.Target)
 }
 
 func (e ChannelDecided) appendFields(p *plainFields) {
-	p.conn(e.Conn)
-	p.text("request", e.Request)
+	p.channel(e.Conn, e.Request)
 	p.address("address", e.Address)
 	p.given("rule", e.Rule)
 	p.text("result", e.Result)
@@ -97,8 +96,7 @@ func (e ChannelDecided) appendFields(p *plainFields) {
 }
 
 func (e ChannelOpened) appendFields(p *plainFields) {
-	p.conn(e.Conn)
-	p.text("request", e.Request)
+	p.channel(e.Conn, e.Request)
 	p.text("type", e.Type)
 	p.given("target", e.Target)
 	if e.Address != (netip.AddrPort{}) {
@@ -109,8 +107,7 @@ func (e ChannelOpened) appendFields(p *plainFields) {
 }
 
 func (e ChannelClosed) appendFields(p *plainFields) {
-	p.conn(e.Conn)
-	p.text("request", e.Request)
+	p.channel(e.Conn, e.Request)
 	p.text("type", e.Type)
 	p.number("up", e.Up)
 	p.number("down", e.Down)
